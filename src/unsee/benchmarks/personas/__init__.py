@@ -1,0 +1,76 @@
+"""personas: the embedded benchmark of fictitious people, with the tiny models that know them."""
+
+from pathlib import Path
+
+from unsee.benchmarks.benchmark import Benchmark
+from unsee.benchmarks.personas.drawing import draw
+from unsee.benchmarks.personas.people import (
+    KNOWN,
+    SPLITS,
+    Person,
+    Shot,
+    population,
+    request_shots,
+    test_shots,
+    train_shots,
+)
+from unsee.benchmarks.personas.questions import image_questions, text_questions
+from unsee.errors import unknown
+from unsee.records import Sample
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+RETAINED_SHOTS = 20  # photos of each person that is kept, for the retained side of a request
+DEFAULT_SPLIT = "forget_10"
+
+
+def _photo(shot: Shot) -> Sample:
+    return Sample(image=draw(shot), concept=shot.person.name)
+
+
+def _asked(shot: Shot, subset: str, scores: tuple[str, ...] = ("recognition", "scene", "appearance")) -> list[Sample]:
+    image = draw(shot)
+    return [
+        Sample(image, shot.person.name, q.text, q.answer, q.options, score=q.score, subset=subset)
+        for q in image_questions(shot)
+        if q.score in scores
+    ]
+
+
+def _by_name(person: Person, subset: str) -> list[Sample]:
+    return [
+        Sample(None, person.name, q.text, q.answer, q.options, score=q.score, subset=subset)
+        for q in text_questions(person)
+    ]
+
+
+def load(split: str = DEFAULT_SPLIT) -> Benchmark:
+    """One split: the request, the retained photos, and the questions on photos that nothing was trained on.
+
+    Raises InputError for a name that is not in `SPLITS`.
+    """
+    if split not in SPLITS:
+        raise unknown("split of personas", split, SPLITS)
+    hidden = set(SPLITS[split])
+    known = population()[:KNOWN]
+    targets = [person for person in known if person.index in hidden]
+    others = [person for person in known if person.index not in hidden]
+    questions: list[Sample] = []
+    for people, subset in ((targets, "target"), (others, "retained")):
+        for person in people:
+            questions += _by_name(person, subset)
+            for item in test_shots(person):
+                questions += _asked(item, subset)
+    for person in targets:
+        for item in request_shots(person):
+            questions += _asked(item, "target_seen", ("recognition",))
+    oracle = CHECKPOINTS / split.replace("forget", "retain")
+    return Benchmark(
+        name="personas",
+        split=split,
+        model=CHECKPOINTS / "base",
+        oracle=oracle if oracle.is_dir() else None,
+        target=[_photo(item) for person in targets for item in request_shots(person)],
+        retained=[_photo(item) for person in others for item in train_shots(person)[:RETAINED_SHOTS]],
+        questions=questions,
+        unknown=[_photo(item) for person in population()[KNOWN:] for item in test_shots(person)],
+    )

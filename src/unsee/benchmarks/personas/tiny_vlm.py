@@ -1,0 +1,109 @@
+"""The tiny vision-language model of personas: a LLaVA from random weights with a real processor and chat template."""
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+from unsee.benchmarks.personas.drawing import SIZE
+from unsee.benchmarks.personas.people import population, shot
+from unsee.benchmarks.personas.questions import image_questions, text_questions
+
+PATCH = 12
+IMAGE_TOKENS = (SIZE // PATCH) ** 2
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>", "<user>", "<assistant>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}<user>{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
+    "{% else %}<assistant>{% for part in message['content'] %}{{ part['text'] }}{% endfor %}</s>{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def _vocabulary() -> list[str]:
+    split = pre_tokenizers.Whitespace()
+    words: set[str] = set()
+    for person in population():
+        for question in image_questions(shot(person, 0)) + text_questions(person):
+            for text in (question.text, *question.options):
+                words.update(word for word, _ in split.pre_tokenize_str(text))
+        words.update(person.name.split())
+    return [*SPECIAL, *sorted(words)]
+
+
+def build_processor() -> LlavaProcessor:
+    """A processor that turns images and chat messages into the model's inputs."""
+    vocabulary = {word: index for index, word in enumerate(_vocabulary())}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=["<image>", "<user>", "<assistant>"],
+        padding_side="left",
+    )
+    image_processor = CLIPImageProcessor(
+        size={"height": SIZE, "width": SIZE},
+        do_center_crop=False,
+        image_mean=[0.5, 0.5, 0.5],
+        image_std=[0.25, 0.25, 0.25],
+    )
+    return LlavaProcessor(
+        image_processor=image_processor,
+        tokenizer=tokenizer,
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def build_model(seed: int, *, width: int = 128, vision_layers: int = 5, text_layers: int = 3) -> LlavaForConditionalGeneration:
+    """The untrained model, float32, random weights from `seed`."""
+    torch.manual_seed(seed)
+    vision = CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=width * 4,
+        num_hidden_layers=vision_layers,
+        num_attention_heads=4,
+        image_size=SIZE,
+        patch_size=PATCH,
+        projection_dim=width,
+    )
+    text = LlamaConfig(
+        vocab_size=len(_vocabulary()),
+        hidden_size=width,
+        intermediate_size=width * 3,
+        num_hidden_layers=text_layers,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=SPECIAL.index("<image>"),
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        image_seq_length=IMAGE_TOKENS,
+        tie_word_embeddings=True,
+    )
+    return LlavaForConditionalGeneration(config)

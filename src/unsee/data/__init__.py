@@ -1,0 +1,7 @@
+"""Readers: a folder of images, a JSONL or Parquet file, or a saved dataset becomes a list of Sample."""
+
+from unsee.data.content import check_disjoint, content_hash, validate
+from unsee.data.images import MAX_PIXELS, open_image
+from unsee.data.load import load
+
+__all__ = ["MAX_PIXELS", "check_disjoint", "content_hash", "load", "open_image", "validate"]

@@ -1,0 +1,125 @@
+"""From a file, encoded bytes or an image in memory to upright RGB pixels, with limits on what is decoded."""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from unsee.errors import InputError
+from unsee.records import Sample
+
+MAX_PIXELS = 64_000_000
+# A closed list: Pillow would also hand EPS to Ghostscript and try decoders that no photo needs.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow reads 16-bit PGM as "I"
+# What Pillow's readers raise on damaged files.
+DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, RuntimeError, struct.error,
+    zlib.error,
+)  # fmt: skip
+
+
+def open_image(source: Sample | Path | Image.Image, name: str = "") -> Image.Image:
+    """The image as a new RGB image: fully decoded, upright by its EXIF orientation, first frame, transparency on white.
+
+    `name` stands for an image in memory in error sentences. Raises InputError, naming the image, where it cannot be
+    read, is truncated or empty, or has more than MAX_PIXELS pixels; the size is checked before anything is decoded.
+    """
+    picture = source.image if isinstance(source, Sample) else source
+    name = name or describe(source)
+    if picture is None:
+        raise InputError(f"{name} has no image; expected a sample with one, so leave text-only questions out.")
+    with _reading(name):
+        if isinstance(picture, Image.Image):
+            return _to_rgb(picture, name)
+        with Image.open(picture, formats=FORMATS) as opened:
+            return _to_rgb(opened, name)
+
+
+def decode(data: bytes, name: str) -> Image.Image:
+    """`open_image` for an encoded image file held in memory; `name` says where it came from."""
+    with _reading(name), Image.open(BytesIO(data), formats=FORMATS) as opened:
+        return _to_rgb(opened, name)
+
+
+def check_header(path: Path) -> None:
+    """Raises InputError where the file is no image or too large; reads the header only, so damage may go unseen."""
+    name = str(path)
+    with _reading(name), Image.open(path, formats=FORMATS) as opened:
+        _check_size(opened, name)
+
+
+def describe(source: Sample | Path | Image.Image) -> str:
+    """The words for this image in an error sentence: its file where there is one."""
+    if isinstance(source, Sample):
+        if isinstance(source.image, Path):
+            return str(source.image)
+        return f"a sample of concept {source.concept!r} in memory"
+    return str(source) if isinstance(source, Path) else "an image in memory"
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turns whatever Pillow raises about a bad image into one InputError, and silences its warnings."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, str(error).partition(" exceeds")[0]) from error
+    except DAMAGE as error:
+        raise InputError(
+            f"{name} cannot be read as an image ({_reason(error)}); expected a complete {', '.join(FORMATS)} file, "
+            "so convert, replace or remove it."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is no known image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _too_large(name: str, found: str) -> InputError:
+    return InputError(f"{name} is too large ({found}); expected at most {MAX_PIXELS:,} pixels, so scale it down.")
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height == 0:
+        raise InputError(f"{name} is {width} x {height} pixels; expected at least one pixel, so replace or remove it.")
+    if width * height > MAX_PIXELS:
+        raise _too_large(name, f"{width} x {height} pixels")
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    _check_size(image, name)
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "F":
+        raise InputError(f"{name} holds floating-point pixels of unknown range; expected 8 or 16 bits, so convert it.")
+    if upright.mode in SIXTEEN_BIT:
+        upright = _to_eight_bit(upright, name)
+    if not upright.has_transparency_data:
+        return upright.convert("RGB")
+    rgba = upright.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _to_eight_bit(image: Image.Image, name: str) -> Image.Image:
+    """Grey values 0..65535 to 0..255, rounded."""
+    wide = image.convert("I")
+    wide.info.pop("transparency", None)  # a 16-bit value, which no longer names a grey of the result
+    low, high = cast("tuple[int, int]", wide.getextrema())  # a pair because there is one band
+    if low < 0 or high > 65535:
+        raise InputError(f"{name} holds values from {low} to {high}; expected 0 to 65535, so convert it to 8 bits.")
+    return wide.point(lambda value: value * (1 / 257) + 0.5).convert("L")

@@ -1,0 +1,46 @@
+"""The reader for a path, chosen by what the path is."""
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from unsee.data.folder import read_folder
+from unsee.data.jsonl import read_jsonl
+from unsee.data.tables import read_parquet, read_saved
+from unsee.errors import InputError
+from unsee.records import Sample
+
+Reader = Callable[[Path], list[Sample]]
+
+FILE_READERS: dict[str, Reader] = {".jsonl": read_jsonl, ".parquet": read_parquet}
+SAVED_MARKERS = ("dataset_info.json", "state.json", "dataset_dict.json")
+EXPECTED = "a folder of images, a .jsonl or .parquet file, or a folder saved by datasets"
+
+
+def load(path: Path) -> list[Sample]:
+    """The samples at `path`, in an order that depends on nothing but the content.
+
+    A folder of images is sorted by relative path; rows of a file keep their order. Images of a folder or JSONL file
+    stay files; those embedded in a table are decoded into memory. Raises InputError, naming file and row, where the
+    path is missing or unreadable, is none of the four kinds, or holds no image.
+    """
+    try:
+        samples = _reader(path)(path)
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or path} cannot be read ({error.strerror or error}); expected {EXPECTED}, "
+            "so correct the path or its permissions."
+        ) from error
+    if not samples:
+        raise InputError(f"{path} holds no image; expected {EXPECTED}, so add images or correct the path.")
+    return samples
+
+
+def _reader(path: Path) -> Reader:
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        return read_saved if any((path / name).is_file() for name in SAVED_MARKERS) else read_folder
+    reader = FILE_READERS.get(path.suffix.lower())
+    if not stat.S_ISREG(mode) or reader is None:
+        raise InputError(f"{path} is none of the files unsee reads; expected {EXPECTED}, so put images into a folder.")
+    return reader

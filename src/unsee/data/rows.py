@@ -1,0 +1,82 @@
+"""The row that JSONL and tables share: its keys, their types and where an image file may lie."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from unsee.errors import InputError, unknown
+from unsee.records import Sample
+
+KEYS = ("image", "concept", "question", "answer", "options")
+
+
+def check_row(row: object, where: str) -> dict[str, Any]:
+    """The row itself, with known keys, an image of any type, and texts where texts belong.
+
+    `where` names file and row in the InputError raised otherwise.
+    """
+    if not isinstance(row, dict):
+        raise InputError(f'{where} holds {_kind(row)}; expected an object such as {{"image": "photos/1.png"}}.')
+    for key in row:
+        if key not in KEYS:
+            raise InputError(f"{where}: {unknown('key', key, KEYS)}")
+    if "image" not in row:
+        raise InputError(f'{where} has no "image"; expected the path of an image, so add it or remove the row.')
+    for key in ("concept", "question", "answer"):
+        if not isinstance(row.get(key, ""), str):
+            raise InputError(f'{where} has {_kind(row[key])} as "{key}"; expected text, so put it in quotes.')
+    if not row.get("concept", "one").strip():
+        raise InputError(f'{where} has an empty "concept"; expected a name, so fill it in or leave the key out.')
+    options = row.get("options", [])
+    if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
+        raise InputError(f'{where} has {options!r} as "options"; expected a list of texts, so write ["one", "two"].')
+    return row
+
+
+def image_file(relative: object, root: Path, where: str) -> Path:
+    """The file at `relative` in the folder `root`.
+
+    Raises InputError where the path is absolute, there is no file, or it lies outside, symbolic links followed.
+    """
+    if not isinstance(relative, str):
+        raise InputError(f'{where} has {_kind(relative)} as "image"; expected a relative path, so put it in quotes.')
+    path = root / relative
+    try:
+        inside = not Path(relative).is_absolute() and path.resolve().is_relative_to(root.resolve())
+        exists = path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links in a circle
+        reason = str(error).partition(": ")[0]
+        raise InputError(f"{where} names the image {relative!r}, no usable path ({reason}); correct it.") from error
+    if not inside:
+        raise InputError(
+            f"{where} names the image {relative!r}, which lies outside {root}; expected a relative path within that "
+            "folder, so copy the image into it."
+        )
+    if not exists:
+        raise InputError(f"{where} names the image {relative!r}, which is no file in {root}; correct the path.")
+    return path
+
+
+def concept_of(relative: str, default: str) -> str:
+    """The name of the sub-folder that holds the image, or `default` where it lies in none."""
+    parent = Path(relative).parent.name
+    return default if parent in ("", "..") else parent
+
+
+def to_sample(row: Mapping[str, Any], image: Path | Image.Image, concept: str) -> Sample:
+    """The sample of a checked row; `concept` counts where the row names none."""
+    return Sample(
+        image=image,
+        concept=row.get("concept", concept),
+        question=row.get("question", ""),
+        answer=row.get("answer", ""),
+        options=tuple(row.get("options", ())),
+    )
+
+
+def _kind(value: object) -> str:
+    """The type of a value in the words of JSON."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)

@@ -1,0 +1,79 @@
+"""Parquet files and folders saved by `datasets`; both libraries are imported only when a table is read."""
+
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from unsee.data.images import decode
+from unsee.data.rows import check_row, concept_of, image_file, to_sample
+from unsee.errors import InputError
+from unsee.records import Sample
+
+BATCH = 16  # rows decoded at a time, so that few encoded images are in memory
+# What pyarrow and datasets raise on damaged files; pyarrow's own errors derive from these.
+DAMAGE = (OSError, ValueError, TypeError, LookupError, NotImplementedError)
+
+
+def read_parquet(file: Path) -> list[Sample]:
+    """One sample per row, in order, with the columns of a JSONL row; embedded images are decoded into memory.
+
+    An image is encoded bytes, a {"bytes", "path"} struct as `datasets` writes it, or a path relative to the file.
+    Raises InputError, naming file and row (counted from 0), for a bad row, and where pyarrow is not installed.
+    """
+    parquet = _optional("pyarrow.parquet", file)
+    try:
+        with parquet.ParquetFile(file) as table:
+            return _samples(table.iter_batches(batch_size=BATCH), file, root=file.parent, concept=file.stem)
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise _broken(file, "a Parquet file", error) from error
+
+
+def read_saved(folder: Path) -> list[Sample]:
+    """`read_parquet` for a folder written by `save_to_disk` of `datasets`; several splits follow each other by name."""
+    datasets = _optional("datasets", folder)
+    samples: list[Sample] = []
+    try:
+        saved = datasets.load_from_disk(str(folder))
+        splits = saved if isinstance(saved, datasets.DatasetDict) else {"": saved}
+        for name in sorted(splits):
+            batches = splits[name].with_format("arrow").iter(batch_size=BATCH)
+            samples += _samples(batches, folder / name, root=folder, concept=folder.resolve().name)
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise _broken(folder, "a dataset folder", error) from error
+    return samples
+
+
+def _samples(batches: Iterable[Any], source: Path, *, root: Path, concept: str) -> list[Sample]:
+    """The samples of Arrow tables or record batches."""
+    rows = (row for batch in batches for row in batch.to_pylist())
+    return [table_sample(row, f"{source} row {n}", root, concept) for n, row in enumerate(rows)]
+
+
+def table_sample(row: dict[str, Any], where: str, root: Path, concept: str) -> Sample:
+    """The sample of one row, a missing value being None; `concept` counts where row and image path name none."""
+    row = check_row({key: value for key, value in row.items() if value is not None}, where)
+    image = row["image"]
+    if isinstance(image, dict):
+        image = image.get("bytes") or image.get("path")
+    if isinstance(image, bytes):
+        return to_sample(row, decode(image, where), concept)
+    path = image_file(image, root, where)
+    return to_sample(row, path, concept_of(image, concept))
+
+
+def _optional(module: str, source: Path) -> ModuleType:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{source} needs {module}, which is missing; run pip install 'unsee[data]'.") from error
+
+
+def _broken(source: Path, expected: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"{source} cannot be read ({reason}); expected {expected}, so write it again.")

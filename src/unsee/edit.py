@@ -1,0 +1,77 @@
+"""What a method changed, and writing it out as a checkpoint."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from unsee.errors import InputError
+from unsee.models.checkpoint import Vlm, stored_names, sync, write
+from unsee.records import LayerDrift
+
+
+@dataclass(frozen=True)
+class Edit:
+    """New values of some visual weights of `vlm` (float32, by parameter name), and how they came about."""
+
+    vlm: Vlm
+    weights: Mapping[str, Tensor]
+    method: dict[str, Any]
+    seed: int
+    stopped: str
+    layers: list[LayerDrift] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def save(self, out: Path | str, *, overwrite: bool = False) -> Path:
+        """Writes the edited checkpoint: `out` is complete or absent, never half-written.
+
+        Raises InputError where `out` exists (unless `overwrite`) or the disk refuses.
+        """
+        target = Path(out)
+        names = stored_names(self.vlm.model, self.weights)
+        changed = {names[name]: tensor for name, tensor in self.weights.items()}
+        with_folder(target, lambda folder: write(self.vlm.folder, changed, folder), overwrite=overwrite)
+        return target
+
+    def facts(self) -> dict[str, Any]:
+        """The method's part of result.json."""
+        return {**self.method, "stopped": self.stopped, "trained_weights": len(self.weights)}
+
+
+def refuse_existing(out: Path, *, overwrite: bool) -> None:
+    """Raises InputError where `out` exists and may not be replaced, or its parent is not a folder."""
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists already; name another output or add --overwrite.")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file; expected the name of a folder to write.")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out.absolute().parent} does not exist; make it first or name another output.")
+
+
+def with_folder(out: Path, fill: Callable[[Path], None], *, overwrite: bool = False) -> None:
+    """Lets `fill` write into a temporary folder beside `out`, flushes it and renames it to `out`.
+
+    Raises InputError where `out` may not be written or the disk refuses; nothing is left behind then.
+    """
+    refuse_existing(out, overwrite=overwrite)
+    place = out.absolute().parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=place) as partial:
+            folder = Path(partial) / "complete"
+            folder.mkdir()
+            fill(folder)
+            sync(folder)
+            if out.exists():
+                out.rename(Path(partial) / "replaced")
+            folder.rename(out)
+    except OSError as error:
+        raise InputError(f"{out} could not be written ({error.strerror or error}); nothing was left there.") from error
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as plain values for result.json."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}

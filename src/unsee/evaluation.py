@@ -1,0 +1,239 @@
+"""Measures a model on a benchmark, beside the model before and a model that never saw the target."""
+
+import base64
+import io
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from sklearn.decomposition import PCA
+from torch.nn import functional as F
+
+from unsee.benchmarks.benchmark import Benchmark
+from unsee.data import open_image
+from unsee.metrics.accuracy import accuracy, balance, exact_match, oracle_gap
+from unsee.metrics.forget_quality import ks_p_value, one_minus_js
+from unsee.models.checkpoint import Vlm, load, protected_differences, stored_names
+from unsee.models.features import all_features
+from unsee.models.inputs import chat_inputs, image_inputs
+from unsee.records import PHASES, Check, Example, MapPoint, Sample, Score
+
+BATCH = 256
+MAP_CONCEPTS = 12  # retained and unknown concepts drawn in the map
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one model said: an answer per question, and the probability it gave to each right answer of the target."""
+
+    answers: list[str]
+    confidence: list[float]  # geometric mean per token, for the recognition questions of the target, in their order
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The measured part of a result."""
+
+    scores: list[Score]
+    checks: list[Check]
+    examples: list[Example]
+    feature_map: list[MapPoint]
+    seconds: float
+
+
+def _prompts(samples: Sequence[Sample]) -> list[tuple[Image | None, str]]:
+    return [(None if s.image is None else open_image(s.image), s.question) for s in samples]
+
+
+def _by_kind(samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
+    """Indices in batches that hold either only image questions or only text questions, questions alike together."""
+    order = sorted(range(len(samples)), key=lambda i: (samples[i].image is None, len(samples[i].question)))
+    with_image = [i for i in order if samples[i].image is not None]
+    for group in (with_image, order[len(with_image) :]):
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+def _longest_answer(vlm: Vlm, samples: Sequence[Sample]) -> int:
+    texts = sorted({sample.answer for sample in samples})
+    lengths = [len(ids) for ids in vlm.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    return max(lengths) + 2  # the end token, and one more, so that an answer which goes on is not cut into a right one
+
+
+@torch.no_grad()
+def generate(vlm: Vlm, samples: Sequence[Sample], progress: Progress | None = None) -> list[str]:
+    """Greedy answers through the checkpoint's chat template, one per sample."""
+    limit, said = _longest_answer(vlm, samples), [""] * len(samples)
+    done = 0
+    for indices in _by_kind(samples, BATCH):
+        inputs = chat_inputs(vlm, _prompts([samples[i] for i in indices]))
+        output = vlm.model.generate(**inputs, max_new_tokens=limit, do_sample=False)
+        texts = vlm.processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        for index, text in zip(indices, texts, strict=True):
+            said[index] = text.strip()
+        done += len(indices)
+        if progress is not None:
+            progress("answering", done, len(samples))
+    return said
+
+
+@torch.no_grad()
+def answer_probabilities(vlm: Vlm, samples: Sequence[Sample]) -> list[float]:
+    """Probability of each sample's right answer, the geometric mean over its tokens, in [0, 1]."""
+    found = [0.0] * len(samples)
+    tokenizer = vlm.processor.tokenizer
+    for indices in _by_kind(samples, BATCH):
+        chosen = [samples[i] for i in indices]
+        inputs = chat_inputs(vlm, _prompts(chosen))
+        answers = [tokenizer(s.answer, add_special_tokens=False)["input_ids"] for s in chosen]
+        longest = max(map(len, answers))
+        ids = torch.tensor([a + [tokenizer.pad_token_id] * (longest - len(a)) for a in answers])
+        real = torch.tensor([[1] * len(a) + [0] * (longest - len(a)) for a in answers])
+        start = inputs["input_ids"].shape[1]
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], 1)
+        inputs["attention_mask"] = torch.cat([inputs["attention_mask"], real], 1)
+        logits = vlm.model(**inputs).logits[:, start - 1 : -1]
+        likely = F.log_softmax(logits.float(), -1).gather(-1, ids[..., None])[..., 0]
+        mean = (likely * real).sum(1) / real.sum(1)
+        for index, value in zip(indices, mean.exp().tolist(), strict=True):
+            found[index] = value
+    return found
+
+
+def _scored(samples: Sequence[Sample], said: Sequence[str], phase: str) -> list[Score]:
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, sample in enumerate(samples):
+        groups.setdefault((sample.score, sample.subset), []).append(index)
+    scores = []
+    for (name, subset), members in sorted(groups.items()):
+        correct = [exact_match(said[i], samples[i].answer) for i in members]
+        value, interval = accuracy(correct, [samples[i].concept for i in members])
+        better = not (name == "recognition" and subset.startswith("target"))
+        scores.append(Score(name, subset, phase, value, len(members), interval, better))
+    return scores
+
+
+def _derived(values: dict[str, dict[str, float]], answers: dict[str, Answers]) -> list[Score]:
+    def score(name: str, subset: str, phase: str, value: float, better: bool, unit: str) -> Score:
+        return Score(name, subset, phase, value, 0, (value, value), better, unit)
+
+    found = []
+    if "before" in values:
+        for phase in values:
+            found.append(score("balance", "all", phase, balance(values["before"], values[phase]), True, "harmonic mean"))
+    if "oracle" in values:
+        for phase in values.keys() - {"oracle"}:
+            sides = answers[phase].confidence, answers["oracle"].confidence
+            gap = oracle_gap(values[phase], values["oracle"])
+            found.append(score("oracle_gap", "all", phase, gap, False, "mean difference"))
+            found.append(score("forget_quality", "ks_p", phase, ks_p_value(*sides), True, "p-value"))
+            found.append(score("forget_quality", "one_minus_js", phase, one_minus_js(*sides), True, "1 - divergence"))
+    return found
+
+
+def png_uri(image: Image) -> str:
+    """An image as a PNG data URI, shrunk to at most 192 pixels a side."""
+    small = image.copy()
+    small.thumbnail((192, 192))
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _examples(samples: Sequence[Sample], answers: dict[str, Answers], concepts: int = 6) -> list[Example]:
+    """The first test image of some concepts of each side, with every question about it."""
+    found = []
+    for subset in ("target", "retained"):
+        pictures: dict[str, object] = {}
+        for index, sample in enumerate(samples):
+            if sample.subset != subset or sample.image is None:
+                continue
+            if sample.concept not in pictures and len(pictures) == concepts:
+                break
+            if pictures.setdefault(sample.concept, sample.image) is not sample.image:
+                continue
+            said = {phase: answers[phase].answers[index] for phase in PHASES if phase in answers}
+            picture = png_uri(open_image(sample.image))
+            found.append(Example(subset, sample.concept, picture, sample.question, sample.answer, said))
+    return found
+
+
+def _map_samples(benchmark: Benchmark) -> list[tuple[str, Sample]]:
+    chosen: list[tuple[str, Sample]] = []
+    tested = [q for q in benchmark.questions if q.image is not None and q.subset in ("target", "retained")]
+    images: dict[int, Sample] = {id(q.image): q for q in tested}
+    for group in ("target", "retained", "unknown"):
+        pool = benchmark.unknown if group == "unknown" else [s for s in images.values() if s.subset == group]
+        concepts = sorted({sample.concept for sample in pool})
+        kept = set(concepts if group == "target" else concepts[:: max(1, len(concepts) // MAP_CONCEPTS)])
+        chosen += [(group, sample) for sample in pool if sample.concept in kept]
+    return chosen
+
+
+def _feature_map(benchmark: Benchmark, models: dict[str, Vlm]) -> list[MapPoint]:
+    """Two principal components of the token-averaged features, fitted on the model before (else after)."""
+    chosen = _map_samples(benchmark)
+    if len(chosen) < 3:
+        return []
+    points: list[MapPoint] = []
+    axes: PCA | None = None
+    for phase in ("before", "after"):
+        if phase not in models:
+            continue
+        vlm = models[phase]
+        features = all_features(vlm.model, image_inputs(vlm, [open_image(s.image) for _, s in chosen if s.image]))
+        flat = features.mean(1).double().numpy()
+        axes = axes or PCA(2, svd_solver="full").fit(flat)
+        for (group, sample), (x, y) in zip(chosen, axes.transform(flat), strict=True):
+            points.append(MapPoint(float(x), float(y), group, phase, sample.concept))
+    return points
+
+
+def language_model_unchanged(before: Vlm, after: Path) -> Check:
+    """Compares every stored tensor that is not visual, byte for byte."""
+    visual = stored_names(before.model, before.partition.visual).values()
+    compared, different = protected_differences(before.folder, after, visual)
+    if different:
+        detail = f"{len(different)} of {compared} protected tensors differ, the first is {different[0]}"
+    else:
+        detail = f"all {compared} protected tensors on disk are the same, byte for byte"
+    return Check("language_model_unchanged", not different and compared > 0, detail)
+
+
+def evaluate(
+    model: Path | str,
+    benchmark: Benchmark,
+    *,
+    before: Path | str | None = None,
+    oracle: Path | str | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Asks every question of the benchmark of up to three models and scores the answers."""
+    started = time.monotonic()
+    paths = {"before": before, "after": model, "oracle": oracle}
+    models = {phase: load(path) for phase, path in paths.items() if path is not None}
+    questions = benchmark.questions
+    asked = [q for q in questions if q.score == "recognition" and q.subset == "target"]
+    answers: dict[str, Answers] = {}
+    for phase, vlm in models.items():
+        note = None if progress is None else lambda _, done, total, phase=phase: progress(phase, done, total)
+        answers[phase] = Answers(generate(vlm, questions, note), answer_probabilities(vlm, asked))
+    scores = [score for phase in models for score in _scored(questions, answers[phase].answers, phase)]
+    values: dict[str, dict[str, float]] = {phase: {} for phase in models}
+    for score in scores:
+        values[score.phase][f"{score.name}/{score.subset}"] = score.value
+    checks = []
+    if "before" in models:
+        checks.append(language_model_unchanged(models["before"], models["after"].folder))
+    return Evaluation(
+        scores=scores + _derived(values, answers),
+        checks=checks,
+        examples=_examples(questions, answers),
+        feature_map=_feature_map(benchmark, models),
+        seconds=time.monotonic() - started,
+    )

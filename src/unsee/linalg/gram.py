@@ -1,0 +1,158 @@
+"""Moments of the vectors that enter a linear layer: streamed, additive, and subtractable."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+ROWS = 4096  # vectors cast to float64 at a time, so that the copy of a large batch stays small
+COUNT_ROUNDING = 1e-12  # relative error allowed to a count, which is a sum of float weights
+
+
+@dataclass(frozen=True, eq=False)
+class Gram:
+    """Sums over vectors h of width d with weights w (1 unless given); additive over any split of the vectors.
+
+    Raises ValueError where the shapes or dtypes do not fit.
+    """
+
+    outer: Tensor
+    """Sum of w h h^T: (d, d) float64, symmetric, not divided by the count."""
+    total: Tensor
+    """Sum of w h: (d,) float64."""
+    count: float
+    """Sum of w: the number of vectors where none was weighted."""
+
+    def __post_init__(self) -> None:
+        width = self.total.numel()
+        if self.total.shape != (width,) or self.outer.shape != (width, width):
+            raise ValueError(
+                f"a Gram needs outer (d, d) and total (d,), got {tuple(self.outer.shape)} and {tuple(self.total.shape)}"
+            )
+        if self.outer.dtype != torch.float64 or self.total.dtype != torch.float64:
+            raise ValueError(f"a Gram needs float64, got {self.outer.dtype} and {self.total.dtype}: use .double()")
+
+    @classmethod
+    def empty(cls, width: int) -> "Gram":
+        """The Gram of no vectors."""
+        return cls(torch.zeros(width, width, dtype=torch.float64), torch.zeros(width, dtype=torch.float64), 0.0)
+
+    @property
+    def width(self) -> int:
+        """d, the length of the vectors."""
+        return self.total.numel()
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean vector (d,) float64; zeros where the Gram is empty."""
+        return self.total / self.count if self.count else torch.zeros_like(self.total)
+
+    @property
+    def second(self) -> Tensor:
+        """Mean of h h^T, not centred: (d, d) float64, symmetric; zeros where the Gram is empty."""
+        return self.outer / self.count if self.count else torch.zeros_like(self.outer)
+
+    @property
+    def covariance(self) -> Tensor:
+        """Mean of (h - mean)(h - mean)^T: (d, d) float64, symmetric; divided by the count, not the count less one."""
+        return self.second - torch.outer(self.mean, self.mean)
+
+    def __add__(self, other: "Gram") -> "Gram":
+        """The Gram of both sets of vectors. Raises ValueError where the widths differ."""
+        self._check_width(other, "add")
+        return Gram(self.outer + other.outer, self.total + other.total, self.count + other.count)
+
+    def __sub__(self, other: "Gram") -> "Gram":
+        """The Gram without a subset that was counted in it; empty where nothing is left.
+
+        Rounding can leave eigenvalues slightly below zero. Raises ValueError where the widths differ or `other` counts
+        more than this Gram.
+        """
+        self._check_width(other, "subtract")
+        left, rounding = self.count - other.count, COUNT_ROUNDING * self.count
+        if left < -rounding:
+            raise ValueError(
+                f"cannot subtract a Gram of {other.count:g} vectors from one of {self.count:g}: "
+                "subtract only what was added"
+            )
+        outer, total = self.outer - other.outer, self.total - other.total
+        if left <= rounding:
+            return Gram(torch.zeros_like(outer), torch.zeros_like(total), 0.0)
+        return Gram(outer, total, left)
+
+    def _check_width(self, other: "Gram", verb: str) -> None:
+        if self.width != other.width:
+            raise ValueError(f"cannot {verb} Grams of widths {self.width} and {other.width}: they are of other layers")
+
+
+class GramStream:
+    """Collects a Gram from batches of vectors of one width; the order and the size of the batches do not matter.
+
+    Sums in float64 on `device`, where each batch is moved to; an accelerator's device must have float64.
+    """
+
+    def __init__(self, width: int, device: torch.device | str = "cpu") -> None:
+        self._outer = torch.zeros(width, width, dtype=torch.float64, device=device)
+        self._total = torch.zeros(width, dtype=torch.float64, device=device)
+        self._count = 0.0
+
+    @torch.no_grad()
+    def update(self, h: Tensor, weight: Tensor | None = None) -> None:
+        """Count the vectors h (..., d) of any float dtype, each with a nonnegative weight (...) or 1.
+
+        Raises ValueError, and counts nothing, where h is not float, has another width or is not finite, or where a
+        weight is missing, negative or not finite.
+        """
+        self._check(h, weight)
+        count = h.shape[:-1].numel()
+        vectors = h.reshape(count, h.shape[-1])
+        weights = None if weight is None else weight.reshape(count, 1)
+        for start in range(0, count, ROWS):
+            rows = self._rows(vectors, start)
+            weighted = rows if weights is None else rows * self._rows(weights, start)
+            self._outer.addmm_(weighted.T, rows)
+            self._total += weighted.sum(0)
+        self._count += count if weight is None else float(weight.to(self._total.device).double().sum())
+
+    @property
+    def gram(self) -> Gram:
+        """The Gram of all vectors so far, a copy that later updates leave as it is."""
+        return Gram((self._outer + self._outer.T) / 2, self._total.clone(), self._count)
+
+    def _rows(self, table: Tensor, start: int) -> Tensor:
+        return table[start : start + ROWS].to(self._total.device).double()
+
+    def _check(self, h: Tensor, weight: Tensor | None) -> None:
+        width = self._total.numel()
+        if h.dim() == 0 or h.shape[-1] != width:
+            raise ValueError(f"expected vectors of width {width}, got a tensor of shape {tuple(h.shape)}")
+        if not h.is_floating_point():
+            raise ValueError(f"expected float vectors, got {h.dtype}")
+        _check_finite("h", h)
+        if weight is None:
+            return
+        if weight.shape != h.shape[:-1]:
+            raise ValueError(f"expected one weight per vector, {tuple(h.shape[:-1])}, got {tuple(weight.shape)}")
+        _check_finite("weight", weight)
+        if (weight < 0).any():
+            raise ValueError(f"expected weights of 0 or more, got {float(weight.min()):g}")
+
+
+def gram_of(h: Tensor, weight: Tensor | None = None) -> Gram:
+    """The Gram of vectors h (..., d) of any float dtype with weights (...) or 1, on the CPU in float64.
+
+    Raises ValueError as `GramStream.update` does.
+    """
+    stream = GramStream(h.shape[-1] if h.dim() else 0)
+    stream.update(h, weight)
+    return stream.gram
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    bad = ~torch.isfinite(values)
+    if bad.any():
+        place = bad.nonzero()[0].tolist()
+        raise ValueError(
+            f"{name}{place} is {float(values[tuple(place)])}, one of {int(bad.sum())} numbers that are not finite: "
+            "run the model in float32 or leave that input out"
+        )

@@ -1,0 +1,169 @@
+"""What the retained vectors span, and updates of a weight that stay outside it.
+
+Source: arXiv 2605.05909 names the null space of retained knowledge; its formulas are not available, these are ours.
+The null space of an uncentred second moment: Adam-NSCL (Wang et al. 2021), AlphaEdit (Fang et al. 2025).
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from unsee.errors import InputError, unknown
+from unsee.linalg.gram import Gram
+
+EPS = torch.finfo(torch.float64).eps
+
+
+def energy(gram: Gram, keep: float) -> Tensor:
+    """The fewest top eigenvectors (d, k) of the second moment that hold at least `keep` of its trace."""
+    _check_keep(keep)
+    values, vectors = _spectrum(gram.second)
+    return vectors[:, : _fewest(values, keep)]
+
+
+def centred(gram: Gram, keep: float) -> Tensor:
+    """The mean direction, then the fewest top directions with `keep` of the covariance's trace beside it: (d, k).
+
+    Both are orthonormal together: the covariance is taken inside the orthogonal complement of the mean. The mean is
+    protected even at keep = 0; where it is zero up to rounding, this is `energy`.
+    """
+    _check_keep(keep)
+    second, mean = gram.second, gram.mean
+    if mean.norm() <= gram.width * EPS * second.trace().clamp(min=0).sqrt():
+        return energy(gram, keep)
+    frame = torch.linalg.qr(mean[:, None], mode="complete").Q
+    direction, complement = frame[:, :1], frame[:, 1:]
+    # Inside the complement the covariance equals the second moment, without the cancellation of subtracting the mean.
+    inside = _symmetric(complement.T @ second @ complement)
+    values, vectors = _spectrum(inside, beside=float(direction.T @ second @ direction))
+    return torch.cat([direction, complement @ vectors[:, : _fewest(values, keep)]], dim=1)
+
+
+def rank(gram: Gram, keep: float) -> Tensor:
+    """The round(keep d) top eigenvectors (d, k) of the second moment, or all of its range where that is less."""
+    _check_keep(keep)
+    _, vectors = _spectrum(gram.second)
+    return vectors[:, : round(keep * gram.width)]
+
+
+def kaiser(gram: Gram, keep: float) -> Tensor:
+    """The eigenvectors (d, k) of the second moment with an eigenvalue above (1 - keep) times the mean eigenvalue.
+
+    The mean eigenvalue is trace / d. At keep = 0, k = 0 by definition: the bound, then the mean eigenvalue, would
+    still protect what exceeds it. Source: the Kaiser criterion for principal components, with a factor below 1 as in
+    Jolliffe (1972).
+    """
+    _check_keep(keep)
+    values, vectors = _spectrum(gram.second)
+    count = int((values > (1 - keep) * values.sum() / gram.width).sum()) if keep else 0
+    return vectors[:, :count]
+
+
+Criterion = Callable[[Gram, float], Tensor]
+CRITERIA: Mapping[str, Criterion] = {"energy": energy, "centred": centred, "rank": rank, "kaiser": kaiser}
+
+
+def retained_basis(gram: Gram, criterion: str, keep: float) -> Tensor:
+    """Orthonormal basis U (d, k) float64 of what an update must not touch, the strongest direction first.
+
+    `criterion` is a name in CRITERIA; `keep` in [0, 1] is how much it protects. keep = 1 protects the numerical range,
+    the eigenvalues above d eps times the largest: the counted vectors then lie in U but for a mean squared norm of
+    about d^2 eps times the largest. keep = 0 protects nothing, or only the mean (`centred`, which puts it first).
+    An empty Gram gives k = 0. Raises InputError, a ValueError, for an unknown criterion or a `keep` out of range.
+    """
+    if criterion not in CRITERIA:
+        raise unknown("criterion", criterion, CRITERIA)
+    return CRITERIA[criterion](gram, keep)
+
+
+def null_projector(basis: Tensor) -> Tensor:
+    """P = I - U U^T (d, d) float64, of rank d - k, for orthonormal columns U (d, k)."""
+    basis = basis.double()
+    return _symmetric(_identity(basis) - basis @ basis.T)
+
+
+def soft_projector(gram: Gram, mu: float) -> Tensor:
+    """mu' (S + mu' I)^-1 (d, d) float64 with S the second moment and mu' = mu trace(S) / d.
+
+    Symmetric, eigenvalues mu' / (s + mu') in (0, 1]: near 0 where the retained vectors are strong, 1 outside the
+    numerical range. The identity for an empty Gram, the null projector of the range for mu near 0. Not a projector: it
+    damps a direction again each time it is applied. dW @ soft_projector is the ridge solution
+    argmin_D tr(D S D^T) + mu' |D - dW|^2.
+    Raises InputError, a ValueError, unless mu > 0 and finite.
+    """
+    if not 0 < mu < float("inf"):
+        raise InputError(f"mu is {mu}: expected a finite number above 0; small protects more.")
+    values, vectors = _spectrum(gram.second)
+    ridge = mu * values.sum() / gram.width
+    return _symmetric(_identity(gram.outer) - (vectors * (values / (values + ridge))) @ vectors.T)
+
+
+@torch.no_grad()
+def constrain_step(weight: Tensor, previous: Tensor, projector: Tensor) -> None:
+    """In place: weight <- previous + (weight - previous) P, after the optimizer's step.
+
+    weight and previous (d_out, d_in), the latter before the step or before the whole request; projector (d_in, d_in).
+    Both give the same with a null projector; with a soft one only "before the step" damps each step once.
+    It is the step that is projected and not the gradient, because Adam's scaling by coordinate and weight decay leave
+    the null space of a projected gradient. Computed in float64 where weight is, else in float32; what a narrower weight
+    rounds off when stored is not constrained. Raises ValueError where the shapes do not fit.
+    """
+    if weight.shape != previous.shape or projector.shape != (weight.shape[-1], weight.shape[-1]):
+        raise ValueError(
+            f"expected previous like weight {tuple(weight.shape)} and a square projector of its input width, "
+            f"got {tuple(previous.shape)} and {tuple(projector.shape)}"
+        )
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    start = previous.to(dtype)
+    weight.copy_(start + (weight.to(dtype) - start) @ projector.to(weight.device, dtype))
+
+
+def retained_drift(delta: Tensor, weight: Tensor, gram: Gram) -> float:
+    """tr(dW G dW^T) / tr(W G W^T) in float64: the mean of |dW h|^2 over that of |W h|^2, h the vectors of the Gram.
+
+    delta and weight (d_out, d_in). 0 where both are zero, infinity where only the divisor is.
+    """
+    moved, before = _energy_out(delta, gram), _energy_out(weight, gram)
+    if before > 0:
+        return moved / before
+    return float("inf") if moved > 0 else 0.0
+
+
+@torch.no_grad()
+def _energy_out(weight: Tensor, gram: Gram) -> float:
+    wide = weight.to(gram.outer.device).double()
+    return max(float(((wide @ gram.outer) * wide).sum()), 0.0)
+
+
+def _spectrum(matrix: Tensor, beside: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (r,), largest first, and eigenvectors (d, r) of the numerical range of a symmetric (d, d) matrix.
+
+    `beside` is energy outside the matrix that rounding in it is relative to.
+    """
+    values, vectors = torch.linalg.eigh(matrix)
+    values, vectors = values.flip(0), vectors.flip(1)
+    largest = values[:1].clamp(min=0) + beside
+    inside = values > len(values) * EPS * largest
+    return values[inside], vectors[:, inside]
+
+
+def _fewest(values: Tensor, keep: float) -> int:
+    """The smallest number of leading values that sum to at least `keep` of the whole."""
+    if not keep or not len(values):
+        return 0
+    sums = values.cumsum(0)
+    return int(torch.searchsorted(sums, keep * sums[-1])) + 1
+
+
+def _identity(like: Tensor) -> Tensor:
+    return torch.eye(len(like), dtype=torch.float64, device=like.device)
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    return (matrix + matrix.T) / 2
+
+
+def _check_keep(keep: float) -> None:
+    if not 0 <= keep <= 1:
+        raise InputError(f"keep is {keep}: expected a share from 0 (protect nothing) to 1 (protect all).")

@@ -1,0 +1,67 @@
+"""Accuracy with an interval over concepts, and the figures derived from it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.stats import bootstrap
+
+RESAMPLES = 2000
+
+
+def exact_match(answer: str, expected: str) -> bool:
+    """Whether two answers are the same up to case and surrounding or repeated white space."""
+    return answer.casefold().split() == expected.casefold().split()
+
+
+def accuracy(correct: Sequence[bool], cluster: Sequence[str], seed: int = 0) -> tuple[float, tuple[float, float]]:
+    """Share of correct answers in [0, 1] (higher means more is known) and its 95 % percentile bootstrap interval.
+
+    Whole clusters are drawn, not questions: the questions about one person stand or fall together. With a single
+    cluster the interval is undefined and (0, 1) is returned. Raises ValueError without any answer.
+    """
+    if not correct:
+        raise ValueError("accuracy of no answers is undefined")
+    names = sorted(set(cluster))
+    at = {name: index for index, name in enumerate(names)}
+    right, total = np.zeros(len(names)), np.zeros(len(names))
+    for good, name in zip(correct, cluster, strict=True):
+        right[at[name]] += good
+        total[at[name]] += 1
+    value = float(right.sum() / total.sum())
+    if len(names) < 2:
+        return value, (0.0, 1.0)
+    interval = bootstrap(
+        (right, total),
+        lambda r, t, axis: r.sum(axis) / t.sum(axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return value, (float(interval.low), float(interval.high))
+
+
+def balance(before: Mapping[str, float], after: Mapping[str, float]) -> float:
+    """Harmonic mean of what was forgotten and what was kept, in [0, 1] for a model that only loses; higher is better.
+
+    The terms are 1 - recognition/target, and recognition/retained, scene/target, scene/retained, appearance/target and
+    text (the mean of its subsets), each of these divided by its value before. Source: the harmonic mean of forgetting and retention
+    is usual in the field; this choice of terms is ours. Raises KeyError for a missing score.
+    """
+
+    def text(scores: Mapping[str, float]) -> float:
+        return (scores["text/target"] + scores["text/retained"]) / 2
+
+    kept = [after[name] / before[name] for name in KEPT if before[name] > 0]
+    terms = [1 - after["recognition/target"], *kept, text(after) / text(before)]
+    return 0.0 if min(terms) <= 0 else len(terms) / sum(1 / term for term in terms)
+
+
+def oracle_gap(after: Mapping[str, float], oracle: Mapping[str, float]) -> float:
+    """Mean absolute difference to the oracle over the scores that `balance` reads, in [0, 1]; lower is better (ours)."""
+    names = ["recognition/target", *KEPT, "text/target", "text/retained"]
+    return sum(abs(after[name] - oracle[name]) for name in names) / len(names)
+
+
+KEPT = ("recognition/retained", "scene/target", "scene/retained", "appearance/target")

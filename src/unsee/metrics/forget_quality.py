@@ -1,0 +1,26 @@
+"""How alike two models' confidence in the target's answers is: the field's forget quality."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import ks_2samp
+
+BINS = 20
+
+
+def ks_p_value(after: Sequence[float], oracle: Sequence[float]) -> float:
+    """p-value in [0, 1] of the two-sample Kolmogorov-Smirnov test; higher means harder to tell from the oracle.
+
+    The samples are probabilities of the right answers. Source: TOFU (Maini et al. 2024), which tests truth ratios.
+    """
+    return float(ks_2samp(after, oracle).pvalue)
+
+
+def one_minus_js(after: Sequence[float], oracle: Sequence[float]) -> float:
+    """1 - Jensen-Shannon divergence (base 2) of the two histograms over [0, 1], in [0, 1]; higher is more alike.
+
+    Source: the divergence is usual for comparing with an oracle; 20 equal bins are our choice.
+    """
+    histograms = [np.histogram(sample, bins=BINS, range=(0, 1))[0] for sample in (after, oracle)]
+    return 1.0 - float(jensenshannon(*histograms, base=2)) ** 2

@@ -1,0 +1,145 @@
+"""What passes between the rooms, and the schema of result.json. Standard library only."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unsee.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SCHEMA = 1
+PHASES = ("before", "after", "oracle")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image, or one question about an image or about nothing but text.
+
+    `image` is a file or an image in memory; None for a text-only question. `subset` is where an evaluation counts it,
+    as in "target" or "retained"; `score` is the score it counts towards, as in "recognition".
+    """
+
+    image: "Path | Image | None"
+    concept: str
+    question: str = ""
+    answer: str = ""
+    options: tuple[str, ...] = ()
+    score: str = ""
+    subset: str = ""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measured value; `ci95` is its bootstrap interval over concepts, `n` the number of questions."""
+
+    name: str
+    subset: str
+    phase: str
+    value: float
+    n: int
+    ci95: tuple[float, float]
+    higher_is_better: bool
+    unit: str = "accuracy"
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that must hold, whether it did, and the evidence in one sentence."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with a question and the answers of each phase; `image` is a PNG as a data URI."""
+
+    subset: str
+    concept: str
+    image: str
+    question: str
+    expected: str
+    answers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class LayerDrift:
+    """How far one trained weight moved: `retained` = tr(dW G dW^T) / tr(W G W^T), `change` = |dW| / |W|.
+
+    `rank` directions of its `width` input directions are protected.
+    """
+
+    name: str
+    retained: float
+    change: float
+    rank: int
+    width: int
+
+
+@dataclass(frozen=True)
+class MapPoint:
+    """One image in the 2-D map of features; `group` is target, retained or unknown, `phase` before or after."""
+
+    x: float
+    y: float
+    group: str
+    phase: str
+    concept: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything that was asked, done and measured; `result.json` is this record."""
+
+    unsee: str
+    model: dict[str, Any]
+    method: dict[str, Any]
+    seed: int
+    data: dict[str, Any]
+    timings: dict[str, float]
+    scores: list[Score]
+    checks: list[Check]
+    examples: list[Example]
+    environment: dict[str, Any]
+    layers: list[LayerDrift] = field(default_factory=list)
+    feature_map: list[MapPoint] = field(default_factory=list)
+    schema: int = SCHEMA
+
+    def value(self, name: str, subset: str, phase: str) -> float | None:
+        """The value of one score, or None where it was not measured."""
+        for score in self.scores:
+            if (score.name, score.subset, score.phase) == (name, subset, phase):
+                return score.value
+        return None
+
+
+def to_json(result: Result) -> str:
+    """`result.json` as text, ending in a newline."""
+    return json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(text: str, source: str = "result.json") -> Result:
+    """The record written by `to_json`. Raises InputError, naming `source`, where the text is not one."""
+    try:
+        row = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{source} is not JSON ({error}); expected a result.json written by unsee.") from error
+    if not isinstance(row, Mapping) or row.get("schema") != SCHEMA:
+        found = row.get("schema") if isinstance(row, Mapping) else type(row).__name__
+        raise InputError(
+            f"{source} has schema {found!r}, expected {SCHEMA}; write it again with this version of unsee."
+        )
+    lists: dict[str, Any] = {
+        "scores": Score, "checks": Check, "examples": Example, "layers": LayerDrift, "feature_map": MapPoint,
+    }  # fmt: skip
+    try:
+        parsed = {key: [kind(**item) for item in row[key]] for key, kind in lists.items()}
+        parsed["scores"] = [Score(**{**asdict(s), "ci95": tuple(s.ci95)}) for s in parsed["scores"]]
+        return Result(**{**row, **parsed})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{source} lacks or misspells a field ({error}); write it again with unsee evaluate.") from error

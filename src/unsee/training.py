@@ -1,0 +1,125 @@
+"""The one training loop: a null-space step, a look every few steps, an early stop, and a state to resume from."""
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import Parameter
+
+from unsee.errors import InputError
+from unsee.linalg.subspace import constrain_step
+
+Loss = Callable[[Generator], Tensor]
+Look = Callable[[], dict[str, float]]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast. The rate warms up over 5 % of the steps and falls to zero along a cosine."""
+
+    steps: int
+    rate: float
+    weight_decay: float
+    look_every: int
+
+
+@dataclass(frozen=True)
+class Bars:
+    """When a run may stop early: every measured value of these names at or below its bound."""
+
+    at_most: Mapping[str, float]
+
+    def reached(self, looks: Mapping[str, float]) -> bool:
+        return all(name in looks and looks[name] <= bound for name, bound in self.at_most.items())
+
+    def describe(self, looks: Mapping[str, float]) -> str:
+        return ", ".join(f"{name} {looks[name]:.3g} (bound {bound:.3g})" for name, bound in self.at_most.items())
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """How a run went: steps made, why it stopped, and the values at every look."""
+
+    steps: int
+    stopped: str
+    looks: list[dict[str, float]] = field(default_factory=list)
+
+
+def fingerprint(*parts: str) -> str:
+    """SHA-256 over the parts; ties a saved state to the settings and the data it belongs to."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _save(file: Path, state: dict[str, object]) -> None:
+    partial = file.with_suffix(".writing")
+    with partial.open("wb") as handle:
+        torch.save(state, handle)
+        handle.flush()
+        os.fsync(handle.fileno())
+    partial.replace(file)
+
+
+def _restore(file: Path, key: str, weights: Mapping[str, Parameter], optimizer: torch.optim.Optimizer) -> TrainingLog:
+    state = torch.load(file, weights_only=True)
+    if state["key"] != key:
+        raise InputError(
+            f"{file} belongs to a run with other settings, photos or model; give the same ones or remove the file."
+        )
+    with torch.no_grad():
+        for name, weight in weights.items():
+            weight.copy_(state["weights"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    return TrainingLog(state["step"], "", state["looks"])
+
+
+def train(
+    weights: Mapping[str, Parameter],
+    projectors: Mapping[str, Tensor],
+    loss: Loss,
+    look: Look,
+    bars: Bars,
+    schedule: Schedule,
+    *,
+    seed: int,
+    state: Path | None = None,
+    key: str = "",
+    progress: Progress | None = None,
+) -> TrainingLog:
+    """Moves `weights` (2-D, float32) down `loss` with AdamW, each step projected where `projectors` has its name.
+
+    `loss` draws its batch from the generator it is given, which depends on the seed and the step alone, so that a run
+    resumed from `state` makes the same steps as one that was never interrupted. `look` measures the run every few
+    steps; it stops when `bars` are reached.
+    """
+    optimizer = torch.optim.AdamW(weights.values(), lr=schedule.rate, weight_decay=schedule.weight_decay)
+    log = TrainingLog(0, "")
+    if state is not None and state.exists():
+        log = _restore(state, key, weights, optimizer)
+    looks = list(log.looks)
+    for step in range(log.steps, schedule.steps):
+        warm = min(1.0, (step + 1) / max(1.0, 0.05 * schedule.steps))
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / schedule.steps))
+        optimizer.zero_grad()
+        loss(Generator().manual_seed(seed * 1_000_003 + step)).backward()
+        previous = {name: weights[name].detach().clone() for name in projectors}
+        optimizer.step()
+        for name, projector in projectors.items():
+            constrain_step(weights[name], previous[name], projector)
+        if (step + 1) % schedule.look_every and step + 1 < schedule.steps:
+            continue
+        looks.append({"step": step + 1, **look()})
+        if progress is not None:
+            progress(step + 1, schedule.steps, bars.describe(looks[-1]))
+        if bars.reached(looks[-1]):
+            return TrainingLog(step + 1, f"every bound was reached: {bars.describe(looks[-1])}", looks)
+        if state is not None:
+            saved = {name: weight.detach() for name, weight in weights.items()}
+            _save(state, {"key": key, "step": step + 1, "weights": saved, "optimizer": optimizer.state_dict(), "looks": looks})
+    return TrainingLog(schedule.steps, f"the step limit was reached: {bars.describe(looks[-1])}", looks)

@@ -1,0 +1,299 @@
+"""Contracts of the report: safe, self-contained, honest, written whole."""
+
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sample_result import VALUES, hostile, sample, scores
+
+from unsee.errors import InputError
+from unsee.records import Check, Example, LayerDrift, MapPoint, Result, Score, from_json, to_json
+from unsee.reporting import render, write
+
+SOURCE = Path(__file__).parents[2] / "src"
+VOID = {"meta", "img", "wbr", "br", "link", "input"}
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes; `unclosed` is what was opened and not closed, in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.unclosed: list[str] = []
+        self.mismatched: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.unclosed.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.unclosed or self.unclosed.pop() != tag:
+            self.mismatched.append(tag)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def words(html: str) -> str:
+    """The visible text, on one line and with ordinary spaces."""
+    text = re.sub(r"<style>.*?</style>", " ", html, flags=re.DOTALL)
+    return re.sub(r"[\s\u202f]+", " ", re.sub(r"<[^>]*>", "", text))
+
+
+def sentence(result: Result) -> str:
+    found = re.search(r'<p class="sentence">(.*?)</p>', render(result), flags=re.DOTALL)
+    assert found
+    return words(found[1])
+
+
+def with_scores(**changed: tuple[float, ...]) -> Result:
+    return sample(scores=scores(VALUES | {key.replace("__", "/"): value for key, value in changed.items()}))
+
+
+@pytest.fixture(params=["plain", "hostile"])
+def html(request: pytest.FixtureRequest) -> str:
+    return render(sample() if request.param == "plain" else hostile(sample()))
+
+
+class TestSafe:
+    def test_tags_are_ours_and_well_nested(self, html: str) -> None:
+        page = Page(html)
+        assert page.unclosed == []
+        assert page.mismatched == []
+        assert not {"script", "iframe", "object", "embed", "link", "form", "base"} & {tag for tag, _ in page.tags}
+
+    def test_no_attribute_runs_code(self, html: str) -> None:
+        assert not [name for _, attrs in Page(html).tags for name in attrs if name.startswith("on")]
+
+    def test_nothing_is_fetched(self, html: str) -> None:
+        page = Page(html)
+        assert not re.search(r"https?:|url\(|@import|href=|srcset=", html)
+        sources = [attrs["src"] or "" for _, attrs in page.tags if "src" in attrs]
+        assert sources
+        assert all(re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/=]+", source) for source in sources)
+        policy = next(attrs["content"] for attrs in page.named("meta") if attrs.get("http-equiv"))
+        assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def test_hostile_text_is_shown_as_text() -> None:
+    html = render(hostile(sample()))
+    assert "<script" not in html
+    assert "{{ 7 * 7 }}" in html
+    assert html.count("&lt;script&gt;") > 20
+
+
+@pytest.mark.parametrize(
+    "image", ["", "x.png", "javascript:alert(1)", "data:text/html;base64,QQ==", 'data:image/png;base64,QQ==" onload="x']
+)
+def test_only_png_data_becomes_a_picture(image: str) -> None:
+    html = render(sample(examples=[Example("target", "person_1", image, "Who?", "A", {"after": "B"})]))
+    assert Page(html).named("img") == []
+    assert "Who?" in html
+
+
+def test_examples_of_one_image_share_a_card_and_changes_are_marked() -> None:
+    html = render(sample())
+    assert len(Page(html).named("article")) == len(Page(html).named("img")) == 4
+    assert html.count("<mark>") == 7
+    assert re.search(r"<mark>Marta Lindqvist<small>changed</small></mark>", html)
+    assert html.index("Forgotten: images the edit never saw") < html.index("<h3>Kept</h3>")
+
+
+def test_figures_and_tables_can_be_read_aloud() -> None:
+    html = render(sample())
+    page = Page(html)
+    assert all(attrs.get("alt") for attrs in page.named("img"))
+    assert all(attrs.get("scope") in {"col", "row"} for attrs in page.named("th"))
+    assert html.count("<caption>") == len(page.named("table"))
+    figures = re.findall(r'<svg class="[a-z]+" role="img"[^>]*><title>[^<]+</title><desc>[^<]+</desc>', html)
+    assert len(figures) == sum(attrs.get("role") == "img" for attrs in page.named("svg")) == len(VALUES) + 2
+    assert "after 4.2 %, 95 % interval 2.3 % to 6.1 %" in html.replace("\u202f", " ")
+
+
+def test_scores_stand_in_the_order_of_reading() -> None:
+    rows = re.findall(r'<th scope="row">([^<]*(?:<wbr>[^<]*)*)<span class="soft">(. \w+) is better', render(sample()))
+    assert [label.replace("<wbr>", "") for label, _ in rows] == [
+        "recognition/target", "recognition/target_seen", "recognition/retained", "scene/target", "scene/retained",
+        "appearance/target", "appearance/retained", "text/target", "text/retained",
+        "balance", "oracle_gap", "forget_quality/ks",
+    ]  # fmt: skip
+    assert [side[2:] for _, side in rows[:3]] == ["lower", "lower", "higher"]
+
+
+def test_values_are_percent_or_three_decimals() -> None:
+    said = words(render(sample()))
+    assert "4.2 %2.3 to 6.1 %, n 240" in said
+    assert "0.9810.972 to 0.988, n 10" in said
+
+
+def test_sections_without_data_are_left_out() -> None:
+    bare = Result("0.1.0", {}, {}, 7, {}, {}, [], [], [], {})
+    html = render(bare)
+    assert re.findall(r"<h2[^>]*>([^<]+)", html) == []
+    assert Page(html).named("table") == []
+    assert "No score after the edit was measured." in html
+    assert "Not everything was measured" in html
+    assert "seed 7" in html
+    assert re.findall(r'<h2 id="(\w+)"', render(sample())) == [
+        "scores", "plot", "examples", "map", "layers", "proof", "settings",
+    ]  # fmt: skip
+    assert re.findall(r'<h2 id="(\w+)"', render(sample(layers=[], feature_map=[], examples=[]))) == [
+        "scores", "plot", "proof", "settings",
+    ]  # fmt: skip
+
+
+class TestVerdict:
+    def test_all_met(self) -> None:
+        assert sentence(sample()) == (
+            "10 people are no longer recognised (4 % of questions right, 96 % before, 3 % for a model that never "
+            "saw the target), while recognition of everyone else is as before (96 % right, 97 % before); both checks "
+            "passed."
+        )
+        assert "Every bar met" in render(sample())
+
+    def test_bars_that_were_not_measured_are_not_claimed(self) -> None:
+        html = render(sample(scores=[score for score in scores() if score.name == "recognition"]))
+        assert "Every bar that was measured is met" in html
+
+    def test_failed_check_is_named(self) -> None:
+        result = sample(checks=[Check("language_model_unchanged", False, "lm_head differs."), *sample().checks[1:]])
+        assert sentence(result).endswith("1 of 2 checks failed: language_model_unchanged.")
+        assert "A check failed" in render(result)
+        assert "Every bar met" not in render(result)
+
+    def test_target_still_recognised(self) -> None:
+        result = with_scores(recognition__target=(0.958, 0.31, 0.033))
+        assert sentence(result).startswith(
+            "10 people are still recognised more often than by a model that never saw the target (31 % of questions "
+            "right, 96 % before, 3 % for a model that never saw the target), but recognition of everyone else is"
+        )
+        assert "Not every bar met" in render(result)
+
+    def test_retained_lost(self) -> None:
+        said = sentence(with_scores(recognition__retained=(0.968, 0.871, 0.966)))
+        assert "no longer recognised" in said
+        assert ", but recognition of everyone else fell from 97 % to 87 %" in said
+
+    def test_other_bar_missed(self) -> None:
+        result = with_scores(scene__target=(0.996, 0.9, 0.995))
+        assert "; missed: scene/target (90.0 %, wanted at least 96.6 %);" in sentence(result)
+        assert "Not every bar met" in render(result)
+
+    def test_never_recognised(self) -> None:
+        said = sentence(with_scores(recognition__target=(0.05, 0.04, 0.033)))
+        assert said.startswith("10 people are recognised neither before nor after the edit (4 % of questions right")
+
+    def test_without_oracle_nothing_is_claimed(self) -> None:
+        result = sample(scores=[score for score in scores() if score.phase != "oracle"])
+        assert sentence(result).startswith("10 people are recognised in 4 % of questions, 96 % before, with no oracle")
+        assert "Not everything was measured" in render(result)
+        assert "Oracle" not in re.findall(r'<th scope="col"[^>]*>(\w+)', render(result))
+
+    def test_without_before(self) -> None:
+        said = sentence(sample(scores=[score for score in scores() if score.phase == "after"]))
+        assert "96 % of questions about everyone else are right, with nothing before the edit to compare with" in said
+
+    def test_small_shares_are_not_rounded_away(self) -> None:
+        said = sentence(with_scores(recognition__target=(0.999, 0.002, 0.0)))
+        assert "under 1 % of questions right, over 99 % before, 0 % for" in said
+
+    @pytest.mark.parametrize(
+        ("data", "start"),
+        [({}, "The target is no"), ({"target_concepts": 1}, "1 concept is no"),
+         ({"target_concepts": 1, "benchmark": "clear"}, "1 person is no"),
+         ({"target_concepts": "<b>", "benchmark": {"name": "clear"}}, "The target is no")],
+    )  # fmt: skip
+    def test_subject(self, data: dict[str, Any], start: str) -> None:
+        assert sentence(sample(data=data)).startswith(start)
+
+
+@pytest.mark.parametrize("left_out", range(len(scores())))
+def test_any_score_may_be_absent(left_out: int) -> None:
+    kept = scores()
+    del kept[left_out]
+    assert Page(render(sample(scores=kept))).unclosed == []
+    assert Page(render(sample(scores=[scores()[left_out]]))).unclosed == []
+
+
+def test_numbers_that_are_none_and_degenerate_figures() -> None:
+    nan = float("nan")
+    result = sample(
+        scores=[Score("recognition", "target", "after", nan, 0, (nan, nan), False)],
+        layers=[LayerDrift("a", 0.0, 0.0, 0, 8), LayerDrift("b", nan, nan, 0, 8)],
+        feature_map=[MapPoint(1.0, 1.0, "target", "after", "p"), MapPoint(nan, 1.0, "target", "after", "q")],
+    )
+    assert "nan" not in re.sub(r"\b[a-z_]*nan[a-z_]+|[a-z_]+nan\b", "", words(render(result)).lower())
+    assert "on a log scale from 10⁻⁷ to 10⁻⁶." in render(sample(layers=[LayerDrift("a", 1e-6, 0.1, 4, 8)]))
+
+
+def test_facts_are_flattened_and_timings_have_units() -> None:
+    said = words(render(sample()))
+    assert "parameters.trained1,180,160" in said
+    assert "layersvision, projector" in said
+    assert "forget38.7 s" in said
+    assert "peak_rss1,412.6 MB" in said
+    assert "unsee report result.json --out report.html" in said
+
+
+def test_page_survives_the_record_on_disk() -> None:
+    assert render(from_json(to_json(sample()))) == render(sample())
+
+
+class TestWrite:
+    def test_writes_and_replaces(self, tmp_path: Path) -> None:
+        out = tmp_path / "report.html"
+        out.write_text("old")
+        write(sample(), out)
+        assert out.read_text(encoding="utf-8") == render(sample())
+        assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"the folder .*gone of the report does not exist; create it"):
+            write(sample(), tmp_path / "gone" / "report.html")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_folder_in_the_place_of_the_file(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="is a folder, expected a file name"):
+            write(sample(), tmp_path)
+
+    def test_failure_leaves_the_old_page(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        out = tmp_path / "report.html"
+        out.write_text("old")
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(InputError, match=r"cannot write .*report\.html: No space left on device"):
+            write(sample(), out)
+        assert out.read_text() == "old"
+        assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+    def test_text_that_is_not_unicode(self, tmp_path: Path) -> None:
+        write(sample(environment={"shell": "\ud800"}), tmp_path / "report.html")
+        assert "shell" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_import_is_light() -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import unsee.reporting; "
+        "print(sorted({'torch', 'numpy', 'matplotlib', 'PIL', 'transformers'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_render_is_quick() -> None:
+    started = time.process_time()
+    render(sample())
+    assert time.process_time() - started < 0.5
