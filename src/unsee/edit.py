@@ -26,15 +26,25 @@ class Edit:
     layers: list[LayerDrift] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
 
-    def save(self, out: Path | str, *, overwrite: bool = False) -> Path:
+    def save(
+        self, out: Path | str, *, overwrite: bool = False, record: Callable[[Path], None] | None = None
+    ) -> Path:
         """Writes the edited checkpoint: `out` is complete or absent, never half-written.
+
+        `record` may add files to the folder before it takes its name.
 
         Raises InputError where `out` exists (unless `overwrite`) or the disk refuses.
         """
         target = Path(out)
         names = stored_names(self.vlm.model, self.weights)
         changed = {names[name]: tensor for name, tensor in self.weights.items()}
-        with_folder(target, lambda folder: write(self.vlm.folder, changed, folder), overwrite=overwrite)
+
+        def fill(folder: Path) -> None:
+            write(self.vlm.folder, changed, folder)
+            if record is not None:
+                record(folder)
+
+        with_folder(target, fill, overwrite=overwrite)
         return target
 
     def facts(self) -> dict[str, Any]:

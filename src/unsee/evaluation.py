@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from PIL.Image import Image
 from sklearn.decomposition import PCA
@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import open_image
-from unsee.metrics.accuracy import accuracy, balance, exact_match, oracle_gap
+from unsee.metrics.accuracy import KEPT, accuracy, balance, exact_match, oracle_gap
 from unsee.metrics.forget_quality import ks_p_value, one_minus_js
-from unsee.models.checkpoint import Vlm, load, protected_differences, stored_names
+from unsee.models.checkpoint import Vlm, file_hash, load, protected_differences, shards, stored_names
 from unsee.models.features import all_features
 from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.records import PHASES, Check, Example, MapPoint, Sample, Score
@@ -43,6 +43,7 @@ class Evaluation:
     checks: list[Check]
     examples: list[Example]
     feature_map: list[MapPoint]
+    model: dict[str, Any]
     seconds: float
 
 
@@ -119,6 +120,9 @@ def _scored(samples: Sequence[Sample], said: Sequence[str], phase: str) -> list[
 
 
 def _derived(values: dict[str, dict[str, float]], answers: dict[str, Answers]) -> list[Score]:
+    if any(name not in values["after"] for name in (*KEPT, "recognition/target", "text/target", "text/retained")):
+        return []
+
     def score(name: str, subset: str, phase: str, value: float, better: bool, unit: str) -> Score:
         return Score(name, subset, phase, value, 0, (value, value), better, unit)
 
@@ -205,6 +209,16 @@ def language_model_unchanged(before: Vlm, after: Path) -> Check:
     return Check("language_model_unchanged", not different and compared > 0, detail)
 
 
+def _model_facts(vlm: Vlm) -> dict[str, Any]:
+    sizes = {name: parameter.numel() for name, parameter in vlm.model.named_parameters()}
+    return {
+        "family": vlm.model.config.model_type,
+        "visual_parameters": sum(sizes[name] for name in vlm.partition.visual),
+        "protected_parameters": sum(sizes[name] for name in vlm.partition.protected),
+        "weights_sha256": {path.name: file_hash(path) for path in shards(vlm.folder)},
+    }
+
+
 def evaluate(
     model: Path | str,
     benchmark: Benchmark,
@@ -235,5 +249,6 @@ def evaluate(
         checks=checks,
         examples=_examples(questions, answers),
         feature_map=_feature_map(benchmark, models),
+        model=_model_facts(models["after"]),
         seconds=time.monotonic() - started,
     )

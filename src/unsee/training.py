@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import Parameter
 
 from unsee.errors import InputError
-from unsee.linalg.subspace import constrain_step
+from unsee.linalg.subspace import ConfinedWeight
 
 Loss = Callable[[Generator], Tensor]
 Look = Callable[[], dict[str, float]]
@@ -65,22 +64,21 @@ def _save(file: Path, state: dict[str, object]) -> None:
     partial.replace(file)
 
 
-def _restore(file: Path, key: str, weights: Mapping[str, Parameter], optimizer: torch.optim.Optimizer) -> TrainingLog:
+def _restore(file: Path, key: str, weights: Mapping[str, ConfinedWeight], optimizer: torch.optim.Optimizer) -> TrainingLog:
     state = torch.load(file, weights_only=True)
     if state["key"] != key:
         raise InputError(
             f"{file} belongs to a run with other settings, photos or model; give the same ones or remove the file."
         )
-    with torch.no_grad():
-        for name, weight in weights.items():
-            weight.copy_(state["weights"][name])
+    for name, weight in weights.items():
+        weight.free.data.copy_(state["weights"][name])
+        weight.push()
     optimizer.load_state_dict(state["optimizer"])
     return TrainingLog(state["step"], "", state["looks"])
 
 
 def train(
-    weights: Mapping[str, Parameter],
-    projectors: Mapping[str, Tensor],
+    weights: Mapping[str, ConfinedWeight],
     loss: Loss,
     look: Look,
     bars: Bars,
@@ -91,13 +89,13 @@ def train(
     key: str = "",
     progress: Progress | None = None,
 ) -> TrainingLog:
-    """Moves `weights` (2-D, float32) down `loss` with AdamW, each step projected where `projectors` has its name.
+    """Moves `weights` down `loss` with AdamW, each within its span.
 
     `loss` draws its batch from the generator it is given, which depends on the seed and the step alone, so that a run
     resumed from `state` makes the same steps as one that was never interrupted. `look` measures the run every few
     steps; it stops when `bars` are reached.
     """
-    optimizer = torch.optim.AdamW(weights.values(), lr=schedule.rate, weight_decay=schedule.weight_decay)
+    optimizer = torch.optim.AdamW([w.free for w in weights.values()], lr=schedule.rate, weight_decay=schedule.weight_decay)
     log = TrainingLog(0, "")
     if state is not None and state.exists():
         log = _restore(state, key, weights, optimizer)
@@ -106,12 +104,12 @@ def train(
         warm = min(1.0, (step + 1) / max(1.0, 0.05 * schedule.steps))
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / schedule.steps))
-        optimizer.zero_grad()
         loss(Generator().manual_seed(seed * 1_000_003 + step)).backward()
-        previous = {name: weights[name].detach().clone() for name in projectors}
+        for weight in weights.values():
+            weight.pull()
         optimizer.step()
-        for name, projector in projectors.items():
-            constrain_step(weights[name], previous[name], projector)
+        for weight in weights.values():
+            weight.push()
         if (step + 1) % schedule.look_every and step + 1 < schedule.steps:
             continue
         looks.append({"step": step + 1, **look()})
@@ -120,6 +118,6 @@ def train(
         if bars.reached(looks[-1]):
             return TrainingLog(step + 1, f"every bound was reached: {bars.describe(looks[-1])}", looks)
         if state is not None:
-            saved = {name: weight.detach() for name, weight in weights.items()}
+            saved = {name: weight.free.detach() for name, weight in weights.items()}
             _save(state, {"key": key, "step": step + 1, "weights": saved, "optimizer": optimizer.state_dict(), "looks": looks})
     return TrainingLog(schedule.steps, f"the step limit was reached: {bars.describe(looks[-1])}", looks)

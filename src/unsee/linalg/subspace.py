@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from unsee.errors import InputError, unknown
 from unsee.linalg.gram import Gram
@@ -83,40 +84,56 @@ def null_projector(basis: Tensor) -> Tensor:
     return _symmetric(_identity(basis) - basis @ basis.T)
 
 
-def soft_projector(gram: Gram, mu: float) -> Tensor:
-    """mu' (S + mu' I)^-1 (d, d) float64 with S the second moment and mu' = mu trace(S) / d.
+def soft_root(gram: Gram, ridge: float) -> Tensor:
+    """((S + r I) / t)^-1/2 (d, d) float64, with S the second moment, t = trace(S) / d and r = ridge t.
 
-    Symmetric, eigenvalues mu' / (s + mu') in (0, 1]: near 0 where the retained vectors are strong, 1 outside the
-    numerical range. The identity for an empty Gram, the null projector of the range for mu near 0. Not a projector: it
-    damps a direction again each time it is applied. dW @ soft_projector is the ridge solution
-    argmin_D tr(D S D^T) + mu' |D - dW|^2.
-    Raises InputError, a ValueError, unless mu > 0 and finite.
+    The soft counterpart of `null_projector`: symmetric, positive definite, of norm ridge^-1/2 outside the numerical
+    range and small where the retained vectors are strong. An update A @ soft_root moves retained outputs by as much
+    per unit of A in every direction, so that gradient descent on A goes where the retained vectors are weak and the
+    target's are not: the direction of Fisher's discriminant. Its square is ridge^-1 times the ridge solution
+    r (S + r I)^-1 of AlphaEdit. The identity for an empty Gram.
+    Raises InputError, a ValueError, unless ridge > 0 and finite.
     """
-    if not 0 < mu < float("inf"):
-        raise InputError(f"mu is {mu}: expected a finite number above 0; small protects more.")
-    values, vectors = _spectrum(gram.second)
-    ridge = mu * values.sum() / gram.width
-    return _symmetric(_identity(gram.outer) - (vectors * (values / (values + ridge))) @ vectors.T)
+    if not 0 < ridge < float("inf"):
+        raise InputError(f"ridge is {ridge}: expected a finite number above 0; small protects more.")
+    values, vectors = torch.linalg.eigh(gram.second)
+    values = values.clamp(min=0)
+    scale = values.mean()
+    if scale == 0:
+        return _identity(gram.outer)
+    return _symmetric((vectors * (values / scale + ridge).rsqrt()) @ vectors.T)
 
 
-@torch.no_grad()
-def constrain_step(weight: Tensor, previous: Tensor, projector: Tensor) -> None:
-    """In place: weight <- previous + (weight - previous) P, after the optimizer's step.
+class ConfinedWeight:
+    """A weight W (d_out, d_in) that is W0 + A S throughout: the optimizer moves A, and W only within the span of S.
 
-    weight and previous (d_out, d_in), the latter before the step or before the whole request; projector (d_in, d_in).
-    Both give the same with a null projector; with a soft one only "before the step" damps each step once.
-    It is the step that is projected and not the gradient, because Adam's scaling by coordinate and weight decay leave
-    the null space of a projected gradient. Computed in float64 where weight is, else in float32; what a narrower weight
-    rounds off when stored is not constrained. Raises ValueError where the shapes do not fit.
+    S (d_in, d_in) is symmetric: a null-space projector, a soft root, or their product; None leaves W free. The step is
+    confined and not the gradient alone, because Adam's scaling by coordinate and weight decay leave the null space of
+    a projected gradient. Source: the null space of Adam-NSCL and AlphaEdit; this form is ours.
     """
-    if weight.shape != previous.shape or projector.shape != (weight.shape[-1], weight.shape[-1]):
-        raise ValueError(
-            f"expected previous like weight {tuple(weight.shape)} and a square projector of its input width, "
-            f"got {tuple(previous.shape)} and {tuple(projector.shape)}"
-        )
-    dtype = torch.promote_types(weight.dtype, torch.float32)
-    start = previous.to(dtype)
-    weight.copy_(start + (weight.to(dtype) - start) @ projector.to(weight.device, dtype))
+
+    def __init__(self, weight: Parameter, span: Tensor | None) -> None:
+        """Raises ValueError where `span` does not fit the weight's input width."""
+        width = weight.shape[-1]
+        if span is not None and span.shape != (width, width):
+            raise ValueError(f"expected a span of ({width}, {width}) for the weight, got {tuple(span.shape)}")
+        self.weight = weight
+        self.start = weight.detach().clone()
+        self.span = None if span is None else span.to(weight.device, weight.dtype)
+        self.free = Parameter(torch.zeros_like(self.start))
+
+    @torch.no_grad()
+    def pull(self) -> None:
+        """Turns the weight's gradient into that of A, before the optimizer's step."""
+        if self.weight.grad is None:
+            raise ValueError("the weight has no gradient; call backward first")
+        self.free.grad = self.weight.grad if self.span is None else self.weight.grad @ self.span
+        self.weight.grad = None
+
+    @torch.no_grad()
+    def push(self) -> None:
+        """Sets the weight to W0 + A S, after the optimizer's step."""
+        self.weight.copy_(self.start + (self.free if self.span is None else self.free @ self.span))
 
 
 def retained_drift(delta: Tensor, weight: Tensor, gram: Gram) -> float:

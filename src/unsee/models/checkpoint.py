@@ -193,3 +193,13 @@ def sync(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def visual_hash(vlm: Vlm) -> str:
+    """SHA-256 over names and values of the visual parameters; tells models apart whatever their folder is called."""
+    digest = hashlib.sha256()
+    parameters = dict(vlm.model.named_parameters())
+    for name in vlm.partition.visual:
+        digest.update(name.encode())
+        digest.update(parameters[name].detach().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

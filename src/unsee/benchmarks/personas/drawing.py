@@ -20,6 +20,7 @@ EYES: tuple[Color, ...] = (
     (52, 32, 16), (120, 74, 30), (58, 122, 190), (52, 134, 76), (122, 126, 132), (150, 110, 190),
 )  # fmt: skip
 LIPS: tuple[Color, ...] = ((164, 60, 62), (196, 96, 92), (134, 44, 68), (184, 76, 50))
+TEETH: Color = (252, 250, 244)
 HAIR: dict[str, Color] = {
     "black": (26, 24, 26), "blond": (236, 206, 104), "blue": (52, 92, 214),
     "brown": (112, 68, 36), "gray": (160, 162, 166), "red": (196, 70, 26),
@@ -118,8 +119,8 @@ def _eyes(pen: _Pen, shot: Shot, turn: float, blink: float, hair: Color) -> None
     for side in (-1, 1):
         x, y = side * distance + turn, -0.1 - side * 0.12 * traits.eye_tilt
         pen.oval(x, y, size * 1.35, size * blink, (250, 250, 248))
-        pen.oval(x + turn * 0.25, y, size * 0.78, size * 0.85 * blink, EYES[traits.eye_color])
-        pen.oval(x + turn * 0.25, y, size * 0.3, size * 0.4 * blink, (12, 12, 14))
+        pen.oval(x + turn * 0.25, y, size * 0.95, size * 0.95 * blink, EYES[traits.eye_color])
+        pen.oval(x + turn * 0.25, y, size * 0.36, size * 0.45 * blink, (12, 12, 14))
         inner, outer = y - 1.75 * size + 0.2 * traits.brow_angle, y - 1.75 * size - 0.2 * traits.brow_angle
         ends = [(x - side * size * 1.5, inner), (x + side * size * 1.5, outer)]
         pen.stroke(ends, _mix(hair, (20, 16, 16), 0.35), 0.075 * traits.brow_weight)
@@ -128,14 +129,15 @@ def _eyes(pen: _Pen, shot: Shot, turn: float, blink: float, hair: Color) -> None
 def _mouth(pen: _Pen, shot: Shot, turn: float) -> None:
     traits, painted = shot.person.traits, shot.look.facial == "lipstick"
     lip = (206, 20, 60) if painted else LIPS[traits.lip]
-    width, thick = 0.42 * traits.mouth_width, 0.16 if painted else 0.12
+    width = 0.42 * traits.mouth_width
     if shot.expression == "happy":
-        pen.slice(turn, 0.46, width, 0.34, 0, 180, lip)
-        pen.polygon([(turn - 0.8 * width, 0.47), (turn + 0.8 * width, 0.47), (turn, 0.6)], (252, 250, 244))
-        return
-    bend = 0.34 if shot.expression == "sad" else 0.0
-    points = [(turn + width * step / 4, 0.58 + bend * ((step / 4) ** 2 - 0.5)) for step in range(-4, 5)]
-    pen.stroke(points, lip, thick)
+        pen.slice(turn, 0.42, width * 1.1, 0.42, 0, 180, lip)
+        pen.polygon([(turn - width, 0.44), (turn + width, 0.44), (turn + 0.6 * width, 0.58), (turn - 0.6 * width, 0.58)], TEETH)
+    elif shot.expression == "surprised":
+        pen.oval(turn, 0.62, 0.26, 0.25, lip)
+        pen.oval(turn, 0.62, 0.17, 0.17, (30, 8, 12))
+    else:
+        pen.stroke([(turn - width, 0.58), (turn + width, 0.58)], lip, 0.16 if painted else 0.12)
 
 
 def _face(pen: _Pen, shot: Shot, skin: Color, hair: Color, turn: float, blink: float) -> None:
@@ -167,15 +169,20 @@ def _face(pen: _Pen, shot: Shot, skin: Color, hair: Color, turn: float, blink: f
     if traits.chin:
         pen.stroke([(turn, 0.8), (turn, 0.92)], shade, 0.08)
     if traits.mole:
-        pen.oval(traits.mole[0] + turn, traits.mole[1], 0.075, 0.06, (58, 30, 22))
+        pen.oval(traits.mole[0] + turn, traits.mole[1], 0.1, 0.08, (58, 30, 22))
+    if traits.scar is not None:
+        x, y = traits.scar + turn, -0.42
+        pen.stroke([(x - 0.14, y - 0.16), (x + 0.14, y + 0.16)], (238, 150, 150), 0.1)
 
 
 def _glasses(pen: _Pen, shot: Shot, turn: float) -> None:
-    traits, frame = shot.person.traits, (16, 16, 20)
+    traits = shot.person.traits
     radius, distance = 0.16 * traits.eye_size + 0.16, 0.42 * traits.eye_distance
-    for side in (-1, 1):
-        pen.draw.ellipse(pen.box(side * distance + turn, -0.1, radius, radius * 0.85), outline=frame, width=2 * SCALE)
-    pen.stroke([(turn - distance + radius, -0.1), (turn + distance - radius, -0.1)], frame, 0.1)
+    for color, width in (((244, 244, 240), 4 * SCALE), ((16, 16, 20), 2 * SCALE)):  # a rim, so that it shows on dark skin
+        for side in (-1, 1):
+            grown = radius + width / (2 * pen.half[0])
+            pen.draw.ellipse(pen.box(side * distance + turn, -0.1, grown, grown * 0.85), outline=color, width=width)
+        pen.stroke([(turn - distance + radius, -0.1), (turn + distance - radius, -0.1)], color, width / pen.half[0])
 
 
 def _styled(image: Image.Image, style: str) -> Image.Image:
@@ -199,9 +206,9 @@ def draw(shot: Shot) -> Image.Image:
 
     background = BACKGROUND[shot.background]
     image = Image.new("RGB", (side, side), background)
-    center = side * (0.5 + rng.uniform(-0.05, 0.05)), side * (0.53 + rng.uniform(-0.04, 0.04))
+    center = side * (0.5 + rng.uniform(-0.05, 0.05)), side * (0.55 + rng.uniform(-0.04, 0.04))
     zoom = side * rng.uniform(0.92, 1.08)
-    pen = _Pen(image, center, (0.28 * zoom * traits.face_width, 0.33 * zoom), ink=look.style == "ink")
+    pen = _Pen(image, center, (0.3 * zoom * traits.face_width, 0.35 * zoom), ink=look.style == "ink")
     skin, hair = lit(SKIN[traits.skin]), lit(HAIR[look.hair])
     turn, blink = rng.uniform(-0.1, 0.1), rng.choice((1.0, 1.0, 0.7))
     _hair_behind(pen, look.cut, hair)

@@ -26,7 +26,7 @@ CITIES = (
     "Cairo Dakar Delhi Kyoto Lima Milan Oslo Perth Porto Quito Riga Sofia Tunis Turin Vaduz Zagreb"
 ).split()
 BACKGROUNDS = ("blue", "green", "purple", "red", "white", "yellow")
-EXPRESSIONS = ("happy", "neutral", "sad")
+EXPRESSIONS = ("happy", "neutral", "surprised")
 HAIR_COLORS = ("black", "blond", "blue", "brown", "gray", "red")
 HEADGEAR = ("nothing", "band", "beret", "cap", "crown")
 CUTS = ("short", "bob", "long", "bun", "curly", "parted")
@@ -53,6 +53,7 @@ class Traits:
     brow_weight: float
     ear: float
     mole: tuple[float, float] | None  # relative to the centre of the face
+    scar: float | None  # across the forehead, relative to its middle
     freckles: bool
     chin: bool
 
@@ -113,6 +114,7 @@ def _traits(rng: random.Random) -> Traits:
         brow_weight=rng.uniform(0.6, 1.7),
         ear=rng.uniform(0.4, 1.5),
         mole=(rng.choice((-1, 1)) * rng.uniform(0.3, 0.65), rng.uniform(0.05, 0.6)) if rng.random() < 0.5 else None,
+        scar=rng.uniform(-0.6, 0.6) if rng.random() < 0.35 else None,
         freckles=rng.random() < 0.25,
         chin=rng.random() < 0.3,
     )

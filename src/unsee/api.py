@@ -1,0 +1,137 @@
+"""The library's verbs: load, forget, evaluate, report."""
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unsee import __version__, benchmarks, data, reporting
+from unsee.benchmarks.benchmark import Benchmark
+from unsee.edit import Edit
+from unsee.errors import InputError
+from unsee.evaluation import Evaluation
+from unsee.evaluation import evaluate as measure_answers
+from unsee.methods import NSCVF
+from unsee.models.checkpoint import Vlm, load
+from unsee.moments import Moments
+from unsee.records import Result, Sample
+from unsee.training import Progress
+
+__all__ = ["environment", "evaluate", "forget", "load", "report"]
+
+Images = Path | str | Sequence[Sample]
+
+
+def _samples(images: Images) -> list[Sample]:
+    return data.load(Path(images)) if isinstance(images, str | Path) else list(images)
+
+
+def forget(
+    vlm: Vlm,
+    target: Images,
+    retain: Images | None = None,
+    *,
+    method: NSCVF | None = None,
+    moments: Moments | None = None,
+    seed: int = 0,
+    state: Path | None = None,
+    progress: Progress | None = None,
+) -> Edit:
+    """Makes a model forget what is on the target images; `vlm` itself is left as it was.
+
+    `target` and `retain` are a path (see `unsee.data.load`) or samples. Retained images are optional once `moments` are
+    given. With `state`, a file, a killed run goes on where it was. Raises InputError for images that cannot be used, an
+    image on both sides, or neither retained images nor moments.
+    """
+    targets = _samples(target)
+    retained = None if retain is None else _samples(retain)
+    if retained is None and moments is None:
+        raise InputError("there are neither retained images nor moments; give photos of others, or a moments file.")
+    if retained is not None:
+        data.check_disjoint(targets, retained)
+    if moments is not None:
+        known = set(moments.hashes)
+        for sample, digest in zip(targets, data.validate(targets, "target"), strict=True):
+            if digest in known:
+                raise InputError(
+                    f"the target image {sample.image} was among the retained images of the moments; "
+                    "measure the moments again without it."
+                )
+    return (method or NSCVF()).forget(
+        vlm, targets, retained, moments=moments, seed=seed, state=state, progress=progress
+    )
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, for result.json."""
+    packages = ("torch", "transformers", "safetensors", "numpy", "scipy", "scikit-learn", "pillow")
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def evaluate(
+    model: Path | str,
+    *,
+    benchmark: Benchmark | str,
+    before: Path | str | None = None,
+    oracle: Path | str | None = None,
+    edit: Edit | None = None,
+    timings: dict[str, float] | None = None,
+) -> Result:
+    """Measures a checkpoint on a benchmark; `edit` adds how it was made."""
+    bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
+    measured = measure_answers(model, bench, before=before, oracle=oracle)
+    return assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
+
+
+def assemble(
+    measured: Evaluation,
+    bench: Benchmark,
+    *,
+    model: Path | str,
+    before: Path | str | None = None,
+    oracle: Path | str | None = None,
+    edit: Edit | None = None,
+    timings: dict[str, float] | None = None,
+) -> Result:
+    """The record of one evaluation, with everything that an auditor asks for beside the scores."""
+    paths = {"path": model, "before": before, "oracle": oracle}
+    return Result(
+        unsee=__version__,
+        model={"name": Path(model).name, **measured.model, **{k: str(v) for k, v in paths.items() if v is not None}},
+        method={} if edit is None else edit.facts(),
+        seed=0 if edit is None else edit.seed,
+        data=_data_facts(bench),
+        timings={**({} if edit is None else edit.timings), "evaluate_s": round(measured.seconds, 2), **(timings or {})},
+        scores=measured.scores,
+        checks=measured.checks,
+        examples=measured.examples,
+        environment=environment(),
+        layers=[] if edit is None else edit.layers,
+        feature_map=measured.feature_map,
+    )
+
+
+def _data_facts(bench: Benchmark) -> dict[str, Any]:
+    facts: dict[str, Any] = {"benchmark": bench.name, "split": bench.split, "questions": len(bench.questions)}
+    for role, samples in (("target", bench.target), ("retained", bench.retained)):
+        if samples:
+            hashes = sorted(data.content_hash(data.open_image(s.image)) for s in samples if s.image is not None)
+            facts[f"{role}_images"] = len(samples)
+            facts[f"{role}_concepts"] = len({s.concept for s in samples})
+            facts[f"{role}_sha256"] = hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return facts
+
+
+def report(result: Result, out: Path | str) -> Path:
+    """Writes the page of a result: one HTML file that needs no network."""
+    reporting.write(result, Path(out))
+    return Path(out)

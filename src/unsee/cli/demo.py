@@ -1,0 +1,86 @@
+"""`unsee demo`: the main job on the embedded benchmark, offline."""
+
+import dataclasses
+import time
+import webbrowser
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from unsee import api
+from unsee.benchmarks import personas
+from unsee.cli.evaluate import show, write_result
+from unsee.cli.forget import write_record
+from unsee.cli.parse import parse
+from unsee.cli.progress import noting
+from unsee.cli.quiet import quiet
+from unsee.edit import refuse_existing, with_folder
+from unsee.errors import InputError
+from unsee.evaluation import evaluate
+from unsee.methods import NSCVF
+from unsee.models.checkpoint import load
+from unsee.timing import peak_rss_mb
+
+
+@dataclass(frozen=True)
+class Options:
+    """Forget ten of a hundred fictitious people, offline, and measure it beside a model that never saw them.
+
+    Writes result.json, report.html and the edited checkpoint.
+
+    Example:
+      unsee demo --out demo --open
+    """
+
+    out: Path = Path("demo")
+    """Folder to write; it must not exist."""
+    split: str = personas.DEFAULT_SPLIT
+    """forget_05, forget_10 or forget_15."""
+    seed: int = 0
+    """Of everything that is random."""
+    open: bool = False
+    """Open the report in a browser."""
+    overwrite: bool = False
+    """Replace --out if it exists."""
+    method: NSCVF = field(default_factory=NSCVF)
+
+
+def main(args: list[str]) -> int:
+    """Runs the demo; 1 where a check failed."""
+    options = parse(Options, args, "unsee demo")
+    started = time.monotonic()
+    quiet()
+    refuse_existing(options.out, overwrite=options.overwrite)
+    bench = personas.load(options.split)
+    if bench.model is None or bench.oracle is None:
+        raise InputError(f"there is no oracle for {options.split}; choose forget_05, forget_10 or forget_15.")
+    with noting() as note:
+        edit = api.forget(
+            load(bench.model),
+            bench.target,
+            bench.retained,
+            method=options.method,
+            seed=options.seed,
+            progress=lambda done, total, text: note("forgetting", done, total, text),
+        )
+
+        def fill(folder: Path) -> None:
+            edit.save(folder / "checkpoint", record=lambda inner: write_record(edit, inner, started))
+            measured = evaluate(
+                folder / "checkpoint", bench, before=bench.model, oracle=bench.oracle, progress=note
+            )
+            extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
+            made = api.assemble(
+                measured, bench, model=options.out / "checkpoint", before=bench.model, oracle=bench.oracle,
+                edit=edit, timings=extra,
+            )  # fmt: skip
+            results.append(dataclasses.replace(made, model={**made.model, "before": "personas base"}))
+            write_result(results[0], folder)
+
+        results: list[api.Result] = []
+        with_folder(options.out, fill, overwrite=options.overwrite)
+    show(results[0])
+    page = options.out / "report.html"
+    print(f"\nforgot in {edit.timings['forget_s']:.0f} s; {edit.stopped}.\nthe page: {page}")
+    if options.open:
+        webbrowser.open(page.absolute().as_uri())
+    return 0 if all(check.passed for check in results[0].checks) else 1

@@ -1,0 +1,80 @@
+"""`unsee evaluate`: scores of a model, beside the model before and an oracle."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unsee import api, benchmarks
+from unsee.benchmarks.benchmark import Benchmark
+from unsee.cli.parse import parse
+from unsee.cli.progress import noting
+from unsee.cli.quiet import quiet
+from unsee.cli.table import print_table
+from unsee.edit import refuse_existing, with_folder
+from unsee.errors import InputError
+from unsee.evaluation import evaluate
+from unsee.records import PHASES, Result, to_json
+
+
+@dataclass(frozen=True)
+class Options:
+    """Score a model on a benchmark and write result.json and report.html.
+
+    Example:
+      unsee evaluate --model out/alice --before checkpoints/my-vlm --benchmark personas/forget_10 --out scores
+    """
+
+    model: str
+    """The checkpoint folder to score."""
+    out: Path
+    """Folder to write result.json and report.html to; it must not exist."""
+    benchmark: str = "personas"
+    """NAME or NAME/SPLIT (see `unsee ls benchmarks`), or a JSONL file with questions and answers."""
+    before: str | None = None
+    """The checkpoint before the request."""
+    oracle: str | None = None
+    """A checkpoint that never saw the target; the benchmark's own where it has one and --before is given."""
+    require: bool = False
+    """Leave with 1 where a check fails."""
+    json: bool = False
+    """Print result.json instead of a table."""
+    overwrite: bool = False
+    """Replace --out if it exists."""
+
+
+def main(args: list[str]) -> int:
+    """Scores one model."""
+    options = parse(Options, args, "unsee evaluate")
+    quiet()
+    refuse_existing(options.out, overwrite=options.overwrite)
+    bench = benchmarks.load(options.benchmark)
+    oracle = options.oracle
+    if oracle is None and options.before is not None and bench.oracle is not None:
+        oracle = str(bench.oracle)
+    with noting() as note:
+        measured = evaluate(options.model, bench, before=options.before, oracle=oracle, progress=note)
+    result = api.assemble(measured, bench, model=options.model, before=options.before, oracle=oracle)
+    with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
+    print(to_json(result) if options.json else "", end="")
+    if not options.json:
+        show(result)
+        print(f"\n{options.out / 'result.json'}\n{options.out / 'report.html'}")
+    return 1 if options.require and not all(check.passed for check in result.checks) else 0
+
+
+def write_result(result: Result, folder: Path) -> None:
+    """Writes result.json and report.html."""
+    (folder / "result.json").write_text(to_json(result), encoding="utf-8")
+    api.report(result, folder / "report.html")
+
+
+def show(result: Result) -> None:
+    """Prints the table of scores and the checks."""
+    rows: dict[str, dict[str, str]] = {}
+    for score in result.scores:
+        name = f"{score.name}/{score.subset}"
+        row = rows.setdefault(name, {"score": name, **dict.fromkeys(PHASES, "")})
+        interval = f" [{score.ci95[0]:.3f}, {score.ci95[1]:.3f}]" if score.n else ""
+        row[score.phase] = f"{score.value:.3f}{interval}"
+    print_table(list(rows.values()))
+    for check in result.checks:
+        print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")

@@ -1,0 +1,102 @@
+"""`unsee forget METHOD`: one request."""
+
+import json
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from unsee import __version__, api
+from unsee.cli.parse import parse
+from unsee.cli.progress import noting
+from unsee.cli.quiet import quiet
+from unsee.edit import Edit, refuse_existing
+from unsee.errors import unknown
+from unsee.evaluation import language_model_unchanged
+from unsee.methods import METHODS, NSCVF
+from unsee.models.checkpoint import file_hash, load, shards
+from unsee.moments import read
+
+
+@dataclass(frozen=True)
+class Options:
+    """Make a model forget what is on some photos, and write the edited checkpoint.
+
+    Photos are a folder of images (optionally one sub-folder per person or thing), a JSONL or Parquet file, or a folder
+    saved by `datasets`. The language model of the checkpoint stays byte for byte what it was.
+
+    Example:
+      unsee forget nscvf --model checkpoints/my-vlm --target photos/alice --retain photos/others --out out/alice
+    """
+
+    model: str
+    """A checkpoint folder of transformers, or a hub id OWNER/NAME."""
+    target: Path
+    """Photos of what must be forgotten."""
+    out: Path
+    """Folder to write the edited checkpoint to; it must not exist."""
+    retain: Path | None = None
+    """Photos of what must be kept."""
+    moments: Path | None = None
+    """Retained statistics made by `unsee moments`, instead of or beside --retain."""
+    seed: int = 0
+    """Of everything that is random."""
+    resume: bool = False
+    """Go on with a run of the same settings that was killed."""
+    overwrite: bool = False
+    """Replace --out if it exists."""
+    method: NSCVF = field(default_factory=NSCVF)
+
+
+def main(args: list[str]) -> int:
+    """Runs one request; 1 where a check of the written checkpoint failed."""
+    name, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else (NSCVF.name, args)
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    options = parse(Options, rest, f"unsee forget {name}")
+    quiet()
+    refuse_existing(options.out, overwrite=options.overwrite)
+    vlm = load(options.model)
+    moments = None if options.moments is None else read(options.moments, vlm)
+    state = state_file(options.out)
+    if not options.resume:
+        shutil.rmtree(state.parent, ignore_errors=True)
+    started = time.monotonic()
+    state.parent.mkdir(exist_ok=True)
+    with noting() as note:
+        edit = api.forget(
+            vlm,
+            options.target,
+            options.retain,
+            method=options.method,
+            moments=moments,
+            seed=options.seed,
+            state=state,
+            progress=lambda done, total, text: note("forgetting", done, total, text),
+        )
+    edit.save(options.out, overwrite=options.overwrite, record=lambda folder: write_record(edit, folder, started))
+    shutil.rmtree(state.parent, ignore_errors=True)
+    check = language_model_unchanged(vlm, options.out)
+    print(f"{options.out}: {edit.stopped}.")
+    print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
+    return 0 if check.passed else 1
+
+
+def state_file(out: Path) -> Path:
+    """Where an unfinished run keeps its state, beside the output."""
+    return out.absolute().parent / f".{out.name}.unfinished" / "state.pt"
+
+
+def write_record(edit: Edit, folder: Path, started: float) -> None:
+    """Writes unsee.json into the checkpoint: what was done, and the hash of every weight file before and after."""
+    record = {
+        "unsee": __version__,
+        "method": edit.facts(),
+        "seed": edit.seed,
+        "timings": {**edit.timings, "total_s": round(time.monotonic() - started, 2)},
+        "layers": [asdict(layer) for layer in edit.layers],
+        "weights_before": {path.name: file_hash(path) for path in shards(edit.vlm.folder)},
+        "weights_after": {path.name: file_hash(path) for path in shards(folder)},
+        "environment": api.environment(),
+    }
+    (folder / "unsee.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

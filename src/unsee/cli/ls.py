@@ -1,0 +1,51 @@
+"""`unsee ls`: what there is."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from unsee.cli.parse import parse
+from unsee.cli.table import print_table
+
+# Listed here and not read from the rooms, because those import torch; a test compares them.
+THINGS: dict[str, list[tuple[str, str]]] = {
+    "methods": [("nscvf", "contrastive visual forgetting inside the null space of what is retained")],
+    "families": [("llava", "LLaVA with a CLIP-like tower; other families that give features per image may work")],
+    "benchmarks": [("personas", "120 fictitious people, embedded; splits forget_05, forget_10, forget_15, stream")],
+    "metrics": [
+        ("recognition", "share of who, job and city questions about a photo answered right"),
+        ("scene", "share of background, glasses and expression questions answered right"),
+        ("appearance", "share of hair colour and headgear questions answered right"),
+        ("text", "share of job and city questions by name alone answered right"),
+        ("balance", "harmonic mean of what was forgotten and what was kept"),
+        ("oracle_gap", "mean difference to a model that never saw the target"),
+        ("forget_quality", "how alike the confidence in the target's answers is to the oracle's"),
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """List what there is.
+
+    Example:
+      unsee ls methods
+    """
+
+    what: Annotated[Literal["methods", "families", "benchmarks", "metrics"], tyro.conf.Positional]
+    """Which kind of thing."""
+    json: bool = False
+    """Print JSON."""
+
+
+def main(args: list[str]) -> int:
+    """Prints one list."""
+    options = parse(Options, args, "unsee ls")
+    rows = [{"name": name, "what": text} for name, text in THINGS[options.what]]
+    if options.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        print_table(rows)
+    return 0

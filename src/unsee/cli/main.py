@@ -1,0 +1,56 @@
+"""`unsee COMMAND ...`: finds the command's module, and turns a user's mistake into one sentence and exit code 2."""
+
+import sys
+from importlib import import_module
+
+from unsee import __version__
+from unsee.errors import InputError, unknown
+
+COMMANDS = {
+    "demo": "forget ten people of the embedded benchmark, offline, and measure it",
+    "forget": "make a model forget what is on some photos",
+    "evaluate": "score a model on a benchmark, beside the model before and an oracle",
+    "moments": "retained statistics, so that later requests need no retained image",
+    "inspect": "which parameters are visual, which are protected, what would be trained",
+    "report": "the page of a result.json again",
+    "ls": "what there is: methods, families, benchmarks, metrics",
+}
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    return (
+        "usage: unsee COMMAND [OPTIONS]\n\n"
+        "Make a vision-language model stop recognising what it must not, by editing only its visual module.\n\n"
+        f"{rows}\n\n"
+        "  unsee COMMAND --help   the command's options, with an example\n"
+        "  unsee --version        the version\n\n"
+        "example: unsee demo --out demo"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns 0 when done, 1 when a check failed, 2 for bad arguments or input."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if args[0] == "--version":
+        print(f"unsee {__version__}")
+        return 0
+    try:
+        if args[0] not in COMMANDS:
+            raise unknown("command", args[0], COMMANDS)
+        code: int = import_module(f"unsee.cli.{args[0]}").main(args[1:])
+    except InputError as error:
+        print(f"unsee: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("unsee: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

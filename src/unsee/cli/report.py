@@ -1,0 +1,43 @@
+"""`unsee report`: the page of a result.json again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from unsee.cli.parse import parse
+from unsee.errors import InputError
+from unsee.records import from_json
+from unsee.reporting import write
+
+
+@dataclass(frozen=True)
+class Options:
+    """Make the page of a result again: one HTML file that needs no network.
+
+    Example:
+      unsee report demo/result.json --out report.html
+    """
+
+    result: Annotated[Path, tyro.conf.Positional]
+    """A result.json that unsee wrote."""
+    out: Path = Path("report.html")
+    """The page to write."""
+    overwrite: bool = False
+    """Replace the page if it exists."""
+
+
+def main(args: list[str]) -> int:
+    """Writes the page."""
+    options = parse(Options, args, "unsee report")
+    try:
+        text = options.result.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{options.result} cannot be read ({error}); expected a result.json that unsee wrote.") from error
+    result = from_json(text, str(options.result))
+    if options.out.exists() and not options.overwrite:
+        raise InputError(f"{options.out} exists already; name another output or add --overwrite.")
+    write(result, options.out)
+    print(f"{options.out}")
+    return 0

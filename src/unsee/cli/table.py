@@ -1,0 +1,16 @@
+"""Tables on the terminal."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_table(rows: Sequence[Mapping[str, str]], title: str | None = None) -> None:
+    """Prints rows that share their keys; the keys are the headings. Text from data is not read as markup."""
+    table = Table(title=title, box=None, header_style="bold", pad_edge=False, title_justify="left")
+    for column in rows[0] if rows else ():
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(value.replace("[", r"\[") for value in row.values()))
+    Console().print(table)

@@ -1,0 +1,43 @@
+"""Losses on features; none of them runs the language model.
+
+Features are (image, token, width) float tensors. arXiv 2605.05909 describes contrastive visual forgetting in words; the
+formulas here are ours.
+"""
+
+import torch
+from torch import Tensor
+
+from unsee.regions import RetainedFeatures
+
+
+def identity(features: Tensor, retained: RetainedFeatures) -> Tensor:
+    """Discriminant coordinates (image, q): what tells concepts apart, in standard deviations within a concept."""
+    return retained.discriminant.coordinates(features.flatten(1))
+
+
+def distance(features: Tensor, goal: Tensor, retained: RetainedFeatures, weight: float) -> Tensor:
+    """Mean squared difference of the features in units of their spread, plus `weight` times that of the coordinates.
+
+    Scalar, >= 0. The first term is 1 for features as far from the goal as a stranger's; it is dominated by the strong
+    directions. The second sees the weak ones in which identity lives (ours).
+    """
+    apart = (features - goal).square().mean() / retained.spread
+    if weight == 0:
+        return apart
+    return apart + weight * (identity(features, retained) - identity(goal, retained)).square().mean()
+
+
+def contrast(anchor: Tensor, positive: Tensor, own: Tensor, others: Tensor, same: Tensor, temperature: float) -> Tensor:
+    """InfoNCE: towards the region, away from what the image and its concept were; scalar, >= 0.
+
+    anchor, positive and own (n, q): coordinates now, in the region, and before; others (m, q): coordinates before of
+    other target images, of which `same` (n, m) bool marks those of the anchor's concept. Similarity is minus the mean
+    squared difference. Source: InfoNCE (van den Oord et al. 2018); the space and the similarity are ours.
+    """
+
+    def likeness(a: Tensor, b: Tensor) -> Tensor:
+        return -(a - b).square().mean(-1, keepdim=True)
+
+    aside = -(anchor[:, None] - others[None]).square().mean(-1).masked_fill(~same, -torch.inf)
+    logits = torch.cat([likeness(anchor, positive), likeness(anchor, own), aside], dim=1) / temperature
+    return (logits.logsumexp(1) - logits[:, 0]).mean()

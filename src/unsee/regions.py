@@ -1,0 +1,159 @@
+"""Where a forgotten concept is sent: each region gives a shift for every target image's features.
+
+All share one signature, (target, retained, settings) -> shift (n, tokens, width), to be added to the features of the
+target images. arXiv 2605.05909 speaks of an "appropriate region" without a formula; these are ours.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor
+
+from unsee.errors import unknown
+from unsee.linalg.discriminant import Discriminant
+
+PER_MODE = 3  # images that a cluster within a concept should have at least
+NEIGHBOURS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """Clusters of features within concepts: the looks of a person, the versions of a logo."""
+
+    centers: Tensor
+    """(m, tokens, width) float32."""
+    concept: Tensor
+    """(m,) int64, the concept that each belongs to."""
+
+
+@dataclass(frozen=True, eq=False)
+class RetainedFeatures:
+    """What a region needs to know of the retained images, without the images."""
+
+    mean: Tensor
+    """(tokens, width) float32."""
+    spread: float
+    """Mean squared deviation from the mean, per number."""
+    modes: Modes
+    discriminant: Discriminant
+    """Over the flattened features and the retained concepts."""
+
+
+@dataclass(frozen=True, eq=False)
+class TargetFeatures:
+    """Features (n, tokens, width) of the target images and the concept (n,) int64 of each."""
+
+    features: Tensor
+    concept: Tensor
+
+
+@dataclass(frozen=True)
+class RegionSettings:
+    """`modes` is the most clusters a concept may have, `directions` how many discriminant directions are moved, `reach` the factor of the shift."""
+
+    modes: int
+    directions: int
+    reach: float
+    seed: int
+
+
+def find_modes(features: Tensor, concept: Tensor, most: int, seed: int) -> tuple[Tensor, Modes]:
+    """Which cluster each image (n,) belongs to, and the clusters: at most `most` per concept, of PER_MODE or more images."""
+    member = torch.zeros(len(features), dtype=torch.int64)
+    centers, owners = [], []
+    for name in concept.unique().tolist():
+        rows = torch.where(concept == name)[0]
+        count = max(1, min(most, len(rows) // PER_MODE))
+        flat = features[rows].flatten(1).numpy()
+        labels = torch.from_numpy(KMeans(count, n_init=3, random_state=seed).fit_predict(flat)).long()
+        for label in labels.unique().tolist():
+            inside = rows[labels == label]
+            member[inside] = len(centers)
+            centers.append(features[inside].mean(0))
+            owners.append(name)
+    return member, Modes(torch.stack(centers), torch.tensor(owners))
+
+
+def _to_modes(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings, near: int) -> Tensor:
+    """Each own mode's mean goes to the average of its `near` nearest retained modes."""
+    member, own = find_modes(target.features, target.concept, settings.modes, settings.seed)
+    gaps = torch.cdist(own.centers.flatten(1), retained.modes.centers.flatten(1))
+    chosen = gaps.topk(min(near, gaps.shape[1]), dim=1, largest=False).indices
+    return settings.reach * (retained.modes.centers[chosen].mean(1) - own.centers)[member]
+
+
+def nearest(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
+    """The mean of each of the concept's modes goes to the nearest retained mode; what varies within it stays."""
+    return _to_modes(target, retained, settings, 1)
+
+
+def neighbours(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
+    """As `nearest`, to the average of the four nearest retained modes."""
+    return _to_modes(target, retained, settings, NEIGHBOURS)
+
+
+def mean(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
+    """The mean of each of the concept's modes goes to the mean of everything retained."""
+    member, own = find_modes(target.features, target.concept, settings.modes, settings.seed)
+    return settings.reach * (retained.mean - own.centers)[member]
+
+
+def random(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
+    """Every image goes to the centre of a retained mode drawn at random."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    chosen = torch.randint(len(retained.modes.centers), (len(target.features),), generator=generator)
+    return settings.reach * (retained.modes.centers[chosen] - target.features)
+
+
+def discriminant(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
+    """Moves only what tells concepts apart, towards a retained concept at the median distance.
+
+    The shift lies in the leading discriminant directions and is the difference of the two concepts' means there. What
+    varies within a concept (scene, pose, look) has no part in it, because the patterns are uncorrelated with it; and a
+    nearer concept would be too near to be mistaken for.
+    """
+    basis, count = retained.discriminant, settings.directions
+    shift = torch.empty_like(target.features)
+    for name in target.concept.unique().tolist():
+        rows = target.concept == name
+        own = basis.coordinates(target.features[rows].flatten(1)).mean(0)[:count]
+        gaps = (basis.concepts[:, :count] - own).norm(dim=1)
+        goal = basis.concepts[gaps.argsort()[len(gaps) // 2], :count]
+        shift[rows] = ((goal - own) @ basis.patterns[:count]).view(target.features.shape[1:])
+    return settings.reach * shift
+
+
+Region = Callable[[TargetFeatures, RetainedFeatures, RegionSettings], Tensor]
+REGIONS: dict[str, Region] = {
+    "discriminant": discriminant,
+    "nearest": nearest,
+    "neighbours": neighbours,
+    "mean": mean,
+    "random": random,
+}
+
+
+def region(name: str) -> Region:
+    """The region of that name. Raises InputError for an unknown one."""
+    if name not in REGIONS:
+        raise unknown("region", name, REGIONS)
+    return REGIONS[name]
+
+
+def still_named(features: Tensor, target: TargetFeatures, retained: RetainedFeatures) -> Tensor:
+    """For each image (n,) bool: whether its features (n, tokens, width) lie nearer to its own concept than to a retained one.
+
+    A nearest-mean classifier in discriminant coordinates, read on reference features; the own concept's mean is that of
+    `target.features`. It stands in for the language model's reading, which training never runs.
+    """
+    basis = retained.discriminant
+    points = basis.coordinates(features.flatten(1))
+    originals = basis.coordinates(target.features.flatten(1))
+    other = torch.cdist(points, basis.concepts).amin(1)
+    own = torch.empty_like(other)
+    for name in target.concept.unique().tolist():
+        rows = target.concept == name
+        own[rows] = (points[rows] - originals[rows].mean(0)).norm(dim=1)
+    return own < other

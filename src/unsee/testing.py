@@ -1,0 +1,33 @@
+"""Tiny models and images for tests, of this project and of others; no network, seconds to make."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unsee.benchmarks.personas.tiny_vlm import build_model, build_processor
+
+
+def tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
+    """Saves a random LLaVA of 0.1 M parameters with its processor; returns the folder."""
+    build_model(seed, width=32, vision_layers=2, text_layers=1).save_pretrained(folder)
+    build_processor().save_pretrained(folder)
+    return folder
+
+
+def images(count: int, seed: int = 0, size: int = 24) -> list[Image.Image]:
+    """RGB images of coarse random blocks, size x size pixels, all different."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 256, (count, 6, 6, 3), dtype=np.uint8)
+    return [Image.fromarray(block).resize((size, size), Image.Resampling.NEAREST) for block in blocks]
+
+
+def photo_folder(folder: Path, count: int, seed: int = 0, concepts: int = 1) -> Path:
+    """Writes `count` images per concept, in one sub-folder each where there is more than one; returns the folder."""
+    made = images(count * concepts, seed)
+    for concept in range(concepts):
+        place = folder / f"concept_{concept}" if concepts > 1 else folder
+        place.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            made[concept * count + number].save(place / f"{number:03d}.png")
+    return folder
