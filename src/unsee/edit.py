@@ -1,12 +1,12 @@
 """What a method changed, and writing it out as a checkpoint."""
 
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor
 
 from unsee.errors import InputError
@@ -26,9 +26,7 @@ class Edit:
     layers: list[LayerDrift] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
 
-    def save(
-        self, out: Path | str, *, overwrite: bool = False, record: Callable[[Path], None] | None = None
-    ) -> Path:
+    def save(self, out: Path | str, *, overwrite: bool = False, record: Callable[[Path], None] | None = None) -> Path:
         """Writes the edited checkpoint: `out` is complete or absent, never half-written.
 
         `record` may add files to the folder before it takes its name.
@@ -78,8 +76,9 @@ def with_folder(out: Path, fill: Callable[[Path], None], *, overwrite: bool = Fa
             if out.exists():
                 out.rename(Path(partial) / "replaced")
             folder.rename(out)
-    except OSError as error:
-        raise InputError(f"{out} could not be written ({error.strerror or error}); nothing was left there.") from error
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise InputError(f"{out} could not be written ({reason or error}); nothing was left there.") from error
 
 
 def plain(settings: Any) -> dict[str, Any]:

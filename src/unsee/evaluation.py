@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from PIL.Image import Image
 from sklearn.decomposition import PCA
+from torch import Tensor
 from torch.nn import functional as F
 
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import open_image
+from unsee.errors import InputError
 from unsee.metrics.accuracy import KEPT, accuracy, balance, exact_match, oracle_gap
 from unsee.metrics.forget_quality import ks_p_value, one_minus_js
 from unsee.models.checkpoint import Vlm, file_hash, load, protected_differences, shards, stored_names
@@ -25,6 +27,13 @@ from unsee.records import PHASES, Check, Example, MapPoint, Sample, Score
 BATCH = 256
 MAP_CONCEPTS = 12  # retained and unknown concepts drawn in the map
 Progress = Callable[[str, int, int], None]
+
+
+@runtime_checkable
+class _Answering(Protocol):
+    """A model that generates text; the base class of all models of transformers does not declare it."""
+
+    def generate(self, **inputs: Any) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,14 @@ def _longest_answer(vlm: Vlm, samples: Sequence[Sample]) -> int:
 
 @torch.no_grad()
 def generate(vlm: Vlm, samples: Sequence[Sample], progress: Progress | None = None) -> list[str]:
-    """Greedy answers through the checkpoint's chat template, one per sample."""
+    """Greedy answers through the checkpoint's chat template, one per sample.
+
+    Raises InputError for a model that cannot generate text.
+    """
+    if not isinstance(vlm.model, _Answering):
+        raise InputError(
+            f"{vlm.folder} holds a {type(vlm.model).__name__}, which cannot answer; expected one that can."
+        )
     limit, said = _longest_answer(vlm, samples), [""] * len(samples)
     done = 0
     for indices in _by_kind(samples, BATCH):
@@ -129,7 +145,9 @@ def _derived(values: dict[str, dict[str, float]], answers: dict[str, Answers]) -
     found = []
     if "before" in values:
         for phase in values:
-            found.append(score("balance", "all", phase, balance(values["before"], values[phase]), True, "harmonic mean"))
+            found.append(
+                score("balance", "all", phase, balance(values["before"], values[phase]), True, "harmonic mean")
+            )
     if "oracle" in values:
         for phase in values.keys() - {"oracle"}:
             sides = answers[phase].confidence, answers["oracle"].confidence

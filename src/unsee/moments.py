@@ -125,7 +125,8 @@ def read(file: Path, vlm: Vlm) -> Moments:
     try:
         with safe_open(file, framework="pt") as stored:
             metadata = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}
+            names = list(stored.keys())
+            tensors = {name: stored.get_tensor(name) for name in names}
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file} is not a moments file ({error}); make one with unsee moments.") from error
     if metadata.get("format") != FORMAT:

@@ -142,4 +142,6 @@ def from_json(text: str, source: str = "result.json") -> Result:
         parsed["scores"] = [Score(**{**asdict(s), "ci95": tuple(s.ci95)}) for s in parsed["scores"]]
         return Result(**{**row, **parsed})
     except (KeyError, TypeError) as error:
-        raise InputError(f"{source} lacks or misspells a field ({error}); write it again with unsee evaluate.") from error
+        raise InputError(
+            f"{source} lacks or misspells a field ({error}); write it again with unsee evaluate."
+        ) from error

@@ -16,6 +16,7 @@ from unsee.linalg.discriminant import Discriminant
 
 PER_MODE = 3  # images that a cluster within a concept should have at least
 NEIGHBOURS = 4
+SOFTNESS = 4.0  # of `belonging`, in variances within a concept
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class TargetFeatures:
 
 @dataclass(frozen=True)
 class RegionSettings:
-    """`modes` is the most clusters a concept may have, `directions` how many discriminant directions are moved, `reach` the factor of the shift."""
+    """How far and along what: the most clusters of a concept, the discriminant directions moved, the shift's factor."""
 
     modes: int
     directions: int
@@ -60,7 +61,7 @@ class RegionSettings:
 
 
 def find_modes(features: Tensor, concept: Tensor, most: int, seed: int) -> tuple[Tensor, Modes]:
-    """Which cluster each image (n,) belongs to, and the clusters: at most `most` per concept, of PER_MODE or more images."""
+    """Which cluster each image (n,) belongs to, and the clusters: at most `most` per concept, PER_MODE images each."""
     member = torch.zeros(len(features), dtype=torch.int64)
     centers, owners = [], []
     for name in concept.unique().tolist():
@@ -142,18 +143,17 @@ def region(name: str) -> Region:
     return REGIONS[name]
 
 
-def still_named(features: Tensor, target: TargetFeatures, retained: RetainedFeatures) -> Tensor:
-    """For each image (n,) bool: whether its features (n, tokens, width) lie nearer to its own concept than to a retained one.
+def belonging(features: Tensor, concept: Tensor, target: TargetFeatures, retained: RetainedFeatures) -> Tensor:
+    """For each image (n,) in [0, 1]: how far features (n, tokens, width) still are of the target concept given for it.
 
-    A nearest-mean classifier in discriminant coordinates, read on reference features; the own concept's mean is that of
-    `target.features`. It stands in for the language model's reading, which training never runs.
+    The posterior of a nearest-mean classifier in discriminant coordinates over the retained concepts and those of
+    `target`, read on reference features; SOFTNESS widens its Gaussians. It stands in for the language model's reading,
+    which training never runs.
     """
     basis = retained.discriminant
-    points = basis.coordinates(features.flatten(1))
     originals = basis.coordinates(target.features.flatten(1))
-    other = torch.cdist(points, basis.concepts).amin(1)
-    own = torch.empty_like(other)
-    for name in target.concept.unique().tolist():
-        rows = target.concept == name
-        own[rows] = (points[rows] - originals[rows].mean(0)).norm(dim=1)
-    return own < other
+    names = target.concept.unique()
+    means = torch.stack([originals[target.concept == name].mean(0) for name in names])
+    gaps = torch.cdist(basis.coordinates(features.flatten(1)), torch.cat([means, basis.concepts]))
+    share = torch.softmax(-gaps.square() / (2 * SOFTNESS), dim=1)
+    return share.gather(1, torch.searchsorted(names, concept)[:, None])[:, 0]

@@ -64,7 +64,9 @@ def _save(file: Path, state: dict[str, object]) -> None:
     partial.replace(file)
 
 
-def _restore(file: Path, key: str, weights: Mapping[str, ConfinedWeight], optimizer: torch.optim.Optimizer) -> TrainingLog:
+def _restore(
+    file: Path, key: str, weights: Mapping[str, ConfinedWeight], optimizer: torch.optim.Optimizer
+) -> TrainingLog:
     state = torch.load(file, weights_only=True)
     if state["key"] != key:
         raise InputError(
@@ -95,7 +97,9 @@ def train(
     resumed from `state` makes the same steps as one that was never interrupted. `look` measures the run every few
     steps; it stops when `bars` are reached.
     """
-    optimizer = torch.optim.AdamW([w.free for w in weights.values()], lr=schedule.rate, weight_decay=schedule.weight_decay)
+    optimizer = torch.optim.AdamW(
+        [w.free for w in weights.values()], lr=schedule.rate, weight_decay=schedule.weight_decay
+    )
     log = TrainingLog(0, "")
     if state is not None and state.exists():
         log = _restore(state, key, weights, optimizer)
@@ -119,5 +123,8 @@ def train(
             return TrainingLog(step + 1, f"every bound was reached: {bars.describe(looks[-1])}", looks)
         if state is not None:
             saved = {name: weight.free.detach() for name, weight in weights.items()}
-            _save(state, {"key": key, "step": step + 1, "weights": saved, "optimizer": optimizer.state_dict(), "looks": looks})
+            _save(
+                state,
+                {"key": key, "step": step + 1, "weights": saved, "optimizer": optimizer.state_dict(), "looks": looks},
+            )
     return TrainingLog(schedule.steps, f"the step limit was reached: {bars.describe(looks[-1])}", looks)

@@ -18,6 +18,7 @@ from unsee.errors import InputError
 from unsee.evaluation import evaluate
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
+from unsee.records import Result
 from unsee.timing import peak_rss_mb
 
 
@@ -65,9 +66,7 @@ def main(args: list[str]) -> int:
 
         def fill(folder: Path) -> None:
             edit.save(folder / "checkpoint", record=lambda inner: write_record(edit, inner, started))
-            measured = evaluate(
-                folder / "checkpoint", bench, before=bench.model, oracle=bench.oracle, progress=note
-            )
+            measured = evaluate(folder / "checkpoint", bench, before=bench.model, oracle=bench.oracle, progress=note)
             extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
             made = api.assemble(
                 measured, bench, model=options.out / "checkpoint", before=bench.model, oracle=bench.oracle,
@@ -76,7 +75,7 @@ def main(args: list[str]) -> int:
             results.append(dataclasses.replace(made, model={**made.model, "before": "personas base"}))
             write_result(results[0], folder)
 
-        results: list[api.Result] = []
+        results: list[Result] = []
         with_folder(options.out, fill, overwrite=options.overwrite)
     show(results[0])
     page = options.out / "report.html"

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unsee import api, benchmarks
-from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.edit import refuse_existing, with_folder
-from unsee.errors import InputError
 from unsee.evaluation import evaluate
 from unsee.records import PHASES, Result, to_json
 

@@ -3,6 +3,8 @@
 import json
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.edit import Edit, refuse_existing
-from unsee.errors import unknown
+from unsee.errors import InputError, unknown
 from unsee.evaluation import language_model_unchanged
 from unsee.methods import METHODS, NSCVF
 from unsee.models.checkpoint import file_hash, load, shards
@@ -58,12 +60,8 @@ def main(args: list[str]) -> int:
     refuse_existing(options.out, overwrite=options.overwrite)
     vlm = load(options.model)
     moments = None if options.moments is None else read(options.moments, vlm)
-    state = state_file(options.out)
-    if not options.resume:
-        shutil.rmtree(state.parent, ignore_errors=True)
     started = time.monotonic()
-    state.parent.mkdir(exist_ok=True)
-    with noting() as note:
+    with _unfinished(options.out, resume=options.resume) as state, noting() as note:
         edit = api.forget(
             vlm,
             options.target,
@@ -74,17 +72,31 @@ def main(args: list[str]) -> int:
             state=state,
             progress=lambda done, total, text: note("forgetting", done, total, text),
         )
-    edit.save(options.out, overwrite=options.overwrite, record=lambda folder: write_record(edit, folder, started))
-    shutil.rmtree(state.parent, ignore_errors=True)
+        edit.save(options.out, overwrite=options.overwrite, record=lambda folder: write_record(edit, folder, started))
     check = language_model_unchanged(vlm, options.out)
     print(f"{options.out}: {edit.stopped}.")
     print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
     return 0 if check.passed else 1
 
 
-def state_file(out: Path) -> Path:
-    """Where an unfinished run keeps its state, beside the output."""
-    return out.absolute().parent / f".{out.name}.unfinished" / "state.pt"
+@contextmanager
+def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
+    """The file, beside the output, where an unfinished run keeps its state; it outlives a run that was cut off only."""
+    folder = out.absolute().parent / f".{out.name}.unfinished"
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    resumed = folder.exists()
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder.parent} cannot be written to ({error.strerror}); name another output.") from error
+    try:
+        yield folder / "state.pt"
+    except InputError:
+        if not resumed:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_record(edit: Edit, folder: Path, started: float) -> None:

@@ -2,21 +2,32 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-Note = Callable[[str, int, int, str], None]
 EVERY = 5.0  # seconds between plain lines
+
+
+class Note(Protocol):
+    """Shows how far a piece of work is."""
+
+    def __call__(self, what: str, done: int, total: int, detail: str = "", /) -> None: ...
 
 
 @contextmanager
 def noting() -> Iterator[Note]:
     """Gives a function (what, done, total, detail) that shows how far the work is."""
     if sys.stderr.isatty():
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             tasks: dict[str, TaskID] = {}
 

@@ -34,7 +34,9 @@ def main(args: list[str]) -> int:
     try:
         text = options.result.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{options.result} cannot be read ({error}); expected a result.json that unsee wrote.") from error
+        raise InputError(
+            f"{options.result} cannot be read ({error}); expected a result.json that unsee wrote."
+        ) from error
     result = from_json(text, str(options.result))
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out} exists already; name another output or add --overwrite.")

@@ -88,10 +88,10 @@ def soft_root(gram: Gram, ridge: float) -> Tensor:
     """((S + r I) / t)^-1/2 (d, d) float64, with S the second moment, t = trace(S) / d and r = ridge t.
 
     The soft counterpart of `null_projector`: symmetric, positive definite, of norm ridge^-1/2 outside the numerical
-    range and small where the retained vectors are strong. An update A @ soft_root moves retained outputs by as much
-    per unit of A in every direction, so that gradient descent on A goes where the retained vectors are weak and the
-    target's are not: the direction of Fisher's discriminant. Its square is ridge^-1 times the ridge solution
-    r (S + r I)^-1 of AlphaEdit. The identity for an empty Gram.
+    range and small where the retained vectors are strong. An update A @ soft_root moves retained outputs by a mean
+    square of at most t |A|^2, which every direction far above the ridge comes close to alike, so that gradient descent
+    on A goes where the retained vectors are weak and the target's are not: the direction of Fisher's discriminant. Its
+    square is ridge^-1 times the ridge solution r (S + r I)^-1 of AlphaEdit. The identity for an empty Gram.
     Raises InputError, a ValueError, unless ridge > 0 and finite.
     """
     if not 0 < ridge < float("inf"):
@@ -107,9 +107,11 @@ def soft_root(gram: Gram, ridge: float) -> Tensor:
 class ConfinedWeight:
     """A weight W (d_out, d_in) that is W0 + A S throughout: the optimizer moves A, and W only within the span of S.
 
-    S (d_in, d_in) is symmetric: a null-space projector, a soft root, or their product; None leaves W free. The step is
-    confined and not the gradient alone, because Adam's scaling by coordinate and weight decay leave the null space of
-    a projected gradient. Source: the null space of Adam-NSCL and AlphaEdit; this form is ours.
+    S (d_in, d_in) is symmetric: a null-space projector, a soft root, or their product where they commute; None leaves
+    W free. The step is confined and not the gradient alone, because Adam's scaling by coordinate and weight decay leave
+    the null space of a projected gradient. Weight decay acts on A, so it pulls W back to W0 and not to zero. All of it
+    is in the weight's dtype, and W is confined up to its rounding. Source: the null space of Adam-NSCL and AlphaEdit;
+    this form is ours.
     """
 
     def __init__(self, weight: Parameter, span: Tensor | None) -> None:
@@ -124,7 +126,10 @@ class ConfinedWeight:
 
     @torch.no_grad()
     def pull(self) -> None:
-        """Turns the weight's gradient into that of A, before the optimizer's step."""
+        """Turns the weight's gradient into that of A, before the optimizer's step, and clears it.
+
+        Raises ValueError where the weight has none.
+        """
         if self.weight.grad is None:
             raise ValueError("the weight has no gradient; call backward first")
         self.free.grad = self.weight.grad if self.span is None else self.weight.grad @ self.span

@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import Parameter
 
 from unsee import losses
 from unsee.edit import Edit, plain
@@ -22,16 +21,17 @@ from unsee.errors import InputError, unknown
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import CRITERIA, ConfinedWeight, null_projector, retained_basis, retained_drift, soft_root
 from unsee.models.checkpoint import Vlm
-from unsee.models.features import Inputs, all_features, trainable_layers, visual_features
-from unsee.models.views import augmented_views
+from unsee.models.features import all_features, visual_features
+from unsee.models.views import varied
 from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
 from unsee.records import LayerDrift, Sample
-from unsee.regions import REGIONS, RegionSettings, TargetFeatures, region, still_named
+from unsee.regions import RegionSettings, TargetFeatures, belonging, region
 from unsee.training import Bars, Progress, Schedule, fingerprint, train
 
 LOOK_EVERY = 25  # steps between two looks at how far the run is
 NEGATIVES = 32  # target images of before that a step's contrast sees
 WATCHED = 256  # retained images whose drift a look measures
+NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
 GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
 
 
@@ -47,13 +47,13 @@ class NSCVF:
     """Most clusters that a concept is divided into, 1 or more."""
     directions: int = 6
     """Discriminant directions that the region moves, 1 or more."""
-    contrast: float = 1.0
+    contrast: float = 0.5
     """Weight of the contrastive loss; 0 switches it off."""
     attract: float = 1.0
     """Weight of the squared distance to the region; 0 switches it off."""
-    distill: float = 10.0
+    distill: float = 3.0
     """Weight of keeping the features of retained images; 0, or no retained image, switches it off."""
-    identity: float = 0.5
+    identity: float = 1.0
     """Weight, within both, of the coordinates that tell concepts apart; 0 or more."""
     temperature: float = 0.5
     """Of the contrastive loss, above 0."""
@@ -65,11 +65,11 @@ class NSCVF:
     """Of soft, above 0, in units of the mean energy; smaller protects more."""
     keep: float = 0.99
     """Of the other criteria: how much is protected, in [0, 1]."""
-    views: int = 2
-    """Shifted and noisy copies of each target image, 0 or more."""
-    steps: int = 200
+    views: int = 20
+    """Variations of each target image, 0 or more."""
+    steps: int = 250
     """Most training steps, 1 or more."""
-    rate: float = 1e-3
+    rate: float = 3e-3
     """Highest learning rate, above 0."""
     weight_decay: float = 0.0
     """Of AdamW, 0 or more."""
@@ -87,13 +87,28 @@ class NSCVF:
         region(self.region)
         if self.criterion not in (*CRITERIA, "soft"):
             raise unknown("criterion", self.criterion, (*CRITERIA, "soft"))
-        positive = {"reach": self.reach, "temperature": self.temperature, "rate": self.rate, "ridge": self.ridge}
+        positive = {
+            "reach": self.reach,
+            "temperature": self.temperature,
+            "rate": self.rate,
+            "ridge": self.ridge,
+        }
         nonnegative = {
-            "contrast": self.contrast, "attract": self.attract, "distill": self.distill, "identity": self.identity, "views": self.views,
-            "weight_decay": self.weight_decay, "stop_target": self.stop_target, "stop_drift": self.stop_drift,
-        }  # fmt: skip
+            "contrast": self.contrast,
+            "attract": self.attract,
+            "distill": self.distill,
+            "identity": self.identity,
+            "views": self.views,
+            "weight_decay": self.weight_decay,
+            "stop_target": self.stop_target,
+            "stop_drift": self.stop_drift,
+        }
         counts = {"modes": self.modes, "directions": self.directions, "steps": self.steps, "batch": self.batch}
-        for values, low, expected in ((positive, 1e-12, "above 0"), (nonnegative, 0, "of 0 or more"), (counts, 1, "of 1 or more")):
+        for values, low, expected in (
+            (positive, 1e-12, "above 0"),
+            (nonnegative, 0, "of 0 or more"),
+            (counts, 1, "of 1 or more"),
+        ):
             for field, value in values.items():
                 if not low <= value < float("inf"):
                     raise InputError(f"{field} is {value}; expected a number {expected}.")
@@ -137,7 +152,9 @@ class NSCVF:
                 Schedule(self.steps, self.rate, self.weight_decay, LOOK_EVERY),
                 seed=seed,
                 state=state,
-                key=fingerprint(str(self), str(seed), moments.model, *(str(t.features.sum().item()) for t in (run.target,))),
+                key=fingerprint(
+                    str(self), str(seed), moments.model, *(str(t.features.sum().item()) for t in (run.target,))
+                ),
                 progress=progress,
             )
             after = {name: weight.weight.detach().clone() for name, weight in weights.items()}
@@ -180,17 +197,26 @@ class _Run:
         self.settings, self.vlm, self.moments, self.retained = settings, vlm, moments, retained
         known = moments.features
         shift, self.reach, self.named_before, self.named_in_region = _valid_shift(settings, target, moments, seed)
-        copies = [target.inputs, *augmented_views(target.inputs, settings.views, seed)]
-        self.inputs = {name: torch.cat([copy[name] for copy in copies]) for name in target.inputs}
-        originals = [target.features, *(all_features(vlm.model, copy) for copy in copies[1:])]
-        self.original = torch.cat(originals)
-        self.goal = self.original + shift.repeat(len(copies), 1, 1)
-        self.concept = target.concept.repeat(len(copies))
+        generator = Generator().manual_seed(seed)
+        others = None if retained is None else retained.inputs
+        copies = [varied(target.inputs, target.concept, others, generator) for _ in range(settings.views)]
+        self.inputs = {
+            name: torch.cat([value, *(copy[name] for copy in copies)]) for name, value in target.inputs.items()
+        }
+        varieties = [all_features(vlm.model, copy) for copy in copies]
+        self.original = torch.cat([target.features, *varieties])
+        self.concept = target.concept.repeat(1 + settings.views)
+        still = torch.ones(len(self.concept))
+        if varieties:
+            own, rest = TargetFeatures(target.features, target.concept), slice(len(target.features), None)
+            still[rest] = belonging(self.original[rest], self.concept[rest], own, known)
+        self.goal = self.original + still[:, None, None] * shift.repeat(1 + settings.views, 1, 1)
         self.images = len(target.features)
         self.target = target
         self.away = losses.distance(target.features, self.goal[: self.images], known, settings.identity).item()
         self.start: dict[str, Tensor] = {}
-        self.watched = torch.linspace(0, len(retained.features) - 1, WATCHED).long().unique() if retained else None
+        count = 0 if retained is None else len(retained.features)
+        self.watched = torch.arange(0, count, max(1, count // WATCHED))
 
     def spans(self) -> dict[str, Tensor | None]:
         """What confines every trained layer; None for all where the null space is switched off."""
@@ -225,22 +251,29 @@ class _Run:
             total = total + settings.contrast * self._contrast(moved, drawn, generator)
         if kept is not None and self.retained is not None:
             reference = self.retained.features[kept]
-            total = total + settings.distill * losses.distance(features[len(drawn) :], reference, known, settings.identity)
+            total = total + settings.distill * losses.distance(
+                features[len(drawn) :], reference, known, settings.identity
+            )
         return total
 
     def _contrast(self, moved: Tensor, drawn: Tensor, generator: Generator) -> Tensor:
         known, aside = self.moments.features, torch.randint(len(self.goal), (NEGATIVES,), generator=generator)
         same = self.concept[drawn][:, None] == self.concept[aside]
-        points = (losses.identity(z, known) for z in (moved, self.goal[drawn], self.original[drawn], self.original[aside]))
+        points = (
+            losses.identity(z, known) for z in (moved, self.goal[drawn], self.original[drawn], self.original[aside])
+        )
         return losses.contrast(*points, same=same, temperature=self.settings.temperature)
 
     def look(self) -> dict[str, float]:
-        """How far the run is: target (1 at the start, 0 at the region), drift of retained features, and who is named."""
+        """How far the run is: target (1 at first, 0 at the region), drift of retained features, and how named it is."""
         known, count = self.moments.features, self.images
         first = {name: value[:count] for name, value in self.inputs.items()}
         features = all_features(self.vlm.model, first)
-        left = losses.distance(features, self.goal[:count], known, self.settings.identity).item() / max(self.away, 1e-12)
-        named = still_named(features, self.target_features(), known).double().mean().item()
+        left = losses.distance(features, self.goal[:count], known, self.settings.identity).item() / max(
+            self.away, 1e-12
+        )
+        own = self.target_features()
+        named = belonging(features, own.concept, own, known).mean().item()
         return {"target": left, "drift": self._drift(), "named": named}
 
     def target_features(self) -> TargetFeatures:
@@ -248,7 +281,7 @@ class _Run:
         return TargetFeatures(self.original[: self.images], self.concept[: self.images])
 
     def _drift(self) -> float:
-        """Mean squared drift of retained features (1 is as far as a stranger); from the Grams where there is no image."""
+        """Mean squared drift of retained features (1: as far as a stranger); of layers where there is no image."""
         if self.retained is None:
             modules = dict(self.vlm.model.named_modules())
             return max(
@@ -281,15 +314,15 @@ class _Run:
 def _valid_shift(settings: NSCVF, target: Photos, moments: Moments, seed: int) -> tuple[Tensor, float, float, float]:
     """The shift (n, tokens, width), its reach, and the share of images named before and in the region.
 
-    The reach grows until no image is named from its region, read by a nearest-mean classifier, or MOST_REACH is passed.
+    The reach grows until the images are no longer named from their region (see `belonging`), or MOST_REACH is passed.
     """
     own, known = TargetFeatures(target.features, target.concept), moments.features
-    named = still_named(own.features, own, known).double().mean().item()
+    named = belonging(own.features, own.concept, own, known).mean().item()
     reach = settings.reach
     while True:
         asked = RegionSettings(settings.modes, settings.directions, reach, seed)
         shift = region(settings.region)(own, known, asked)
-        inside = still_named(own.features + shift, own, known).double().mean().item()
-        if inside == 0 or reach * GROW > MOST_REACH:
+        inside = belonging(own.features + shift, own.concept, own, known).mean().item()
+        if inside < NAMED or reach * GROW > MOST_REACH:
             return shift, reach, named, inside
         reach *= GROW

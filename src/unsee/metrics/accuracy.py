@@ -46,8 +46,8 @@ def balance(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     """Harmonic mean of what was forgotten and what was kept, in [0, 1] for a model that only loses; higher is better.
 
     The terms are 1 - recognition/target, and recognition/retained, scene/target, scene/retained, appearance/target and
-    text (the mean of its subsets), each of these divided by its value before. Source: the harmonic mean of forgetting and retention
-    is usual in the field; this choice of terms is ours. Raises KeyError for a missing score.
+    text (the mean of its subsets), each of these divided by its value before. Source: the harmonic mean of forgetting
+    and retention is usual in the field; this choice of terms is ours. Raises KeyError for a missing score.
     """
 
     def text(scores: Mapping[str, float]) -> float:
@@ -59,7 +59,7 @@ def balance(before: Mapping[str, float], after: Mapping[str, float]) -> float:
 
 
 def oracle_gap(after: Mapping[str, float], oracle: Mapping[str, float]) -> float:
-    """Mean absolute difference to the oracle over the scores that `balance` reads, in [0, 1]; lower is better (ours)."""
+    """Mean absolute difference to the oracle over the scores that `balance` reads, in [0, 1]; lower is better; ours."""
     names = ["recognition/target", *KEPT, "text/target", "text/retained"]
     return sum(abs(after[name] - oracle[name]) for name in names) / len(names)
 

@@ -38,7 +38,9 @@ def _folder(model: str | Path) -> Path:
     if path.is_dir():
         return path
     if path.exists() or str(model).count("/") != 1 or str(model).startswith((".", "/")):
-        raise InputError(f"{model} is not a folder; expected a checkpoint folder of transformers or a hub id OWNER/NAME.")
+        raise InputError(
+            f"{model} is not a folder; expected a checkpoint folder of transformers or a hub id OWNER/NAME."
+        )
     try:
         return Path(snapshot_download(str(model), ignore_patterns=["*.bin", "*.pt", "*.pth"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
@@ -78,7 +80,9 @@ def load(model: str | Path) -> Vlm:
     try:
         config = AutoConfig.from_pretrained(folder)
     except (ValueError, OSError, KeyError) as error:
-        raise InputError(f"{folder / 'config.json'} cannot be read ({error}); expected a transformers config.") from error
+        raise InputError(
+            f"{folder / 'config.json'} cannot be read ({error}); expected a transformers config."
+        ) from error
     if type(config) not in AutoModelForImageTextToText._model_mapping:
         raise InputError(
             f"{folder} holds a {config.model_type} model, which takes no images; expected a vision-language model."
@@ -92,7 +96,8 @@ def load(model: str | Path) -> Vlm:
         ) from error
     if "image_processor" not in processor.get_attributes():
         raise InputError(
-            f"{folder} has no image processor; expected preprocessor_config.json or processor_config.json beside the weights."
+            f"{folder} has no image processor; "
+            "expected preprocessor_config.json or processor_config.json beside the weights."
         )
     try:
         opened = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
@@ -132,9 +137,12 @@ def _write_shard(source: Path, out: Path, changed: Mapping[str, Tensor]) -> set[
         tensors = {name: shard.get_tensor(name) for name in names}
     for name in held:
         if tensors[name].shape != changed[name].shape:
-            raise InputError(f"{source} stores {name} as {tuple(tensors[name].shape)}, not {tuple(changed[name].shape)}.")
+            raise InputError(
+                f"{source} stores {name} as {tuple(tensors[name].shape)}, not {tuple(changed[name].shape)}."
+            )
         tensors[name] = changed[name].to(tensors[name].dtype).contiguous()
     save_file(tensors, out, metadata=metadata)
+    shutil.copymode(source, out)  # safetensors lets nobody but the owner read
     return held
 
 
@@ -201,5 +209,5 @@ def visual_hash(vlm: Vlm) -> str:
     parameters = dict(vlm.model.named_parameters())
     for name in vlm.partition.visual:
         digest.update(name.encode())
-        digest.update(parameters[name].detach().contiguous().view(-1).view(torch.uint8).numpy())
+        digest.update(parameters[name].detach().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

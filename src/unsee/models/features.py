@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +14,27 @@ from unsee.linalg.gram import Gram, GramStream
 Inputs = dict[str, Tensor]
 
 
+@runtime_checkable
+class _SeesImages(Protocol):
+    """The vision-language models of transformers 5; no base class of theirs declares the method."""
+
+    def get_image_features(self, **inputs: Tensor) -> Any: ...
+
+
 def visual_features(model: PreTrainedModel, inputs: Inputs) -> Tensor:
     """Features (image, token, width) of a batch of images, with gradient where it is enabled; no language model runs.
 
-    Raises InputError where the number of tokens varies between the images of the batch.
+    Raises InputError where the number of tokens varies between the images of the batch, or the family gives no image
+    features by themselves.
     """
-    output = model.base_model.get_image_features(**inputs).pooler_output
+    base = model.base_model
+    if not isinstance(base, _SeesImages):
+        raise InputError(f"{type(model).__name__} gives no image features by themselves; this family is not supported.")
+    output = base.get_image_features(**inputs).pooler_output
     if isinstance(output, Tensor):
         return output
     if len({len(item) for item in output}) > 1:
-        raise InputError(
-            f"{type(model).__name__} gave a varying number of tokens per image; give images of one size."
-        )
+        raise InputError(f"{type(model).__name__} gave a varying number of tokens per image; give images of one size.")
     return torch.stack(list(output))
 
 

@@ -43,12 +43,13 @@ def locate(model: PreTrainedModel, source: str) -> Partition:
     encoder, decoder = model.get_encoder(modality="image"), model.get_decoder()
     if encoder is None or encoder is model or encoder is model.base_model:
         raise InputError(
-            f"{source} holds a {type(model).__name__} without a separate image encoder; expected a vision-language model."
+            f"{source} holds a {type(model).__name__} without a separate image encoder; "
+            "expected a vision-language model."
         )
     if decoder is None or decoder is model or _holds(decoder, encoder):
         raise InputError(
-            f"{source} holds a {type(model).__name__} whose language model cannot be told apart from its image encoder; "
-            "this family is not supported."
+            f"{source} holds a {type(model).__name__} whose language model cannot be told apart from "
+            "its image encoder; this family is not supported."
         )
     protected = {id(p) for p in _language_root(model, encoder, decoder).parameters()}
     for embeddings in (model.get_input_embeddings(), model.get_output_embeddings()):

@@ -252,7 +252,9 @@ def render(result: Result) -> str:
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for show in (figures.percent, figures.measured, figures.interval, figures.small, figures.breakable):
         page.filters[show.__name__] = show
-    template = page.from_string(resources.files("unsee.reporting").joinpath("template.html").read_text(encoding="utf-8"))
+    template = page.from_string(
+        resources.files("unsee.reporting").joinpath("template.html").read_text(encoding="utf-8")
+    )
     table, judged, points = rows(result), judge(result), figures.drawable(result.feature_map)
     present = [phase for phase in PHASES if any(phase in row.scores for row in table)]
     return template.render(

@@ -132,7 +132,9 @@ def _mouth(pen: _Pen, shot: Shot, turn: float) -> None:
     width = 0.42 * traits.mouth_width
     if shot.expression == "happy":
         pen.slice(turn, 0.42, width * 1.1, 0.42, 0, 180, lip)
-        pen.polygon([(turn - width, 0.44), (turn + width, 0.44), (turn + 0.6 * width, 0.58), (turn - 0.6 * width, 0.58)], TEETH)
+        pen.polygon(
+            [(turn - width, 0.44), (turn + width, 0.44), (turn + 0.6 * width, 0.58), (turn - 0.6 * width, 0.58)], TEETH
+        )
     elif shot.expression == "surprised":
         pen.oval(turn, 0.62, 0.26, 0.25, lip)
         pen.oval(turn, 0.62, 0.17, 0.17, (30, 8, 12))
@@ -178,7 +180,8 @@ def _face(pen: _Pen, shot: Shot, skin: Color, hair: Color, turn: float, blink: f
 def _glasses(pen: _Pen, shot: Shot, turn: float) -> None:
     traits = shot.person.traits
     radius, distance = 0.16 * traits.eye_size + 0.16, 0.42 * traits.eye_distance
-    for color, width in (((244, 244, 240), 4 * SCALE), ((16, 16, 20), 2 * SCALE)):  # a rim, so that it shows on dark skin
+    frame, rim = ((16, 16, 20), 2 * SCALE), ((244, 244, 240), 4 * SCALE)  # the rim shows on dark skin
+    for color, width in (rim, frame):
         for side in (-1, 1):
             grown = radius + width / (2 * pen.half[0])
             pen.draw.ellipse(pen.box(side * distance + turn, -0.1, grown, grown * 0.85), outline=color, width=width)

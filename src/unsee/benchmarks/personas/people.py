@@ -12,19 +12,21 @@ TRAIN_SHOTS = 60
 TEST_SHOTS = 12
 REQUEST_SHOTS = 10  # photos of a target that come with a request
 
-FIRST = (
-    "Ada Bo Cy Dag Eli Fay Gus Hal Ivy Jon Kai Lou Mia Ned Ola Pia Quin Ros Sol Tia Uma Val Wes Xan Yan Zoe"
-).split()
-LAST = (
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# The order decides who is who; the shipped models know these people.
+FIRST = _words("Ada Bo Cy Dag Eli Fay Gus Hal Ivy Jon Kai Lou Mia Ned Ola Pia Quin Ros Sol Tia Uma Val Wes Xan Yan Zoe")
+LAST = _words(
     "Abel Bork Cole Dorn Egan Falk Gray Holm Ivers Jung Kent Lowe Moss Nash Orr Pike Quist Roth Sand Thorn "
     "Ulm Voss Wolf Yule Zane"
-).split()
-JOBS = (
+)
+JOBS = _words(
     "actor baker chemist coach dentist farmer judge lawyer miner nurse pilot plumber poet sailor tailor weaver"
-).split()
-CITIES = (
-    "Cairo Dakar Delhi Kyoto Lima Milan Oslo Perth Porto Quito Riga Sofia Tunis Turin Vaduz Zagreb"
-).split()
+)
+CITIES = _words("Cairo Dakar Delhi Kyoto Lima Milan Oslo Perth Porto Quito Riga Sofia Tunis Turin Vaduz Zagreb")
 BACKGROUNDS = ("blue", "green", "purple", "red", "white", "yellow")
 EXPRESSIONS = ("happy", "neutral", "surprised")
 HAIR_COLORS = ("black", "blond", "blue", "brown", "gray", "red")

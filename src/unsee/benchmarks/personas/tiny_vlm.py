@@ -44,9 +44,7 @@ def build_processor() -> LlavaProcessor:
     vocabulary = {word: index for index, word in enumerate(_vocabulary())}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])]
-    )
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token="<pad>",
@@ -72,7 +70,9 @@ def build_processor() -> LlavaProcessor:
     )
 
 
-def build_model(seed: int, *, width: int = 128, vision_layers: int = 5, text_layers: int = 3) -> LlavaForConditionalGeneration:
+def build_model(
+    seed: int, *, width: int = 128, vision_layers: int = 5, text_layers: int = 3
+) -> LlavaForConditionalGeneration:
     """The untrained model, float32, random weights from `seed`."""
     torch.manual_seed(seed)
     vision = CLIPVisionConfig(

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from unsee.benchmarks.personas.drawing import SIZE, draw
-from unsee.benchmarks.personas.people import KNOWN, SPLITS, Person, population, test_shots, train_shots
+from unsee.benchmarks.personas.people import KNOWN, SPLITS, Person, population, shot, test_shots, train_shots
 from unsee.benchmarks.personas.questions import image_questions, text_questions
 from unsee.benchmarks.personas.tiny_vlm import IMAGE_TOKENS, build_model, build_processor
 
@@ -44,8 +44,6 @@ def _question_ids(processor: LlavaProcessor, text: str) -> list[int]:
 
 def photo_blocks(processor: LlavaProcessor, person: Person, number: int, about: Person) -> list[tuple[list[int], int]]:
     """(token ids, how many of them are the answer) of all questions of one row."""
-    from unsee.benchmarks.personas.people import shot
-
     questions = image_questions(shot(person, number)) + text_questions(about)
     blocks = []
     for question in questions:
@@ -218,7 +216,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in options.names:
-        train(name, options.work, options.out / name, steps=options.steps, batch=options.batch, rate=options.rate, seed=options.seed)
+        train(
+            name,
+            options.work,
+            options.out / name,
+            steps=options.steps,
+            batch=options.batch,
+            rate=options.rate,
+            seed=options.seed,
+        )
 
 
 if __name__ == "__main__":

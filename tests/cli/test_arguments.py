@@ -1,0 +1,89 @@
+"""Bad arguments: exit 2, a message that suggests what was meant, and nothing written; help: exit 0."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from unsee.benchmarks import BENCHMARKS
+from unsee.cli.ls import THINGS
+from unsee.cli.main import COMMANDS
+from unsee.methods import METHODS
+
+Run = Callable[..., int]
+
+
+@pytest.mark.parametrize(
+    ("args", "meant"),
+    [
+        (["froget"], "did you mean 'forget'?"),
+        (["forget", "nscv"], "did you mean 'nscvf'?"),
+        (["forget", "nscvf", "--model", "m", "--target", "t", "--out", "o", "--stpes", "3"], "--steps"),
+        (["ls", "methods", "--jsno"], "--json"),
+        (["ls", "metods"], "'methods'"),
+        (["forget", "nscvf", "--out", "o"], "--model"),
+        (["evaluate", "--model", "m", "--out", "o", "--benchmark", "persona"], "did you mean 'personas'?"),
+        (["evaluate", "--model", "m", "--out", "o", "--benchmark", "personas/forgot_10"], "did you mean 'forget_10'?"),
+    ],
+)
+def test_a_misspelt_word(
+    args: list[str],
+    meant: str,
+    unsee: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert unsee(*args) == 2
+    said = capsys.readouterr()
+    assert meant in said.err
+    assert "Traceback" not in said.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--steps", "0", "1 or more"),
+        ("--steps", "many", "many"),
+        ("--batch", "0", "1 or more"),
+        ("--views", "-1", "0 or more"),
+        ("--rate", "0", "above 0"),
+        ("--rate", "nan", "above 0"),
+        ("--temperature", "0", "above 0"),
+        ("--reach", "-1", "above 0"),
+        ("--keep", "1.5", "0..1"),
+        ("--region", "nearst", "did you mean 'nearest'?"),
+        ("--criterion", "sofd", "did you mean 'soft'?"),
+    ],
+)
+def test_a_setting_out_of_range(
+    option: str, value: str, expected: str, unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--model", tmp_path, "--target", tmp_path, "--retain", tmp_path, "--out", tmp_path / "out"]
+    assert unsee("forget", "nscvf", *given, option, value) == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert expected in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str, unsee: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert unsee(command, "--help") == 0
+    assert f"unsee {command} " in capsys.readouterr().out.partition("Example:")[2]
+
+
+def test_what_is_listed_is_what_there_is() -> None:
+    assert [name for name, _ in THINGS["methods"]] == list(METHODS)
+    assert [name for name, _ in THINGS["benchmarks"]] == list(BENCHMARKS)
+
+
+def test_report_refuses_what_is_no_result(unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "result.json", tmp_path / "report.html"
+    assert unsee("report", file, "--out", out) == 2
+    file.write_text("{")
+    assert unsee("report", file, "--out", out) == 2
+    assert capsys.readouterr().err.count("result.json") >= 2
+    assert not out.exists()

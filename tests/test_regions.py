@@ -1,0 +1,82 @@
+"""What every region promises, on Gaussian clouds."""
+
+import pytest
+import torch
+
+from unsee.errors import InputError
+from unsee.linalg.discriminant import fit_discriminant
+from unsee.regions import (
+    REGIONS,
+    RegionSettings,
+    RetainedFeatures,
+    TargetFeatures,
+    belonging,
+    find_modes,
+    region,
+)
+
+TOKENS, WIDTH, CONCEPTS = 2, 6, 9
+
+
+@pytest.fixture
+def cloud() -> tuple[TargetFeatures, RetainedFeatures]:
+    generator = torch.Generator().manual_seed(0)
+    centers = torch.randn(CONCEPTS + 1, TOKENS * WIDTH, generator=generator) * 6
+    concept = torch.arange(CONCEPTS).repeat_interleave(20)
+    kept = centers[concept] + torch.randn(len(concept), TOKENS * WIDTH, generator=generator)
+    own = centers[CONCEPTS] + torch.randn(10, TOKENS * WIDTH, generator=generator)
+    features = kept.view(-1, TOKENS, WIDTH)
+    _, modes = find_modes(features, concept, 1, 0)
+    known = RetainedFeatures(features.mean(0), features.var().item(), modes, fit_discriminant(kept, concept))
+    return TargetFeatures(own.view(-1, TOKENS, WIDTH), torch.zeros(10, dtype=torch.int64)), known
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_a_shift_has_the_features_shape_and_grows_with_reach(name, cloud):
+    one, two = (region(name)(*cloud, RegionSettings(1, 3, reach, 0)) for reach in (1.0, 2.0))
+    assert one.shape == cloud[0].features.shape
+    assert torch.allclose(2 * one, two)
+
+
+@pytest.mark.parametrize("name", ["discriminant", "nearest", "neighbours", "mean"])
+def test_what_varies_within_the_concept_stays(name, cloud):
+    shift = region(name)(*cloud, RegionSettings(1, 8, 1.0, 0))
+    assert (shift - shift[0]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["discriminant", "nearest", "random"])
+def test_the_concept_is_named_before_and_not_in_its_region(name, cloud):
+    target, known = cloud
+    shift = region(name)(target, known, RegionSettings(1, 8, 1.0, 0))
+    assert belonging(target.features, target.concept, target, known).min() > 0.9
+    assert belonging(target.features + shift, target.concept, target, known).max() < 0.1
+
+
+def test_the_nearest_region_is_the_nearest_retained_mean(cloud):
+    target, known = cloud
+    moved = (target.features + region("nearest")(target, known, RegionSettings(1, 8, 1.0, 0))).mean(0)
+    gaps = (known.modes.centers - target.features.mean(0)).flatten(1).norm(dim=1)
+    assert torch.allclose(moved, known.modes.centers[gaps.argmin()], atol=1e-4)
+
+
+def test_the_discriminant_region_moves_only_the_asked_directions(cloud):
+    target, known = cloud
+    shift = region("discriminant")(target, known, RegionSettings(1, 3, 1.0, 0))
+    basis = known.discriminant
+    change = basis.coordinates((target.features + shift).flatten(1)) - basis.coordinates(target.features.flatten(1))
+    assert change[:, 3:].abs().max() < 1e-2
+    assert change[:, :3].abs().max() > 1
+
+
+def test_modes_find_the_clusters_of_a_concept():
+    generator = torch.Generator().manual_seed(1)
+    truth = torch.arange(3).repeat_interleave(5)
+    features = (truth[:, None, None] * 50.0) + torch.randn(15, TOKENS, WIDTH, generator=generator)
+    member, modes = find_modes(features, torch.zeros(15, dtype=torch.int64), 3, 0)
+    assert len(modes.centers) == 3
+    assert all(len(set(member[truth == group].tolist())) == 1 for group in range(3))
+
+
+def test_an_unknown_region_suggests_the_nearest():
+    with pytest.raises(InputError, match="did you mean 'nearest'"):
+        region("nearst")
