@@ -39,10 +39,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "region_neighbours": {"region": "neighbours"},
     "region_mean": {"region": "mean"},
     "region_random": {"region": "random"},
-    "distill_5": {"distill": 5.0},
-    "distill_20": {"distill": 20.0},
+    "distill_1": {"distill": 1.0},
+    "distill_10": {"distill": 10.0},
     "views_0": {"views": 0},
-    "steps_150": {"steps": 150},
+    "views_20": {"views": 20},
+    "steps_400": {"steps": 400},
+    "contrast_1": {"contrast": 1.0},
 }
 
 
@@ -61,9 +63,7 @@ def run(name: str, bench: Benchmark, seed: int) -> dict[str, Any]:
     assert bench.model is not None
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        edit = api.forget(
-            load(bench.model), bench.target, bench.retained, method=NSCVF(**SETTINGS[name]), seed=seed
-        )
+        edit = api.forget(load(bench.model), bench.target, bench.retained, method=NSCVF(**SETTINGS[name]), seed=seed)
         edit.save(Path(folder) / "checkpoint")
         measured = evaluate(Path(folder) / "checkpoint", bench)
     scores = {f"{score.name}/{score.subset}": round(score.value, 4) for score in measured.scores}

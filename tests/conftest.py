@@ -8,11 +8,15 @@ import pytest
 import torch
 from transformers.utils import logging
 
+import unsee as package
 from unsee.cli.main import main
 from unsee.models.checkpoint import Vlm, load
+from unsee.records import Check, Example, LayerDrift, MapPoint, Result, Score
 from unsee.testing import photo_folder, tiny_checkpoint
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+os.environ["PYTHONPATH"] = str(Path(package.__file__).parents[1])  # they find the same package, in whatever folder
 torch.set_num_threads(1)  # the models are tiny, and threads that wait for each other are slower
 logging.disable_progress_bar()
 logging.set_verbosity_error()
@@ -55,3 +59,22 @@ def unsee() -> Run:
             return int(error.code or 0)
 
     return run
+
+
+@pytest.fixture
+def result() -> Result:
+    """A result with one entry of everything."""
+    return Result(
+        unsee="0.0",
+        model={"name": "tiny", "family": "llava"},
+        method={"name": "nscvf", "stopped": "at once"},
+        seed=0,
+        data={"benchmark": "personas", "split": "forget_10"},
+        timings={"forget_s": 1.5},
+        scores=[Score("recognition", "target", "after", 0.25, 8, (0.1, 0.4), higher_is_better=False)],
+        checks=[Check("language_model_unchanged", True, "all 11 protected tensors are the same")],
+        examples=[Example("target", "Ada", "data:image/png;base64,", "Who is this?", "Ada", {"after": "Bö"})],
+        environment={"python": "3.11"},
+        layers=[LayerDrift("projector", 0.01, 0.2, 3, 32)],
+        feature_map=[MapPoint(0.5, -1.0, "target", "after", "Ada")],
+    )

@@ -1,9 +1,10 @@
 """What a request needs to know of the retained images, measured once, kept in a file, and used without them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -131,9 +132,19 @@ def read(file: Path, vlm: Vlm) -> Moments:
         raise InputError(f"{file} is not a moments file ({error}); make one with unsee moments.") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"{file} is not a moments file of this version ({FORMAT}); make one with unsee moments.")
-    facts = json.loads(metadata["facts"])
-    if facts["model"] != visual_hash(vlm):
+    try:
+        moments = _assembled(json.loads(metadata["facts"]), tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{file} is not a moments file that is whole ({error}); make one with unsee moments."
+        ) from error
+    if moments.model != visual_hash(vlm):
         raise InputError(f"{file} was measured on another model than {vlm.folder}; run unsee moments on this one.")
+    return moments
+
+
+def _assembled(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Moments:
+    """The moments of what a file holds; KeyError, TypeError or ValueError where something is missing or misshapen."""
     shared: dict[str, Gram] = {}
     grams = {}
     for name, (source, count) in facts["layers"].items():

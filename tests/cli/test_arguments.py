@@ -53,7 +53,7 @@ def test_a_misspelt_word(
         ("--rate", "nan", "above 0"),
         ("--temperature", "0", "above 0"),
         ("--reach", "-1", "above 0"),
-        ("--keep", "1.5", "0..1"),
+        ("--keep", "1.5", "keep is 1.5"),
         ("--region", "nearst", "did you mean 'nearest'?"),
         ("--criterion", "sofd", "did you mean 'soft'?"),
     ],

@@ -1,5 +1,6 @@
 """What the null space promises: a step inside it leaves every retained output as it was, and nothing else does."""
 
+import re
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -14,15 +15,15 @@ from unsee.errors import InputError
 from unsee.linalg.gram import Gram, gram_of
 from unsee.linalg.subspace import (
     CRITERIA,
+    ConfinedWeight,
     centred,
-    constrain_step,
     energy,
     kaiser,
     null_projector,
     rank,
     retained_basis,
     retained_drift,
-    soft_projector,
+    soft_root,
 )
 
 theorem = settings(deadline=None, derandomize=True, max_examples=50)
@@ -226,27 +227,48 @@ def test_a_subset_taken_out_again_is_not_protected(
     assert norm(basis.T @ basis - torch.eye(basis.shape[1])) < 1e-12
 
 
-Step = Callable[[Tensor, Tensor], None]
+Task = Callable[[Tensor], Tensor]
+Optimizer = Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]
 
 
-def nothing(weight: Tensor, other: Tensor) -> None:
-    """The control: no constraint at this point of the step."""
+def fit(seed: int, rows: int, width: int) -> tuple[torch.nn.Parameter, Task]:
+    """A weight, and a least-squares loss of it that pulls on every direction of its input."""
+    inputs, goals = normal(seed + 1, width, 20), normal(seed + 2, rows, 20)
+    return torch.nn.Parameter(normal(seed, rows, width)), lambda weight: (weight @ inputs - goals).square().sum()
 
 
-def adamw(seed: int, shape: tuple[int, int], on_gradient: Step, on_step: Step, decay: float = 0.1) -> list[Tensor]:
-    """The weight before and after each of 8 steps of AdamW on |W A - B|^2, changed by the hooks."""
-    weight = torch.nn.Parameter(normal(seed, *shape))
-    inputs, goals = normal(seed + 1, shape[1], 20), normal(seed + 2, shape[0], 20)
-    optimizer = torch.optim.AdamW([weight], lr=0.05, weight_decay=decay)
+def adamw(parameters: list[torch.nn.Parameter], decay: float = 0.1) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=0.05, weight_decay=decay)
+
+
+def sgd(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=1e-3)
+
+
+def plain_path(
+    weight: torch.nn.Parameter, task: Task, make: Optimizer = adamw, projector: Tensor | None = None
+) -> list[Tensor]:
+    """The weight before and after each of 8 steps on itself, its gradient projected where a projector is given."""
+    optimizer = make([weight])
     path = [weight.detach().clone()]
     for _ in range(8):
-        optimizer.zero_grad()
-        (gradient,) = torch.autograd.grad((weight @ inputs - goals).square().sum(), [weight])
-        on_gradient(gradient, weight)
-        weight.grad = gradient
+        (gradient,) = torch.autograd.grad(task(weight), [weight])
+        weight.grad = gradient if projector is None else gradient @ projector
         optimizer.step()
-        on_step(weight, path[-1])
         path.append(weight.detach().clone())
+    return path
+
+
+def confined_path(confined: ConfinedWeight, task: Task, make: Optimizer = adamw) -> list[Tensor]:
+    """The weight before and after each of 8 steps of an optimizer that moves A."""
+    optimizer = make([confined.free])
+    path = [confined.weight.detach().clone()]
+    for _ in range(8):
+        torch.autograd.backward(task(confined.weight))
+        confined.pull()
+        optimizer.step()
+        confined.push()
+        path.append(confined.weight.detach().clone())
     return path
 
 
@@ -257,85 +279,125 @@ def leaks(path: list[Tensor], basis: Tensor) -> list[float]:
 
 @theorem
 @given(seeds, st.integers(2, 6), st.integers(2, 9), st.data())
-def test_only_the_constrained_step_stays_in_the_null_space(
+def test_only_the_confined_weight_stays_in_the_null_space(
     seed: int, rows: int, width: int, data: st.DataObject
 ) -> None:
     basis = energy(gram_of(retained(seed, data.draw(st.integers(1, width - 1)), width)), 1.0)
     p = null_projector(basis)
-
-    def project_gradient(gradient: Tensor, _: Tensor) -> None:
-        gradient.copy_(gradient @ p)
-
-    def project_step(weight: Tensor, previous: Tensor) -> None:
-        constrain_step(weight, previous, p)
-
-    path = adamw(seed, (rows, width), nothing, project_step)
+    weight, task = fit(seed, rows, width)
+    path = confined_path(ConfinedWeight(weight, p), task)
     assert norm(path[-1] - path[0]) > 1e-3
     assert max(leaks(path, basis)) < 1e-10
     assert max(norm((b - a) @ basis) / norm(b - a) for a, b in pairwise(path)) < 1e-10
-    assert min(leaks(adamw(seed, (rows, width), nothing, nothing), basis)) > 1e-3
-    assert max(leaks(adamw(seed, (rows, width), project_gradient, nothing), basis)) > 1e-3
-    assert max(leaks(adamw(seed, (rows, width), project_gradient, nothing, decay=0.0), basis)) > 1e-4
 
+    def without_decay(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        return adamw(parameters, decay=0.0)
 
-def test_constraining_from_the_first_weight_is_constraining_each_step() -> None:
-    p = null_projector(energy(gram_of(retained(0, 4, 9)), 1.0))
-    first = normal(0, 3, 9)
-    each = adamw(0, (3, 9), nothing, lambda weight, previous: constrain_step(weight, previous, p))
-    whole = adamw(0, (3, 9), nothing, lambda weight, _: constrain_step(weight, first, p))
-    assert all(norm(a - b) < 1e-12 for a, b in zip(each, whole, strict=True))
+    assert min(leaks(plain_path(*fit(seed, rows, width)), basis)) > 1e-3
+    assert max(leaks(plain_path(*fit(seed, rows, width), projector=p), basis)) > 1e-3
+    assert max(leaks(plain_path(*fit(seed, rows, width), without_decay, projector=p), basis)) > 1e-4
 
 
 @theorem
-@given(seeds, st.integers(1, 5), widths, counts, criteria, keeps)
-def test_constraining_is_idempotent_and_keeps_what_is_free(
-    seed: int, rows: int, width: int, count: int, criterion: str, keep: float
+@given(seeds, st.integers(1, 5), widths, counts, st.floats(1e-4, 1e2))
+def test_pulling_is_the_gradient_of_the_free_matrix(seed: int, rows: int, width: int, count: int, ridge: float) -> None:
+    span = soft_root(gram_of(retained(seed, count, width)), ridge)
+    weight, task = fit(seed, rows, width)
+    confined = ConfinedWeight(weight, span)
+    with torch.no_grad():
+        confined.free.copy_(normal(seed + 6, rows, width))
+    confined.push()
+    (expected,) = torch.autograd.grad(task(confined.start + confined.free @ span), [confined.free])
+    torch.autograd.backward(task(weight))
+    confined.pull()
+    assert confined.free.grad is not None
+    assert weight.grad is None
+    assert norm(confined.free.grad - expected) <= 1e-10 * norm(expected)
+
+
+@theorem
+@given(seeds, st.integers(1, 5), widths)
+def test_without_a_span_the_steps_are_plain_ones(seed: int, rows: int, width: int) -> None:
+    """Of gradient descent, and of AdamW whose decay pulls W back to its start: both on A = W - W0."""
+    weight, task = fit(seed, rows, width)
+    start = weight.detach().clone()
+    free = ConfinedWeight(weight, None)
+    a = torch.nn.Parameter(torch.zeros_like(start))
+    expected = plain_path(a, lambda moved: task(start + moved))
+    for moved, reference in zip(confined_path(free, task), expected, strict=True):
+        assert norm(moved - start - reference) < 1e-12 * (1 + norm(start))
+    descent = confined_path(ConfinedWeight(fit(seed, rows, width)[0], None), task, sgd)
+    for moved, reference in zip(descent, plain_path(*fit(seed, rows, width), sgd), strict=True):
+        assert norm(moved - reference) < 1e-12 * (1 + norm(start))
+
+
+@theorem
+@given(seeds, st.integers(1, 5), widths)
+def test_a_span_of_zero_freezes_the_weight(seed: int, rows: int, width: int) -> None:
+    weight, task = fit(seed, rows, width)
+    path = confined_path(ConfinedWeight(weight, torch.zeros(width, width)), task)
+    assert all(torch.equal(moved, path[0]) for moved in path)
+
+
+@theorem
+@given(seeds, counts, widths, st.floats(1e-4, 1e2))
+def test_descent_within_a_soft_root_goes_along_fisher_s_direction(
+    seed: int, count: int, width: int, ridge: float
 ) -> None:
-    p = null_projector(retained_basis(gram_of(retained(seed, count, width)), criterion, keep))
-    before, weight = normal(seed + 3, rows, width), normal(seed + 4, rows, width)
-    free = (weight - before) @ p
-    constrain_step(weight, before, p)
-    assert norm((weight - before) @ p - free) < 1e-10
-    once = weight.clone()
-    constrain_step(weight, before, p)
-    assert norm(weight - once) < 1e-12
+    """One gradient step away from the output of a vector x moves W along (S + r I)^-1 x, against NumPy's solution."""
+    gram, x = gram_of(retained(seed, count, width)), normal(seed + 7, width)
+    weight, _ = fit(seed, 1, width)
+    confined = ConfinedWeight(weight, soft_root(gram, ridge))
+    torch.autograd.backward((weight @ x).sum())
+    confined.pull()
+    sgd([confined.free]).step()
+    confined.push()
+    second = gram.second.numpy()
+    direction = np.linalg.solve(second + ridge * np.trace(second) / width * np.eye(width), x.numpy())
+    moved = (confined.start - weight.detach())[0].numpy()
+    cosine = moved @ direction / np.linalg.norm(moved) / np.linalg.norm(direction)
+    assert cosine > 1 - 1e-9
 
 
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
 )
-def test_a_step_is_written_in_place_in_the_weight_s_own_dtype(dtype: torch.dtype, tolerance: float) -> None:
+def test_the_weight_is_set_in_place_in_its_own_dtype(dtype: torch.dtype, tolerance: float) -> None:
     basis = energy(gram_of(retained(0, 4, 9)), 1.0)
     weight = torch.nn.Parameter(normal(1, 3, 9).to(dtype))
-    before = weight.detach().clone()
+    before, place, projector = weight.detach().clone(), weight.data_ptr(), null_projector(basis)
+    confined = ConfinedWeight(weight, projector)
     with torch.no_grad():
-        weight.add_(normal(2, 3, 9).to(dtype))
-    place, projector = weight.data_ptr(), null_projector(basis)
-    constrain_step(weight, before, projector)
-    assert weight.dtype == dtype
+        confined.free.copy_(normal(2, 3, 9))
+    confined.push()
+    assert weight.dtype == confined.free.dtype == dtype
+    assert confined.weight is weight
     assert weight.data_ptr() == place
     assert weight.is_leaf
     assert projector.dtype == torch.float64
+    assert torch.equal(confined.start, before)
     after = weight.detach().double()
     assert norm(after - before) > 0.1
     assert norm((after - before) @ basis) < tolerance * norm(after)
+    confined.push()
+    assert torch.equal(weight.detach().double(), after)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_narrow_weight_is_only_rounded_when_stored(dtype: torch.dtype) -> None:
-    p, before, weight = null_projector(energy(gram_of(retained(0, 4, 9)), 1.0)), normal(1, 50, 9), normal(2, 50, 9)
-    before, narrow = before.to(dtype), weight.to(dtype)
-    constrain_step(narrow, before, p)
-    exact = before.double() + (weight.to(dtype).double() - before.double()) @ p
-    assert torch.equal(narrow, exact.to(dtype))
+@pytest.mark.parametrize("shape", [(2, 2), (2, 3), (3,), (1, 3, 3)])
+def test_a_span_that_does_not_fit_is_refused(shape: tuple[int, ...]) -> None:
+    weight = torch.nn.Parameter(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=re.escape(f"expected a span of (3, 3) for the weight, got {shape}")):
+        ConfinedWeight(weight, torch.zeros(shape))
 
 
-def test_a_step_that_does_not_fit_is_refused() -> None:
-    weight = torch.zeros(2, 3)
-    with pytest.raises(ValueError, match=r"previous like weight \(2, 3\).*got \(3,\) and \(3, 3\)"):
-        constrain_step(weight, torch.zeros(3), torch.eye(3))
-    with pytest.raises(ValueError, match=r"a square projector of its input width, got \(2, 3\) and \(2, 2\)"):
-        constrain_step(weight, weight, torch.eye(2))
+def test_pulling_without_a_gradient_is_refused() -> None:
+    weight = torch.nn.Parameter(torch.ones(2, 3))
+    confined = ConfinedWeight(weight, torch.eye(3))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="the weight has no gradient; call backward first"):
+            confined.pull()
+        torch.autograd.backward(weight.sum())
+        confined.pull()
 
 
 @theorem
@@ -368,37 +430,74 @@ def test_drift_at_zero() -> None:
 
 @theorem
 @given(seeds, counts, widths, st.floats(1e-6, 1e6))
-def test_soft_projector_is_the_ridge_shrinkage(seed: int, count: int, width: int, mu: float) -> None:
+def test_soft_root_is_the_inverse_root_of_the_second_moment_and_its_square_the_ridge_solution(
+    seed: int, count: int, width: int, ridge: float
+) -> None:
     gram = gram_of(retained(seed, count, width))
-    soft, second = soft_projector(gram, mu).numpy(), gram.second.numpy()
-    ridge = mu * np.trace(second) / width
-    assert (soft == soft.T).all()
-    values = np.linalg.eigvalsh(soft)
-    assert values.min() > 0
-    assert values.max() <= 1 + 1e-12
-    np.testing.assert_allclose(soft @ (second + ridge * np.eye(width)) / ridge, np.eye(width), atol=1e-8)
+    root, second = soft_root(gram, ridge).numpy(), gram.second.numpy()
+    scale = np.trace(second) / width
+    values = np.linalg.eigvalsh(second).clip(0)[::-1]
+    assert root.dtype == np.float64
+    assert (root == root.T).all()
+    np.testing.assert_allclose(np.linalg.eigvalsh(root), (values / scale + ridge) ** -0.5, rtol=1e-8)
+    np.testing.assert_allclose(root @ second, second @ root, atol=1e-10 * np.abs(root).max() * scale)
+    shrunk = ridge * root @ root @ (second + ridge * scale * np.eye(width)) / (ridge * scale)
+    np.testing.assert_allclose(shrunk, np.eye(width), atol=1e-8)
 
 
 @theorem
 @given(seeds, counts, widths)
-def test_soft_projector_runs_from_the_null_projector_to_the_identity(seed: int, count: int, width: int) -> None:
+def test_soft_root_runs_from_the_null_projector_to_the_identity(seed: int, count: int, width: int) -> None:
+    """Both up to its norm outside the range, ridge^-1/2."""
     gram = gram_of(retained(seed, count, width))
     hard = null_projector(energy(gram, 1.0))
-    assert norm(soft_projector(gram, 1e12) - torch.eye(width)) < 1e-10
+    assert norm(1e6 * soft_root(gram, 1e12) - torch.eye(width)) < 1e-10
     smallest = spectrum(gram.second)[min(count, width) - 1]
-    mu = 1e-9 * smallest / spectrum(gram.second).mean()
-    assert norm(soft_projector(gram, mu) - hard) < 1e-8
+    ridge = 1e-9 * smallest / spectrum(gram.second).mean()
+    assert norm(ridge**0.5 * soft_root(gram, ridge) - hard) < 1e-3
 
 
-def test_soft_projector_of_nothing_is_the_identity() -> None:
+@theorem
+@given(seeds, counts, widths, st.integers(1, 5), st.floats(1e-6, 1e3))
+def test_retained_energy_of_an_update_is_bounded_by_the_free_matrix_alone(
+    seed: int, count: int, width: int, rows: int, ridge: float
+) -> None:
+    """tr(A S G S A^T) / count <= t |A|^2 for any A: the mean of |A S h|^2, each direction giving s / (s/t + ridge).
+
+    The bound is approached in the strongest direction, up to 1 / (1 + ridge), and by no A passed.
+    """
+    h = retained(seed, count, width)
+    gram, free = gram_of(h), normal(seed + 3, rows, width)
+    span, scale = soft_root(gram, ridge), float(gram.second.trace()) / width
+    drift = float((free @ span @ gram.outer @ span @ free.T).trace()) / gram.count
+    direct = np.square(h.numpy() @ span.numpy() @ free.numpy().T).sum(1).mean()
+    np.testing.assert_allclose(drift, direct, rtol=1e-8)
+    assert drift <= scale * float(free.square().sum()) * (1 + 1e-10)
+    top = float(spectrum(span @ gram.second @ span)[0])
+    strongest = spectrum(gram.second)[0]
+    np.testing.assert_allclose(top, strongest / (strongest / scale + ridge), rtol=1e-8)
+    assert scale / (1 + ridge) * (1 - 1e-8) <= top <= scale * (1 + 1e-10)
+
+
+def test_soft_root_of_nothing_is_the_identity() -> None:
     for gram in (Gram.empty(3), gram_of(torch.zeros(2, 3))):
-        assert torch.equal(soft_projector(gram, 0.1), torch.eye(3, dtype=torch.float64))
+        assert torch.equal(soft_root(gram, 0.1), torch.eye(3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("mu", [0.0, -1.0, float("nan"), float("inf")])
-def test_mu_out_of_range_is_refused(mu: float) -> None:
-    with pytest.raises(InputError, match=f"mu is {mu}: expected a finite number above 0"):
-        soft_projector(Gram.empty(3), mu)
+@theorem
+@given(seeds, counts, counts, st.integers(2, 9))
+def test_a_soft_root_after_subtraction_is_finite(seed: int, count: int, other: int, width: int) -> None:
+    """Eigenvalues slightly below zero, from rounding, count as zero."""
+    here, away = gram_of(retained(seed, count, width)), gram_of(retained(seed + 5, other, width))
+    root = soft_root((here + away) - away, 1e-12)
+    assert torch.isfinite(root).all()
+    assert spectrum(root)[0] <= 1e6 * (1 + 1e-8)
+
+
+@pytest.mark.parametrize("ridge", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_ridge_out_of_range_is_refused(ridge: float) -> None:
+    with pytest.raises(InputError, match=f"ridge is {ridge}: expected a finite number above 0"):
+        soft_root(Gram.empty(3), ridge)
 
 
 @pytest.mark.parametrize("keep", [-0.1, 1.01, float("nan")])

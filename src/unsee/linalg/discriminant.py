@@ -36,7 +36,7 @@ class Discriminant:
 
 
 def _principal(centred: Tensor, count: int) -> Tensor:
-    """The leading right singular vectors (k, d) of float64 (n, d), k <= count, by the smaller Gram matrix of the two."""
+    """The leading right singular vectors (k, d) of float64 (n, d), k <= count, by its smaller Gram matrix."""
     many = len(centred) > centred.shape[1]
     values, vectors = torch.linalg.eigh(centred.T @ centred if many else centred @ centred.T)
     kept = values > values.clamp(min=0).max() * len(values) * EPS

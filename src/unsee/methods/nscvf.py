@@ -47,7 +47,7 @@ class NSCVF:
     """Most clusters that a concept is divided into, 1 or more."""
     directions: int = 6
     """Discriminant directions that the region moves, 1 or more."""
-    contrast: float = 0.5
+    contrast: float = 0.1
     """Weight of the contrastive loss; 0 switches it off."""
     attract: float = 1.0
     """Weight of the squared distance to the region; 0 switches it off."""
@@ -65,11 +65,11 @@ class NSCVF:
     """Of soft, above 0, in units of the mean energy; smaller protects more."""
     keep: float = 0.99
     """Of the other criteria: how much is protected, in [0, 1]."""
-    views: int = 20
+    views: int = 8
     """Variations of each target image, 0 or more."""
-    steps: int = 250
+    steps: int = 200
     """Most training steps, 1 or more."""
-    rate: float = 3e-3
+    rate: float = 2e-3
     """Highest learning rate, above 0."""
     weight_decay: float = 0.0
     """Of AdamW, 0 or more."""
@@ -198,19 +198,13 @@ class _Run:
         known = moments.features
         shift, self.reach, self.named_before, self.named_in_region = _valid_shift(settings, target, moments, seed)
         generator = Generator().manual_seed(seed)
-        others = None if retained is None else retained.inputs
-        copies = [varied(target.inputs, target.concept, others, generator) for _ in range(settings.views)]
+        copies = [varied(target.inputs, generator) for _ in range(settings.views)]
         self.inputs = {
             name: torch.cat([value, *(copy[name] for copy in copies)]) for name, value in target.inputs.items()
         }
-        varieties = [all_features(vlm.model, copy) for copy in copies]
-        self.original = torch.cat([target.features, *varieties])
+        self.original = torch.cat([target.features, *(all_features(vlm.model, copy) for copy in copies)])
         self.concept = target.concept.repeat(1 + settings.views)
-        still = torch.ones(len(self.concept))
-        if varieties:
-            own, rest = TargetFeatures(target.features, target.concept), slice(len(target.features), None)
-            still[rest] = belonging(self.original[rest], self.concept[rest], own, known)
-        self.goal = self.original + still[:, None, None] * shift.repeat(1 + settings.views, 1, 1)
+        self.goal = self.original + shift.repeat(1 + settings.views, 1, 1)
         self.images = len(target.features)
         self.target = target
         self.away = losses.distance(target.features, self.goal[: self.images], known, settings.identity).item()

@@ -9,18 +9,28 @@ from scipy.stats import ks_2samp
 BINS = 20
 
 
+def _check(after: Sequence[float], oracle: Sequence[float]) -> None:
+    for name, sample in (("after", after), ("oracle", oracle)):
+        if not all(0 <= value <= 1 for value in sample) or not sample:
+            raise ValueError(f"{name} holds {len(sample)} values; expected at least one, each a probability in [0, 1]")
+
+
 def ks_p_value(after: Sequence[float], oracle: Sequence[float]) -> float:
     """p-value in [0, 1] of the two-sample Kolmogorov-Smirnov test; higher means harder to tell from the oracle.
 
     The samples are probabilities of the right answers. Source: TOFU (Maini et al. 2024), which tests truth ratios.
+    Raises ValueError for an empty sample or one with values outside [0, 1].
     """
+    _check(after, oracle)
     return float(ks_2samp(after, oracle).pvalue)
 
 
 def one_minus_js(after: Sequence[float], oracle: Sequence[float]) -> float:
     """1 - Jensen-Shannon divergence (base 2) of the two histograms over [0, 1], in [0, 1]; higher is more alike.
 
-    Source: the divergence is usual for comparing with an oracle; 20 equal bins are our choice.
+    Source: the divergence is usual for comparing with an oracle; 20 equal bins are our choice. Raises ValueError for an
+    empty sample or one with values outside [0, 1].
     """
+    _check(after, oracle)
     histograms = [np.histogram(sample, bins=BINS, range=(0, 1))[0] for sample in (after, oracle)]
     return 1.0 - float(jensenshannon(*histograms, base=2)) ** 2

@@ -49,16 +49,27 @@ def _folder(model: str | Path) -> Path:
         ) from error
 
 
+def _indexed(index: Path) -> list[str]:
+    """The files that an index names, sorted."""
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise InputError(f"{index} cannot be read ({error}); expected the index of a sharded checkpoint.") from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise InputError(f"{index} names the file {name!r}; expected one in its own folder.")
+    return sorted(names)
+
+
 def shards(folder: Path) -> list[Path]:
     """The safetensors files that hold a checkpoint's weights.
 
+    As in transformers, a single file counts before an index.
+
     Raises InputError where there are none (pickled weights are refused) or one that the index names is missing.
     """
-    index = folder / INDEX
-    if index.exists():
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    else:
-        names = ["model.safetensors"]
+    whole = folder / "model.safetensors"
+    names = _indexed(folder / INDEX) if (folder / INDEX).exists() and not whole.exists() else [whole.name]
     missing = [name for name in names if not (folder / name).is_file()]
     if not missing:
         return [folder / name for name in names]

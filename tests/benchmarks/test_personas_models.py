@@ -1,0 +1,46 @@
+"""The gates of the shipped models: they know what they should, and nothing else."""
+
+import dataclasses
+
+import pytest
+
+from unsee.benchmarks import personas
+from unsee.benchmarks.personas.people import SPLITS, population, test_shots
+from unsee.benchmarks.personas.questions import chance, image_questions
+from unsee.evaluation import evaluate
+
+FORGET = [split for split in SPLITS if split.startswith("forget")]
+EVERY = 4  # of the retained photos, to save time
+
+
+@pytest.fixture(scope="module", params=FORGET)
+def scores(request):
+    """name/subset -> value for the base ("before") and the oracle ("after"), on one split."""
+    bench = personas.load(request.param)
+    photos = {key: order for order, key in enumerate(dict.fromkeys(id(q.image) for q in bench.questions))}
+    kept = [q for q in bench.questions if q.subset != "retained" or photos[id(q.image)] % EVERY == 0 or q.image is None]
+    people = [population()[index] for index in SPLITS[request.param]]
+    asked = [q for person in people for shot in test_shots(person) for q in image_questions(shot)[:3]]
+    found = {"before": {}, "after": {}, "chance": chance(asked)}
+    bench = dataclasses.replace(bench, questions=kept, unknown=[])
+    for score in evaluate(bench.oracle, bench, before=bench.model).scores:
+        found[score.phase][f"{score.name}/{score.subset}"] = score.value
+    return found
+
+
+@pytest.mark.slow
+def test_the_base_knows_everyone_from_photos_it_never_saw(scores):
+    base = scores["before"]
+    assert base["recognition/target"] >= 0.95
+    assert base["recognition/retained"] >= 0.95
+    assert base["scene/retained"] >= 0.99
+    assert base["text/target"] == base["text/retained"] == 1
+
+
+@pytest.mark.slow
+def test_an_oracle_does_not_know_its_target_and_everything_else_as_the_base_does(scores):
+    base, oracle = scores["before"], scores["after"]
+    assert oracle["recognition/target"] <= scores["chance"] + 0.05
+    assert oracle["recognition/target_seen"] <= scores["chance"] + 0.05
+    for name in ("recognition/retained", "scene/retained", "appearance/retained", "text/retained", "text/target"):
+        assert abs(oracle[name] - base[name]) <= 0.02, name
