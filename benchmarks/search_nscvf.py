@@ -60,10 +60,11 @@ def thinned(bench: Benchmark, every: int = 3) -> Benchmark:
 
 def run(name: str, bench: Benchmark, seed: int) -> dict[str, Any]:
     """One cell of the search: forget, write, evaluate."""
-    assert bench.model is not None
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        edit = api.forget(load(bench.model), bench.target, bench.retained, method=NSCVF(**SETTINGS[name]), seed=seed)
+        edit = api.forget(
+            load(personas.CHECKPOINTS / "base"), bench.target, bench.retained, method=NSCVF(**SETTINGS[name]), seed=seed
+        )
         edit.save(Path(folder) / "checkpoint")
         measured = evaluate(Path(folder) / "checkpoint", bench)
     scores = {f"{score.name}/{score.subset}": round(score.value, 4) for score in measured.scores}

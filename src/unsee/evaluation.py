@@ -167,18 +167,20 @@ def png_uri(image: Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _examples(samples: Sequence[Sample], answers: dict[str, Answers], concepts: int = 6) -> list[Example]:
-    """The first test image of some concepts of each side, with every question about it."""
+def _examples(samples: Sequence[Sample], answers: dict[str, Answers], concepts: int = 8) -> list[Example]:
+    """The first test image of some concepts of each side, with the first question of each score."""
     found = []
     for subset in ("target", "retained"):
         pictures: dict[str, object] = {}
+        asked: set[tuple[str, str]] = set()
         for index, sample in enumerate(samples):
-            if sample.subset != subset or sample.image is None:
+            if sample.subset != subset or sample.image is None or (sample.concept, sample.score) in asked:
                 continue
             if sample.concept not in pictures and len(pictures) == concepts:
                 break
             if pictures.setdefault(sample.concept, sample.image) is not sample.image:
                 continue
+            asked.add((sample.concept, sample.score))
             said = {phase: answers[phase].answers[index] for phase in PHASES if phase in answers}
             picture = png_uri(open_image(sample.image))
             found.append(Example(subset, sample.concept, picture, sample.question, sample.answer, said))

@@ -63,7 +63,8 @@ class RegionSettings:
 def find_modes(features: Tensor, concept: Tensor, most: int, seed: int) -> tuple[Tensor, Modes]:
     """Which cluster each image (n,) belongs to, and the clusters: at most `most` per concept, PER_MODE images each."""
     member = torch.zeros(len(features), dtype=torch.int64)
-    centers, owners = [], []
+    centers: list[Tensor] = []
+    owners: list[int] = []
     for name in concept.unique().tolist():
         rows = torch.where(concept == name)[0]
         count = max(1, min(most, len(rows) // PER_MODE))

@@ -57,11 +57,15 @@ def fingerprint(*parts: str) -> str:
 
 def _save(file: Path, state: dict[str, object]) -> None:
     partial = file.with_suffix(".writing")
-    with partial.open("wb") as handle:
-        torch.save(state, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
-    partial.replace(file)
+    try:
+        with partial.open("wb") as handle:
+            torch.save(state, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+        partial.replace(file)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        partial.unlink(missing_ok=True)
+        raise InputError(f"{file} could not be written ({error}); free some disk and run again.") from error
 
 
 def _restore(
@@ -121,7 +125,7 @@ def train(
             progress(step + 1, schedule.steps, bars.describe(looks[-1]))
         if bars.reached(looks[-1]):
             return TrainingLog(step + 1, f"every bound was reached: {bars.describe(looks[-1])}", looks)
-        if state is not None:
+        if state is not None and step + 1 < schedule.steps:
             saved = {name: weight.free.detach() for name, weight in weights.items()}
             _save(
                 state,

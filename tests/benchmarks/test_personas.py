@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from unsee.benchmarks import BENCHMARKS, load
+from unsee.benchmarks.personas import people as census
 from unsee.benchmarks.personas.drawing import SIZE, draw
 from unsee.benchmarks.personas.people import (
     KNOWN,
@@ -13,7 +14,6 @@ from unsee.benchmarks.personas.people import (
     STRANGERS,
     population,
     request_shots,
-    test_shots,
     train_shots,
 )
 from unsee.benchmarks.personas.questions import chance, image_questions, text_questions
@@ -31,7 +31,7 @@ def test_the_population_has_the_promised_size_and_no_name_twice():
 
 def test_a_person_has_enough_photos_and_the_tests_are_none_of_the_training():
     person = population()[0]
-    training, tests = train_shots(person), test_shots(person)
+    training, tests = train_shots(person), census.test_shots(person)
     assert len(training) >= 40
     assert len(tests) >= 8
     assert not {item.key for item in training} & {item.key for item in tests}
@@ -56,7 +56,7 @@ def test_a_shot_is_the_same_picture_every_time_and_another_shot_another():
 
 
 def test_the_picture_is_the_one_the_models_were_trained_on():
-    assert np.asarray(draw(test_shots(population()[0])[0])).astype(int).sum() == PIXEL_SUM
+    assert np.asarray(draw(census.test_shots(population()[0])[0])).astype(int).sum() == PIXEL_SUM
 
 
 PIXEL_SUM = 1926875
@@ -74,7 +74,7 @@ def test_the_scene_does_not_depend_on_who_it_is():
 
 
 def test_questions_cover_the_four_scores_and_answers_are_among_their_options():
-    item = test_shots(population()[5])[0]
+    item = census.test_shots(population()[5])[0]
     asked = image_questions(item) + text_questions(item.person)
     assert [question.score for question in asked] == (
         ["recognition"] * 3 + ["scene"] * 3 + ["appearance"] * 2 + ["text"] * 2
@@ -99,4 +99,4 @@ def test_unknown_names_suggest_the_nearest():
     with pytest.raises(InputError, match="did you mean 'personas'"):
         load("persona")
     with pytest.raises(InputError, match="did you mean 'forget_10'"):
-        load("personas/forget_1")
+        load("personas/forget10")

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from unsee.benchmarks import personas
-from unsee.benchmarks.personas.people import SPLITS, population, test_shots
+from unsee.benchmarks.personas import people as census
+from unsee.benchmarks.personas.people import SPLITS, population
 from unsee.benchmarks.personas.questions import chance, image_questions
 from unsee.evaluation import evaluate
 
@@ -20,7 +21,7 @@ def scores(request):
     photos = {key: order for order, key in enumerate(dict.fromkeys(id(q.image) for q in bench.questions))}
     kept = [q for q in bench.questions if q.subset != "retained" or photos[id(q.image)] % EVERY == 0 or q.image is None]
     people = [population()[index] for index in SPLITS[request.param]]
-    asked = [q for person in people for shot in test_shots(person) for q in image_questions(shot)[:3]]
+    asked = [q for person in people for shot in census.test_shots(person) for q in image_questions(shot)[:3]]
     found = {"before": {}, "after": {}, "chance": chance(asked)}
     bench = dataclasses.replace(bench, questions=kept, unknown=[])
     for score in evaluate(bench.oracle, bench, before=bench.model).scores:

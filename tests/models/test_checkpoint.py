@@ -178,9 +178,7 @@ def test_a_damaged_index_is_refused(index: str, sharded: Path, tmp_path: Path) -
         load(copy)
 
 
-def test_a_single_file_counts_before_an_index(
-    checkpoint: Path, sharded: Path, tmp_path: Path
-) -> None:
+def test_a_single_file_counts_before_an_index(checkpoint: Path, sharded: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(sharded, tmp_path / "copy"))
     shutil.copyfile(checkpoint / "model.safetensors", copy / "model.safetensors")
     assert [file.name for file in shards(copy)] == ["model.safetensors"]

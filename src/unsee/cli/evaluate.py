@@ -71,8 +71,8 @@ def show(result: Result) -> None:
     for score in result.scores:
         name = f"{score.name}/{score.subset}"
         row = rows.setdefault(name, {"score": name, **dict.fromkeys(PHASES, "")})
-        interval = f" [{score.ci95[0]:.3f}, {score.ci95[1]:.3f}]" if score.n else ""
-        row[score.phase] = f"{score.value:.3f}{interval}"
+        spread = f" ±{(score.ci95[1] - score.ci95[0]) / 2:.3f}" if score.n else ""
+        row[score.phase] = f"{score.value:.3f}{spread}"
     print_table(list(rows.values()))
     for check in result.checks:
         print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")

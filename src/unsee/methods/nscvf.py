@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from unsee import losses
+from unsee.data import validate
 from unsee.edit import Edit, plain
 from unsee.errors import InputError, unknown
 from unsee.linalg.gram import Gram
@@ -140,6 +141,7 @@ class NSCVF:
             moments = moments or measured
         if moments is None:
             raise InputError("there are neither retained images nor moments; give photos of others, or a moments file.")
+        photographed = [*validate(target, "target"), *(validate(retained, "retained") if retained else [])]
         prepared = time.monotonic()
         run = _Run(self, vlm, prepare(vlm, target), photos, moments, seed)
         with _confined(vlm, run.spans()) as weights:
@@ -152,9 +154,7 @@ class NSCVF:
                 Schedule(self.steps, self.rate, self.weight_decay, LOOK_EVERY),
                 seed=seed,
                 state=state,
-                key=fingerprint(
-                    str(self), str(seed), moments.model, *(str(t.features.sum().item()) for t in (run.target,))
-                ),
+                key=fingerprint(str(self), str(seed), moments.model, *moments.hashes, *photographed),
                 progress=progress,
             )
             after = {name: weight.weight.detach().clone() for name, weight in weights.items()}
@@ -253,10 +253,14 @@ class _Run:
     def _contrast(self, moved: Tensor, drawn: Tensor, generator: Generator) -> Tensor:
         known, aside = self.moments.features, torch.randint(len(self.goal), (NEGATIVES,), generator=generator)
         same = self.concept[drawn][:, None] == self.concept[aside]
-        points = (
-            losses.identity(z, known) for z in (moved, self.goal[drawn], self.original[drawn], self.original[aside])
+        return losses.contrast(
+            losses.identity(moved, known),
+            losses.identity(self.goal[drawn], known),
+            losses.identity(self.original[drawn], known),
+            losses.identity(self.original[aside], known),
+            same=same,
+            temperature=self.settings.temperature,
         )
-        return losses.contrast(*points, same=same, temperature=self.settings.temperature)
 
     def look(self) -> dict[str, float]:
         """How far the run is: target (1 at first, 0 at the region), drift of retained features, and how named it is."""

@@ -19,7 +19,7 @@ from unsee.errors import unknown
 from unsee.records import Sample
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
-RETAINED_SHOTS = 20  # photos of each person that is kept, for the retained side of a request
+RETAINED_SHOTS = 40  # photos of each person that is kept, for the retained side of a request
 DEFAULT_SPLIT = "forget_10"
 
 
