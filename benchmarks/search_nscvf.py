@@ -39,7 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "region_neighbours": {"region": "neighbours"},
     "region_mean": {"region": "mean"},
     "region_random": {"region": "random"},
-    "distill_1": {"distill": 1.0},
+    "distill_3": {"distill": 3.0},
     "distill_10": {"distill": 10.0},
     "views_0": {"views": 0},
     "views_20": {"views": 20},

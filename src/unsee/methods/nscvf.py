@@ -52,7 +52,7 @@ class NSCVF:
     """Weight of the contrastive loss; 0 switches it off."""
     attract: float = 1.0
     """Weight of the squared distance to the region; 0 switches it off."""
-    distill: float = 3.0
+    distill: float = 1.0
     """Weight of keeping the features of retained images; 0, or no retained image, switches it off."""
     identity: float = 1.0
     """Weight, within both, of the coordinates that tell concepts apart; 0 or more."""
