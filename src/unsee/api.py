@@ -107,7 +107,7 @@ def assemble(
     return Result(
         unsee=__version__,
         model={"name": Path(model).name, **measured.model, **{k: str(v) for k, v in paths.items() if v is not None}},
-        method={} if edit is None else edit.facts(),
+        method={} if edit is None else {name: value for name, value in edit.facts().items() if name != "looks"},
         seed=0 if edit is None else edit.seed,
         data=_data_facts(bench),
         timings={**({} if edit is None else edit.timings), "evaluate_s": round(measured.seconds, 2), **(timings or {})},

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from PIL.Image import Image
 from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -200,19 +201,24 @@ def _map_samples(benchmark: Benchmark) -> list[tuple[str, Sample]]:
 
 
 def _feature_map(benchmark: Benchmark, models: dict[str, Vlm]) -> list[MapPoint]:
-    """Two principal components of the token-averaged features, fitted on the model before (else after)."""
+    """The two directions of the token-averaged features that best tell known concepts apart in the model before."""
     chosen = _map_samples(benchmark)
     if len(chosen) < 3:
         return []
     points: list[MapPoint] = []
-    axes: PCA | None = None
+    known = [index for index, (group, _) in enumerate(chosen) if group != "unknown"]
+    names = [chosen[index][1].concept for index in known]
+    axes: PCA | LinearDiscriminantAnalysis | None = None
     for phase in ("before", "after"):
         if phase not in models:
             continue
         vlm = models[phase]
         features = all_features(vlm.model, image_inputs(vlm, [open_image(s.image) for _, s in chosen if s.image]))
         flat = features.mean(1).double().numpy()
-        axes = axes or PCA(2, svd_solver="full").fit(flat)
+        if axes is None and len(set(names)) > 2:
+            axes = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.1, n_components=2).fit(flat[known], names)
+        elif axes is None:
+            axes = PCA(2, svd_solver="full").fit(flat)
         for (group, sample), (x, y) in zip(chosen, axes.transform(flat), strict=True):
             points.append(MapPoint(float(x), float(y), group, phase, sample.concept))
     return points

@@ -72,7 +72,11 @@ def main(args: list[str]) -> int:
                 measured, bench, model=options.out / "checkpoint", before=bench.model, oracle=bench.oracle,
                 edit=edit, timings=extra,
             )  # fmt: skip
-            results.append(dataclasses.replace(made, model={**made.model, "before": "personas base"}))
+            results.append(
+                dataclasses.replace(
+                    made, model={**made.model, "before": "personas base", "oracle": f"personas {options.split}"}
+                )
+            )
             write_result(results[0], folder)
 
         results: list[Result] = []

@@ -73,7 +73,12 @@ class Judged:
     @property
     def wanted(self) -> str:
         """The limit in words."""
-        return f"{'at most' if self.bar.at_most else 'at least'} {figures.percent(self.limit)}"
+        return f"{'at most' if self.bar.at_most else 'at least'} {figures.percent(self.limit, self.digits)}"
+
+    @property
+    def digits(self) -> int:
+        """Decimals of a percent that tell the value from its limit."""
+        return 1 if self.met or figures.percent(self.value) != figures.percent(self.limit) else 2
 
     @property
     def source(self) -> str:
@@ -184,7 +189,7 @@ def verdict(result: Result, judged: Sequence[Judged]) -> Verdict:
     if not any(score.phase == "after" for score in result.scores):
         parts = ["No score after the edit was measured"]
     if others:
-        missed = (f"{item.label} ({figures.percent(item.value)}, wanted {item.wanted})" for item in others)
+        missed = (f"{item.label} ({figures.percent(item.value, item.digits)}, wanted {item.wanted})" for item in others)
         parts.append("missed: " + ", ".join(missed))
     total = len(result.checks)
     if failed:
