@@ -28,6 +28,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no_null_space": {"null_space": False},
     "neither": {"contrast": 0.0, "null_space": False},
     "no_identity": {"identity": 0.0},
+    "no_identity_distill_3": {"identity": 0.0, "distill": 3.0},
+    "identity_0.1": {"identity": 0.1},
     "no_retained_images": {"distill": 0.0},
     "hard_kaiser": {"criterion": "kaiser", "keep": 0.99},
     "hard_energy": {"criterion": "energy", "keep": 0.99},
