@@ -100,3 +100,14 @@ def test_unknown_names_suggest_the_nearest():
         load("persona")
     with pytest.raises(InputError, match="did you mean 'forget_10'"):
         load("personas/forget10")
+
+
+def test_a_file_of_questions_is_a_benchmark_and_one_without_answers_is_refused(tmp_path):
+    draw(train_shots(population()[0])[0]).save(tmp_path / "a.png")
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"image": "a.png", "question": "Who is this?", "answer": "Ada Abel"}\n')
+    bench = load(str(file))
+    assert [(q.score, q.subset, q.answer) for q in bench.questions] == [("accuracy", "all", "Ada Abel")]
+    file.write_text('{"image": "a.png"}\n')
+    with pytest.raises(InputError, match="sample 1 of .*mine.jsonl has no question or no answer"):
+        load(str(file))
