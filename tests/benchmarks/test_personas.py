@@ -109,5 +109,5 @@ def test_a_file_of_questions_is_a_benchmark_and_one_without_answers_is_refused(t
     bench = load(str(file))
     assert [(q.score, q.subset, q.answer) for q in bench.questions] == [("accuracy", "all", "Ada Abel")]
     file.write_text('{"image": "a.png"}\n')
-    with pytest.raises(InputError, match="sample 1 of .*mine.jsonl has no question or no answer"):
+    with pytest.raises(InputError, match=r"sample 1 of .*mine\.jsonl has no question or no answer"):
         load(str(file))
