@@ -206,7 +206,6 @@ class _Run:
         self.concept = target.concept.repeat(1 + settings.views)
         self.goal = self.original + shift.repeat(1 + settings.views, 1, 1)
         self.images = len(target.features)
-        self.target = target
         self.away = losses.distance(target.features, self.goal[: self.images], known, settings.identity).item()
         self.start: dict[str, Tensor] = {}
         count = 0 if retained is None else len(retained.features)
