@@ -135,13 +135,12 @@ class NSCVF:
     ) -> Edit:
         """Forgets what is on the target images; see `unsee.forget`. The model's own weights are put back afterwards."""
         started = time.monotonic()
-        photos = None
+        photos, seen = None, tuple(validate(target, "target"))
         if retained:
             measured, photos = measure(vlm, retained, self.moment_settings(seed))
-            moments = moments or measured
+            moments, seen = moments or measured, seen + measured.hashes
         if moments is None:
             raise InputError("there are neither retained images nor moments; give photos of others, or a moments file.")
-        photographed = [*validate(target, "target"), *(validate(retained, "retained") if retained else [])]
         prepared = time.monotonic()
         run = _Run(self, vlm, prepare(vlm, target), photos, moments, seed)
         with _confined(vlm, run.spans()) as weights:
@@ -154,7 +153,7 @@ class NSCVF:
                 Schedule(self.steps, self.rate, self.weight_decay, LOOK_EVERY),
                 seed=seed,
                 state=state,
-                key=fingerprint(str(self), str(seed), moments.model, *moments.hashes, *photographed),
+                key=fingerprint(str(self), str(seed), moments.model, *moments.hashes, *seen),
                 progress=progress,
             )
             after = {name: weight.weight.detach().clone() for name, weight in weights.items()}
