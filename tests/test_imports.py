@@ -16,6 +16,7 @@ ROOT = Path(unsee.__file__).parent
 FLOORS = (
     {"linalg", "records", "errors", "timing"},
     {"models"},
+    {"vectors", "memory", "views"},
     {"training", "edit", "losses", "regions", "data", "metrics", "moments"},
     {"methods", "benchmarks"},
     {"api", "evaluation", "reporting", "testing"},

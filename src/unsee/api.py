@@ -38,13 +38,15 @@ def forget(
     method: NSCVF | None = None,
     moments: Moments | None = None,
     seed: int = 0,
+    memory: str = "normal",
     state: Path | None = None,
     progress: Progress | None = None,
 ) -> Edit:
     """Makes a model forget what is on the target images; `vlm` itself is left as it was.
 
     `target` and `retain` are a path (see `unsee.data.load`) or samples. Retained images are optional once `moments` are
-    given. With `state`, a file, a killed run goes on where it was. Raises InputError for images that cannot be used, an
+    given. With `state`, a file, a killed run goes on where it was. `memory` is "normal" or "low", which trains a few
+    layers at a time. Raises InputError for images that cannot be used, an
     image on both sides, or neither retained images nor moments.
     """
     targets = _samples(target)
@@ -62,7 +64,7 @@ def forget(
                     "measure the moments again without it."
                 )
     return (method or NSCVF()).forget(
-        vlm, targets, retained, moments=moments, seed=seed, state=state, progress=progress
+        vlm, targets, retained, moments=moments, seed=seed, memory=memory, state=state, progress=progress
     )
 
 

@@ -10,13 +10,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from unsee.errors import InputError
-from unsee.models.checkpoint import Vlm, stored_names, sync, write
+from unsee.models.checkpoint import Vlm, sync, write
 from unsee.records import LayerDrift
 
 
 @dataclass(frozen=True)
 class Edit:
-    """New values of some visual weights of `vlm` (float32, by parameter name), and how they came about."""
+    """New values of some visual weights of `vlm`, by parameter name, and how they came about.
+
+    They are already rounded to the dtype in which each is stored.
+    """
 
     vlm: Vlm
     weights: Mapping[str, Tensor]
@@ -26,19 +29,25 @@ class Edit:
     layers: list[LayerDrift] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
 
-    def save(self, out: Path | str, *, overwrite: bool = False, record: Callable[[Path], None] | None = None) -> Path:
+    def save(
+        self,
+        out: Path | str,
+        *,
+        overwrite: bool = False,
+        copy: bool = False,
+        record: Callable[[Path], None] | None = None,
+    ) -> Path:
         """Writes the edited checkpoint: `out` is complete or absent, never half-written.
 
-        `record` may add files to the folder before it takes its name.
+        Shards without an edited tensor become hard links, or with `copy` copies. `record` may add files to the folder
+        before it takes its name.
 
         Raises InputError where `out` exists (unless `overwrite`) or the disk refuses.
         """
         target = Path(out)
-        names = stored_names(self.vlm.model, self.weights)
-        changed = {names[name]: tensor for name, tensor in self.weights.items()}
 
         def fill(folder: Path) -> None:
-            write(self.vlm.folder, changed, folder)
+            write(self.vlm, self.weights, folder, copy=copy)
             if record is not None:
                 record(folder)
 

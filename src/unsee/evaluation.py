@@ -4,7 +4,7 @@ import base64
 import io
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,18 +14,21 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import LogitsProcessor
 
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import open_image
 from unsee.errors import InputError
 from unsee.metrics.accuracy import KEPT, accuracy, balance, exact_match, oracle_gap
 from unsee.metrics.forget_quality import ks_p_value, one_minus_js
-from unsee.models.checkpoint import Vlm, file_hash, load, protected_differences, shards, stored_names
-from unsee.models.features import all_features
+from unsee.models.checkpoint import Vlm, load
+from unsee.models.features import Inputs, all_features
 from unsee.models.inputs import chat_inputs, image_inputs
+from unsee.models.processors import first_line
+from unsee.models.shards import differences, file_hash, shards
 from unsee.records import PHASES, Check, Example, MapPoint, Sample, Score
 
-BATCH = 256
+BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
 MAP_CONCEPTS = 12  # retained and unknown concepts drawn in the map
 Progress = Callable[[str, int, int], None]
 
@@ -76,22 +79,38 @@ def _longest_answer(vlm: Vlm, samples: Sequence[Sample]) -> int:
     return max(lengths) + 2  # the end token, and one more, so that an answer which goes on is not cut into a right one
 
 
+def _batch(vlm: Vlm) -> int:
+    return BATCH if vlm.model.num_parameters() < LARGE else FEW
+
+
+def _generate(vlm: Vlm, inputs: Inputs, **options: Any) -> Any:
+    """Greedy generation. Raises InputError for a model that cannot generate text, or not from these inputs."""
+    if not isinstance(vlm.model, _Answering):
+        raise InputError(
+            f"{vlm.folder} holds a {type(vlm.model).__name__}, which cannot answer; expected one that can."
+        )
+    pad = vlm.processor.tokenizer.pad_token_id
+    try:
+        return vlm.model.generate(**inputs, do_sample=False, num_beams=1, pad_token_id=pad, **options)
+    except ValueError as error:
+        raise InputError(f"the processor and the model in {vlm.folder} do not fit ({first_line(error)}).") from error
+
+
 @torch.no_grad()
 def generate(vlm: Vlm, samples: Sequence[Sample], progress: Progress | None = None) -> list[str]:
     """Greedy answers through the checkpoint's chat template, one per sample.
 
     Raises InputError for a model that cannot generate text.
     """
-    if not isinstance(vlm.model, _Answering):
-        raise InputError(
-            f"{vlm.folder} holds a {type(vlm.model).__name__}, which cannot answer; expected one that can."
-        )
     limit, said = _longest_answer(vlm, samples), [""] * len(samples)
     done = 0
-    for indices in _by_kind(samples, BATCH):
+    for indices in _by_kind(samples, _batch(vlm)):
         inputs = chat_inputs(vlm, _prompts([samples[i] for i in indices]))
-        output = vlm.model.generate(**inputs, max_new_tokens=limit, do_sample=False)
-        texts = vlm.processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        output = _generate(vlm, inputs, max_new_tokens=limit)
+        asked = inputs["input_ids"]
+        if output.shape[1] >= asked.shape[1] and torch.equal(output[:, : asked.shape[1]], asked):
+            output = output[:, asked.shape[1] :]  # some families give the new tokens alone
+        texts = vlm.processor.tokenizer.batch_decode(output, skip_special_tokens=True)
         for index, text in zip(indices, texts, strict=True):
             said[index] = text.strip()
         done += len(indices)
@@ -100,27 +119,57 @@ def generate(vlm: Vlm, samples: Sequence[Sample], progress: Progress | None = No
     return said
 
 
+class _Forced(LogitsProcessor):
+    """Lets each sequence of a batch say what is written in its row of `ids` (batch, length)."""
+
+    def __init__(self, ids: Tensor) -> None:
+        self.ids, self.step = ids, 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 # the signature is given
+        forced = torch.full_like(scores, -torch.inf)
+        forced.scatter_(1, self.ids[:, self.step : self.step + 1], 0.0)
+        self.step += 1
+        return forced
+
+
+def _answer_ids(vlm: Vlm, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Tokens (n, length) of the right answers, padded, and which of them are real."""
+    tokenizer = vlm.processor.tokenizer
+    answers = [tokenizer(sample.answer, add_special_tokens=False)["input_ids"] for sample in samples]
+    longest = max(map(len, answers))
+    ids = torch.tensor([a + [tokenizer.pad_token_id] * (longest - len(a)) for a in answers])
+    return ids, torch.tensor([[1] * len(a) + [0] * (longest - len(a)) for a in answers])
+
+
 @torch.no_grad()
 def answer_probabilities(vlm: Vlm, samples: Sequence[Sample]) -> list[float]:
-    """Probability of each sample's right answer, the geometric mean over its tokens, in [0, 1]."""
+    """Probability of each sample's right answer, the geometric mean over its tokens, in [0, 1].
+
+    The model generates the answer because nothing else is allowed, so that every family prepares its inputs as it does
+    for any other answer.
+    """
     found = [0.0] * len(samples)
-    tokenizer = vlm.processor.tokenizer
-    for indices in _by_kind(samples, BATCH):
+    for indices in _by_kind(samples, _batch(vlm)):
         chosen = [samples[i] for i in indices]
-        inputs = chat_inputs(vlm, _prompts(chosen))
-        answers = [tokenizer(s.answer, add_special_tokens=False)["input_ids"] for s in chosen]
-        longest = max(map(len, answers))
-        ids = torch.tensor([a + [tokenizer.pad_token_id] * (longest - len(a)) for a in answers])
-        real = torch.tensor([[1] * len(a) + [0] * (longest - len(a)) for a in answers])
-        start = inputs["input_ids"].shape[1]
-        inputs["input_ids"] = torch.cat([inputs["input_ids"], ids], 1)
-        inputs["attention_mask"] = torch.cat([inputs["attention_mask"], real], 1)
-        logits = vlm.model(**inputs).logits[:, start - 1 : -1]
-        likely = F.log_softmax(logits.float(), -1).gather(-1, ids[..., None])[..., 0]
+        ids, real = _answer_ids(vlm, chosen)
+        options = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": ids.shape[1]}
+        output = _generate(vlm, chat_inputs(vlm, _prompts(chosen)), logits_processor=[_Forced(ids)], **options)
+        logits = torch.stack(output.logits, 1).float()
+        likely = F.log_softmax(logits, -1).gather(-1, ids[:, : logits.shape[1], None])[..., 0]
+        real = real[:, : logits.shape[1]]
         mean = (likely * real).sum(1) / real.sum(1)
         for index, value in zip(indices, mean.exp().tolist(), strict=True):
             found[index] = value
     return found
+
+
+def labelled(vlm: Vlm, sample: Sample) -> list[tuple[str, bool]]:
+    """The tokens of a question and its right answer, and whether each counts in the answer's probability."""
+    tokenizer = vlm.processor.tokenizer
+    asked = chat_inputs(vlm, _prompts([sample]))["input_ids"][0].tolist()
+    answer = _answer_ids(vlm, [sample])[0][0].tolist()
+    names = tokenizer.convert_ids_to_tokens([*asked, *answer])
+    return [(name, number >= len(asked)) for number, name in enumerate(names)]
 
 
 def _scored(samples: Sequence[Sample], said: Sequence[str], phase: str) -> list[Score]:
@@ -200,21 +249,22 @@ def _map_samples(benchmark: Benchmark) -> list[tuple[str, Sample]]:
     return chosen
 
 
-def _feature_map(benchmark: Benchmark, models: dict[str, Vlm]) -> list[MapPoint]:
+@torch.no_grad()
+def _map_vectors(vlm: Vlm, chosen: Sequence[tuple[str, Sample]]) -> Tensor:
+    """Token-averaged features (image, width) of all crossings side by side."""
+    features = all_features(vlm.model, image_inputs(vlm.processor, [open_image(s.image) for _, s in chosen if s.image]))
+    means = [value.float().sum(1) / features.counts[name][:, None] for name, value in features.values.items()]
+    return torch.cat(means, 1).double()
+
+
+def _feature_map(chosen: Sequence[tuple[str, Sample]], vectors: dict[str, Tensor]) -> list[MapPoint]:
     """The two directions of the token-averaged features that best tell known concepts apart in the model before."""
-    chosen = _map_samples(benchmark)
-    if len(chosen) < 3:
-        return []
     points: list[MapPoint] = []
     known = [index for index, (group, _) in enumerate(chosen) if group != "unknown"]
     names = [chosen[index][1].concept for index in known]
     axes: PCA | LinearDiscriminantAnalysis | None = None
-    for phase in ("before", "after"):
-        if phase not in models:
-            continue
-        vlm = models[phase]
-        features = all_features(vlm.model, image_inputs(vlm, [open_image(s.image) for _, s in chosen if s.image]))
-        flat = features.mean(1).double().numpy()
+    for phase, features in vectors.items():
+        flat = features.numpy()
         if axes is None and len(set(names)) > 2:
             axes = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.1, n_components=2).fit(flat[known], names)
         elif axes is None:
@@ -226,8 +276,7 @@ def _feature_map(benchmark: Benchmark, models: dict[str, Vlm]) -> list[MapPoint]
 
 def language_model_unchanged(before: Vlm, after: Path) -> Check:
     """Compares every stored tensor that is not visual, byte for byte."""
-    visual = stored_names(before.model, before.partition.visual).values()
-    compared, different = protected_differences(before.folder, after, visual)
+    compared, different = differences(before.folder, after, before.stored)
     if different:
         detail = f"{len(different)} of {compared} protected tensors differ, the first is {different[0]}"
     else:
@@ -236,7 +285,7 @@ def language_model_unchanged(before: Vlm, after: Path) -> Check:
 
 
 def _model_facts(vlm: Vlm) -> dict[str, Any]:
-    sizes = {name: parameter.numel() for name, parameter in vlm.model.named_parameters()}
+    sizes = {name: parameter.numel() for name, parameter in vlm.outline.named_parameters()}
     return {
         "family": vlm.model.config.model_type,
         "visual_parameters": sum(sizes[name] for name in vlm.partition.visual),
@@ -251,30 +300,38 @@ def evaluate(
     *,
     before: Path | str | None = None,
     oracle: Path | str | None = None,
+    trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Asks every question of the benchmark of up to three models and scores the answers."""
+    """Asks every question of the benchmark of up to three models, one after the other, and scores the answers."""
     started = time.monotonic()
     paths = {"before": before, "after": model, "oracle": oracle}
-    models = {phase: load(path) for phase, path in paths.items() if path is not None}
-    questions = benchmark.questions
+    questions, mapped = benchmark.questions, _map_samples(benchmark)
     asked = [q for q in questions if q.score == "recognition" and q.subset == "target"]
     answers: dict[str, Answers] = {}
-    for phase, vlm in models.items():
+    vectors: dict[str, Tensor] = {}
+    outlines: dict[str, Vlm] = {}
+    for phase, path in paths.items():
+        if path is None:
+            continue
+        vlm = load(path, language=True, trust_remote_code=trust_remote_code)
         note = None if progress is None else lambda _, done, total, phase=phase: progress(phase, done, total)
         answers[phase] = Answers(generate(vlm, questions, note), answer_probabilities(vlm, asked))
-    scores = [score for phase in models for score in _scored(questions, answers[phase].answers, phase)]
-    values: dict[str, dict[str, float]] = {phase: {} for phase in models}
+        if phase != "oracle" and len(mapped) >= 3:
+            vectors[phase] = _map_vectors(vlm, mapped)
+        outlines[phase] = replace(vlm, model=vlm.outline)  # one model's values are in memory at a time
+    scores = [score for phase in answers for score in _scored(questions, answers[phase].answers, phase)]
+    values: dict[str, dict[str, float]] = {phase: {} for phase in answers}
     for score in scores:
         values[score.phase][f"{score.name}/{score.subset}"] = score.value
     checks = []
-    if "before" in models:
-        checks.append(language_model_unchanged(models["before"], models["after"].folder))
+    if "before" in outlines:
+        checks.append(language_model_unchanged(outlines["before"], outlines["after"].folder))
     return Evaluation(
         scores=scores + _derived(values, answers),
         checks=checks,
         examples=_examples(questions, answers),
-        feature_map=_feature_map(benchmark, models),
-        model=_model_facts(models["after"]),
+        feature_map=_feature_map(mapped, vectors),
+        model=_model_facts(outlines["after"]),
         seconds=time.monotonic() - started,
     )

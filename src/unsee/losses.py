@@ -1,27 +1,34 @@
 """Losses on features; none of them runs the language model.
 
-Features are (image, token, width) float tensors. arXiv 2605.05909 describes contrastive visual forgetting in words; the
-formulas here are ours.
+arXiv 2605.05909 describes contrastive visual forgetting in words; the formulas here are ours.
 """
 
 import torch
 from torch import Tensor
 
+from unsee.models.features import Features, fitted
 from unsee.regions import RetainedFeatures
 
 
-def identity(features: Tensor, retained: RetainedFeatures) -> Tensor:
+def identity(features: Features, retained: RetainedFeatures) -> Tensor:
     """Discriminant coordinates (image, q): what tells concepts apart, in standard deviations within a concept."""
-    return retained.discriminant.coordinates(features.flatten(1))
+    return retained.discriminant.coordinates(retained.layout.vectors(features))
 
 
-def distance(features: Tensor, goal: Tensor, retained: RetainedFeatures, weight: float) -> Tensor:
+def distance(features: Features, goal: Features, retained: RetainedFeatures, weight: float) -> Tensor:
     """Mean squared difference of the features in units of their spread, plus `weight` times that of the coordinates.
 
-    Scalar, >= 0. The first term is 1 for features as far from the goal as a stranger's; it is dominated by the strong
-    directions. The second sees the weak ones in which identity lives (ours).
+    Scalar, >= 0; the mean over the crossings of the mean over images and their tokens. The first term is 1 for features
+    as far from the goal as a stranger's; it is dominated by the strong directions. The second sees the weak ones in
+    which identity lives (ours).
     """
-    apart = (features - goal).square().mean() / retained.spread
+    gaps = []
+    for name, spread in retained.spread.items():
+        value = features.values[name]
+        other = fitted(goal.values[name], value.shape[1])
+        each = (value - other).square().sum((1, 2)) / (features.counts[name] * value.shape[2])
+        gaps.append(each.mean() / spread)
+    apart = torch.stack(gaps).mean()
     if weight == 0:
         return apart
     return apart + weight * (identity(features, retained) - identity(goal, retained)).square().mean()

@@ -1,8 +1,8 @@
 """What a request needs to know of the retained images, measured once, kept in a file, and used without them."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +14,42 @@ from torch import Tensor
 from unsee.data import content_hash, open_image
 from unsee.errors import InputError
 from unsee.linalg.discriminant import Discriminant, fit_discriminant
-from unsee.linalg.gram import Gram
+from unsee.linalg.gram import Gram, GramStream
+from unsee.memory import Memory
 from unsee.models.checkpoint import Vlm, visual_hash
-from unsee.models.features import Inputs, all_features, in_batches, retained_moments, trainable_layers
-from unsee.models.inputs import image_inputs
+from unsee.models.features import Features, Inputs, all_features, in_batches, visual_features
+from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
+from unsee.models.outline import hooked, outline
 from unsee.records import Sample
 from unsee.regions import Modes, RetainedFeatures, find_modes
+from unsee.vectors import Layout, layout, spreads
 
-FORMAT = "unsee-moments-1"
+FORMAT = "unsee-moments-2"
 BATCH = 64
 UNLABELLED_MODES = 32  # clusters that stand in for concepts where the retained images have none
+SINGLE = 1024  # width from which on Grams are stored in single precision: 1e-7 of them, a thousandth of any ridge
+Note = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class MomentSettings:
-    """How retained features are summarised."""
+    """How retained features are summarised; `crossings` are those that count, all where it is empty."""
 
     modes: int
     seed: int
+    crossings: tuple[str, ...] = ()
+    pooled: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Grams per trained layer (layers with one input share one object) and a summary of the retained features."""
+    """What retained images put into each trained layer, and a summary of their features.
 
-    grams: dict[str, Gram]
+    `first` names for each layer the one whose Gram in `grams` it shares, because both read the same tensors.
+    """
+
+    grams: Mapping[str, Gram]
+    first: Mapping[str, str]
     features: RetainedFeatures
     count: int
     hashes: tuple[str, ...]
@@ -47,65 +58,148 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """Images ready for the model: inputs, reference features (n, tokens, width), concept numbers (n,) and names."""
+    """Images ready for the model: inputs, reference features, concept numbers (n,) and their names."""
 
-    inputs: Inputs
-    features: Tensor
+    inputs: list[Inputs]
+    features: Features
     concept: Tensor
     names: tuple[str, ...]
 
 
-def prepare(vlm: Vlm, samples: Sequence[Sample]) -> Photos:
-    """Opens every image once and computes its reference features."""
-    parts: list[Inputs] = []
+class StoredGrams(Mapping[str, Gram]):
+    """Grams that wait on the disk: each is read when it is asked for and not kept."""
+
+    def __init__(self, places: Mapping[str, tuple[Path, float]]) -> None:
+        """`places` are the file that holds each layer's Gram, and how many vectors it counted."""
+        self._places = dict(places)
+
+    def __getitem__(self, name: str) -> Gram:
+        file, count = self._places[name]
+        with safe_open(file, framework="pt") as stored:
+            outer, total = stored.get_tensor(f"outer.{name}"), stored.get_tensor(f"total.{name}")
+        return Gram(_square(outer.double(), len(total)), total, count)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _triangle(outer: Tensor) -> Tensor:
+    """The upper triangle of a symmetric matrix, row by row."""
+    width = len(outer)
+    packed = torch.cat([outer[row, row:] for row in range(width)])
+    return packed.float() if width >= SINGLE else packed
+
+
+def _square(packed: Tensor, width: int) -> Tensor:
+    """The symmetric matrix of an upper triangle."""
+    whole, start = packed.new_zeros(width, width), 0
+    for row in range(width):
+        whole[row, row:] = packed[start : start + width - row]
+        start += width - row
+    return whole + whole.triu(1).T
+
+
+def _tensors(name: str, gram: Gram) -> dict[str, Tensor]:
+    return {f"outer.{name}": _triangle(gram.outer), f"total.{name}": gram.total}
+
+
+def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
+    """Opens every image once and computes its reference features, `batch` images at a time."""
+    inputs: list[Inputs] = []
     for start in range(0, len(samples), BATCH):
         chunk = [s.image for s in samples[start : start + BATCH]]
-        parts.append(image_inputs(vlm, [open_image(image) for image in chunk if image is not None]))
-    inputs = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        inputs += image_inputs(vlm.processor, [open_image(image) for image in chunk if image is not None])
     names = tuple(sorted({sample.concept for sample in samples}))
     number = {name: index for index, name in enumerate(names)}
     concept = torch.tensor([number[sample.concept] for sample in samples])
-    return Photos(inputs, all_features(vlm.model, inputs), concept, names)
+    features = all_features(vlm.model, inputs, batch)
+    check_tokens(vlm, next(open_image(s.image) for s in samples if s.image is not None), features)
+    return Photos(inputs, features, concept, names)
 
 
-def _summary(photos: Photos, settings: MomentSettings) -> RetainedFeatures:
-    features, concept = photos.features, photos.concept
+def _summary(photos: Photos, settings: MomentSettings, *, pooled: bool) -> RetainedFeatures:
+    features, concept = photos.features.only(settings.crossings), photos.concept
+    spread = spreads(features)
+    how = layout(features, spread, pooled=pooled)
+    vectors = how.vectors(features)
     if len(photos.names) == 1:
-        concept, _ = find_modes(features, concept, UNLABELLED_MODES, settings.seed)
+        concept, _ = find_modes(vectors, concept, UNLABELLED_MODES, settings.seed)
     if len(concept.unique()) < 2:
         raise InputError(
             f"{len(features)} retained images are too few to tell what varies between them; give at least six, "
             "best of several concepts in one sub-folder each."
         )
-    mean = features.mean(0)
-    spread = float((features - mean).square().mean())
-    _, modes = find_modes(features, concept, settings.modes, settings.seed)
-    return RetainedFeatures(mean, spread, modes, fit_discriminant(features.flatten(1), concept))
+    _, modes = find_modes(vectors, concept, settings.modes, settings.seed)
+    return RetainedFeatures(how, spread, vectors.mean(0), modes, fit_discriminant(vectors, concept))
 
 
-def measure(vlm: Vlm, samples: Sequence[Sample], settings: MomentSettings) -> tuple[Moments, Photos]:
+def _passes(widths: Mapping[str, int], most: int) -> Iterator[list[str]]:
+    """The layers in groups whose Grams have together at most so many numbers; one layer at least."""
+    group: list[str] = []
+    for name, width in widths.items():
+        if group and sum(widths[other] ** 2 for other in group) + width**2 > most:
+            yield group
+            group = []
+        group.append(name)
+    yield group
+
+
+@torch.no_grad()
+def retained_grams(
+    vlm: Vlm, images: Sequence[Inputs], layers: Sequence[str], memory: Memory, scratch: Path | None = None
+) -> Mapping[str, Gram]:
+    """The Gram of what the images put into each of these linear layers; kept in files of the folder `scratch` if given.
+
+    Each pass over the images sums up as many layers as the memory allows.
+    """
+    modules = dict(vlm.model.named_modules())
+    kept: dict[str, Gram] = {}
+    places: dict[str, tuple[Path, float]] = {}
+    for group in _passes({name: modules[name].in_features for name in layers}, memory.grams):
+        streams = {name: GramStream(modules[name].in_features) for name in group}
+        with hooked((modules[name], stream.update) for name, stream in streams.items()):
+            for batch in in_batches(images, min(BATCH, memory.images)):
+                visual_features(vlm.model, batch)
+        for name in group:
+            gram = streams.pop(name).gram
+            if scratch is None:
+                kept[name] = gram
+                continue
+            file = scratch / f"gram_{len(places)}.safetensors"
+            save_file(_tensors(name, gram), file)
+            places[name] = (file, gram.count)
+    return kept if scratch is None else StoredGrams(places)
+
+
+def measure(
+    vlm: Vlm, samples: Sequence[Sample], settings: MomentSettings, memory: Memory, scratch: Path | None = None
+) -> tuple[Moments, Photos]:
     """The moments of the retained samples, and the samples ready for training. Raises InputError for too few."""
-    photos = prepare(vlm, samples)
-    layers = trainable_layers(vlm.model, vlm.partition.linear, photos.inputs)
-    grams = retained_moments(vlm.model, layers, in_batches(photos.inputs, BATCH))
+    photos = prepare(vlm, samples, min(BATCH, memory.images))
+    summary = _summary(photos, settings, pooled=settings.pooled or tokens_vary(vlm.processor))
+    routes = outline(vlm.outline, vlm.partition, photos.inputs[0])
+    layers = list(dict.fromkeys(routes.first.values()))
+    grams = retained_grams(vlm, photos.inputs, layers, memory, scratch)
     hashes = tuple(content_hash(open_image(s.image)) for s in samples if s.image is not None)
-    return Moments(grams, _summary(photos, settings), len(samples), hashes, visual_hash(vlm)), photos
+    return Moments(grams, routes.first, summary, len(samples), hashes, visual_hash(vlm)), photos
 
 
 def save(moments: Moments, file: Path) -> None:
     """Writes a moments file (safetensors); whole or not at all."""
-    first: dict[int, str] = {}
-    for name, gram in moments.grams.items():
-        first.setdefault(id(gram), name)
     tensors: dict[str, Tensor] = {}
+    counts = {}
     for name, gram in moments.grams.items():
-        if first[id(gram)] == name:
-            tensors |= {f"outer.{name}": gram.outer, f"total.{name}": gram.total}
-    known, basis = moments.features, moments.features.discriminant
+        tensors |= _tensors(name, gram)
+        counts[name] = gram.count
+    known = moments.features
     tensors |= {"mean": known.mean, "centers": known.modes.centers, "owners": known.modes.concept}
-    tensors |= {f"discriminant.{name}": value for name, value in vars(basis).items()}
+    tensors |= {f"discriminant.{name}": value for name, value in vars(known.discriminant).items()}
     facts = {
-        "layers": {name: [first[id(gram)], gram.count] for name, gram in moments.grams.items()},
+        "layers": {name: [first, counts[first]] for name, first in moments.first.items()},
+        "layout": asdict(known.layout),
         "spread": known.spread,
         "count": moments.count,
         "hashes": moments.hashes,
@@ -113,7 +207,7 @@ def save(moments: Moments, file: Path) -> None:
     }
     partial = file.with_name(f".{file.name}.writing")
     try:
-        contiguous = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, partial, metadata={"format": FORMAT, "facts": json.dumps(facts)})
         partial.replace(file)
     except (OSError, SafetensorError) as error:
@@ -122,18 +216,21 @@ def save(moments: Moments, file: Path) -> None:
 
 
 def read(file: Path, vlm: Vlm) -> Moments:
-    """Reads a moments file. Raises InputError where it is none, or was measured on another model than `vlm`."""
+    """Opens a moments file; Grams are read from it when they are needed.
+
+    Raises InputError where it is none, or was measured on another model than `vlm`.
+    """
     try:
         with safe_open(file, framework="pt") as stored:
             metadata = stored.metadata() or {}
-            names = list(stored.keys())
-            tensors = {name: stored.get_tensor(name) for name in names}
+            names = set(stored.keys())
+            small = {name: stored.get_tensor(name) for name in names if not name.startswith(("outer.", "total."))}
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file} is not a moments file ({error}); make one with unsee moments.") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"{file} is not a moments file of this version ({FORMAT}); make one with unsee moments.")
     try:
-        moments = _assembled(json.loads(metadata["facts"]), tensors)
+        moments = _assembled(file, json.loads(metadata["facts"]), names, small)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{file} is not a moments file that is whole ({error}); make one with unsee moments."
@@ -143,15 +240,22 @@ def read(file: Path, vlm: Vlm) -> Moments:
     return moments
 
 
-def _assembled(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Moments:
+def _assembled(file: Path, facts: dict[str, Any], names: set[str], small: Mapping[str, Tensor]) -> Moments:
     """The moments of what a file holds; KeyError, TypeError or ValueError where something is missing or misshapen."""
-    shared: dict[str, Gram] = {}
-    grams = {}
-    for name, (source, count) in facts["layers"].items():
-        if source not in shared:
-            shared[source] = Gram(tensors[f"outer.{source}"], tensors[f"total.{source}"], count)
-        grams[name] = shared[source]
-    parts = {name.removeprefix("discriminant."): t for name, t in tensors.items() if name.startswith("discriminant.")}
-    modes = Modes(tensors["centers"], tensors["owners"])
-    features = RetainedFeatures(tensors["mean"], facts["spread"], modes, Discriminant(**parts))
-    return Moments(grams, features, facts["count"], tuple(facts["hashes"]), facts["model"])
+    places = {}
+    for source, count in facts["layers"].values():
+        if not {f"outer.{source}", f"total.{source}"} <= names:
+            raise KeyError(f"outer.{source}")
+        places[source] = (file, float(count))
+    parts = {name.removeprefix("discriminant."): t for name, t in small.items() if name.startswith("discriminant.")}
+    how = facts["layout"]
+    shapes = {name: (int(tokens), int(width)) for name, (tokens, width) in how["shapes"].items()}
+    features = RetainedFeatures(
+        layout=Layout(shapes, how["scales"], how["pooled"]),
+        spread=facts["spread"],
+        mean=small["mean"],
+        modes=Modes(small["centers"], small["owners"]),
+        discriminant=Discriminant(**parts),
+    )
+    first = {name: source for name, (source, _) in facts["layers"].items()}
+    return Moments(StoredGrams(places), first, features, facts["count"], tuple(facts["hashes"]), facts["model"])

@@ -1,7 +1,7 @@
-"""Where a forgotten concept is sent: each region gives a shift for every target image's features.
+"""Where a forgotten concept is sent: each region gives a shift for every target image's vector of features.
 
-All share one signature, (target, retained, settings) -> shift (n, tokens, width), to be added to the features of the
-target images. arXiv 2605.05909 speaks of an "appropriate region" without a formula; these are ours.
+All share one signature, (target, retained, settings) -> shift (n, d), to be added to the vectors of the target images
+(see vectors.py). arXiv 2605.05909 speaks of an "appropriate region" without a formula; these are ours.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unsee.errors import unknown
 from unsee.linalg.discriminant import Discriminant
+from unsee.vectors import Layout
 
 PER_MODE = 3  # images that a cluster within a concept should have at least
 NEIGHBOURS = 4
@@ -24,7 +25,7 @@ class Modes:
     """Clusters of features within concepts: the looks of a person, the versions of a logo."""
 
     centers: Tensor
-    """(m, tokens, width) float32."""
+    """(m, d) float32."""
     concept: Tensor
     """(m,) int64, the concept that each belongs to."""
 
@@ -33,20 +34,22 @@ class Modes:
 class RetainedFeatures:
     """What a region needs to know of the retained images, without the images."""
 
+    layout: Layout
+    """How features become vectors."""
+    spread: dict[str, float]
+    """Mean squared deviation from the mean, per number, at each crossing."""
     mean: Tensor
-    """(tokens, width) float32."""
-    spread: float
-    """Mean squared deviation from the mean, per number."""
+    """(d,) float32."""
     modes: Modes
     discriminant: Discriminant
-    """Over the flattened features and the retained concepts."""
+    """Over the vectors and the retained concepts."""
 
 
 @dataclass(frozen=True, eq=False)
 class TargetFeatures:
-    """Features (n, tokens, width) of the target images and the concept (n,) int64 of each."""
+    """Vectors (n, d) of the target images and the concept (n,) int64 of each."""
 
-    features: Tensor
+    vectors: Tensor
     concept: Tensor
 
 
@@ -60,28 +63,28 @@ class RegionSettings:
     seed: int
 
 
-def find_modes(features: Tensor, concept: Tensor, most: int, seed: int) -> tuple[Tensor, Modes]:
+def find_modes(vectors: Tensor, concept: Tensor, most: int, seed: int) -> tuple[Tensor, Modes]:
     """Which cluster each image (n,) belongs to, and the clusters: at most `most` per concept, PER_MODE images each."""
-    member = torch.zeros(len(features), dtype=torch.int64)
+    member = torch.zeros(len(vectors), dtype=torch.int64)
     centers: list[Tensor] = []
     owners: list[int] = []
     for name in concept.unique().tolist():
         rows = torch.where(concept == name)[0]
         count = max(1, min(most, len(rows) // PER_MODE))
-        flat = features[rows].flatten(1).numpy()
+        flat = vectors[rows].numpy()
         labels = torch.from_numpy(KMeans(count, n_init=3, random_state=seed).fit_predict(flat)).long()
         for label in labels.unique().tolist():
             inside = rows[labels == label]
             member[inside] = len(centers)
-            centers.append(features[inside].mean(0))
+            centers.append(vectors[inside].mean(0))
             owners.append(name)
     return member, Modes(torch.stack(centers), torch.tensor(owners))
 
 
 def _to_modes(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings, near: int) -> Tensor:
     """Each own mode's mean goes to the average of its `near` nearest retained modes."""
-    member, own = find_modes(target.features, target.concept, settings.modes, settings.seed)
-    gaps = torch.cdist(own.centers.flatten(1), retained.modes.centers.flatten(1))
+    member, own = find_modes(target.vectors, target.concept, settings.modes, settings.seed)
+    gaps = torch.cdist(own.centers, retained.modes.centers)
     chosen = gaps.topk(min(near, gaps.shape[1]), dim=1, largest=False).indices
     return settings.reach * (retained.modes.centers[chosen].mean(1) - own.centers)[member]
 
@@ -98,15 +101,15 @@ def neighbours(target: TargetFeatures, retained: RetainedFeatures, settings: Reg
 
 def mean(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
     """The mean of each of the concept's modes goes to the mean of everything retained."""
-    member, own = find_modes(target.features, target.concept, settings.modes, settings.seed)
+    member, own = find_modes(target.vectors, target.concept, settings.modes, settings.seed)
     return settings.reach * (retained.mean - own.centers)[member]
 
 
 def random(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
     """Every image goes to the centre of a retained mode drawn at random."""
     generator = torch.Generator().manual_seed(settings.seed)
-    chosen = torch.randint(len(retained.modes.centers), (len(target.features),), generator=generator)
-    return settings.reach * (retained.modes.centers[chosen] - target.features)
+    chosen = torch.randint(len(retained.modes.centers), (len(target.vectors),), generator=generator)
+    return settings.reach * (retained.modes.centers[chosen] - target.vectors)
 
 
 def discriminant(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
@@ -117,13 +120,13 @@ def discriminant(target: TargetFeatures, retained: RetainedFeatures, settings: R
     nearer concept would be too near to be mistaken for.
     """
     basis, count = retained.discriminant, settings.directions
-    shift = torch.empty_like(target.features)
+    shift = torch.empty_like(target.vectors)
     for name in target.concept.unique().tolist():
         rows = target.concept == name
-        own = basis.coordinates(target.features[rows].flatten(1)).mean(0)[:count]
+        own = basis.coordinates(target.vectors[rows]).mean(0)[:count]
         gaps = (basis.concepts[:, :count] - own).norm(dim=1)
         goal = basis.concepts[gaps.argsort()[len(gaps) // 2], :count]
-        shift[rows] = ((goal - own) @ basis.patterns[:count]).view(target.features.shape[1:])
+        shift[rows] = (goal - own) @ basis.patterns[:count]
     return settings.reach * shift
 
 
@@ -144,17 +147,17 @@ def region(name: str) -> Region:
     return REGIONS[name]
 
 
-def belonging(features: Tensor, concept: Tensor, target: TargetFeatures, retained: RetainedFeatures) -> Tensor:
-    """For each image (n,) in [0, 1]: how far features (n, tokens, width) still are of the target concept given for it.
+def belonging(vectors: Tensor, concept: Tensor, target: TargetFeatures, retained: RetainedFeatures) -> Tensor:
+    """For each image (n,) in [0, 1]: how far vectors (n, d) still are of the target concept given for it.
 
     The posterior of a nearest-mean classifier in discriminant coordinates over the retained concepts and those of
     `target`, read on reference features; SOFTNESS widens its Gaussians. It stands in for the language model's reading,
     which training never runs.
     """
     basis = retained.discriminant
-    originals = basis.coordinates(target.features.flatten(1))
+    originals = basis.coordinates(target.vectors)
     names = target.concept.unique()
     means = torch.stack([originals[target.concept == name].mean(0) for name in names])
-    gaps = torch.cdist(basis.coordinates(features.flatten(1)), torch.cat([means, basis.concepts]))
+    gaps = torch.cdist(basis.coordinates(vectors), torch.cat([means, basis.concepts]))
     share = torch.softmax(-gaps.square() / (2 * SOFTNESS), dim=1)
     return share.gather(1, torch.searchsorted(names, concept)[:, None])[:, 0]

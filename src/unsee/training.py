@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from unsee.errors import InputError
 from unsee.linalg.subspace import ConfinedWeight
 
-Loss = Callable[[Generator], Tensor]
+Loss = Callable[[Generator], Iterable[Tensor]]  # parts whose sum is the loss; each is let go before the next is made
 Look = Callable[[], dict[str, float]]
 Progress = Callable[[int, int, str], None]
 
@@ -108,11 +108,14 @@ def train(
     if state is not None and state.exists():
         log = _restore(state, key, weights, optimizer)
     looks = list(log.looks)
+    if looks and bars.reached(looks[-1]):
+        return TrainingLog(log.steps, f"every bound was reached: {bars.describe(looks[-1])}", looks)
     for step in range(log.steps, schedule.steps):
         warm = min(1.0, (step + 1) / max(1.0, 0.05 * schedule.steps))
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / schedule.steps))
-        loss(Generator().manual_seed(seed * 1_000_003 + step)).backward()
+        for part in loss(Generator().manual_seed(seed * 1_000_003 + step)):
+            part.backward()
         for weight in weights.values():
             weight.pull()
         optimizer.step()
@@ -123,12 +126,12 @@ def train(
         looks.append({"step": step + 1, **look()})
         if progress is not None:
             progress(step + 1, schedule.steps, bars.describe(looks[-1]))
-        if bars.reached(looks[-1]):
-            return TrainingLog(step + 1, f"every bound was reached: {bars.describe(looks[-1])}", looks)
-        if state is not None and step + 1 < schedule.steps:
+        if state is not None:
             saved = {name: weight.free.detach() for name, weight in weights.items()}
             _save(
                 state,
                 {"key": key, "step": step + 1, "weights": saved, "optimizer": optimizer.state_dict(), "looks": looks},
             )
+        if bars.reached(looks[-1]):
+            return TrainingLog(step + 1, f"every bound was reached: {bars.describe(looks[-1])}", looks)
     return TrainingLog(schedule.steps, f"the step limit was reached: {bars.describe(looks[-1])}", looks)

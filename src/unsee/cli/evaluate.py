@@ -1,15 +1,18 @@
 """`unsee evaluate`: scores of a model, beside the model before and an oracle."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from unsee import api, benchmarks
+from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.edit import refuse_existing, with_folder
-from unsee.evaluation import evaluate
+from unsee.evaluation import evaluate, labelled
+from unsee.models.checkpoint import Vlm, load
 from unsee.records import PHASES, Result, to_json
 
 
@@ -31,6 +34,10 @@ class Options:
     """The checkpoint before the request."""
     oracle: str | None = None
     """A checkpoint that never saw the target; the benchmark's own where it has one and --before is given."""
+    show_labels: int = 0
+    """Print the tokens of so many questions first, and which of them count in the answer's probability."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoints bring along."""
     require: bool = False
     """Leave with 1 where a check fails."""
     json: bool = False
@@ -48,8 +55,17 @@ def main(args: list[str]) -> int:
     oracle = options.oracle
     if oracle is None and options.before is not None and bench.oracle is not None:
         oracle = str(bench.oracle)
+    if options.show_labels > 0:
+        show_labels(load(options.model, trust_remote_code=options.trust_remote_code), bench, options.show_labels)
     with noting() as note:
-        measured = evaluate(options.model, bench, before=options.before, oracle=oracle, progress=note)
+        measured = evaluate(
+            options.model,
+            bench,
+            before=options.before,
+            oracle=oracle,
+            trust_remote_code=options.trust_remote_code,
+            progress=note,
+        )
     result = api.assemble(measured, bench, model=options.model, before=options.before, oracle=oracle)
     with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
     print(to_json(result) if options.json else "", end="")
@@ -57,6 +73,19 @@ def main(args: list[str]) -> int:
         show(result)
         print(f"\n{options.out / 'result.json'}\n{options.out / 'report.html'}")
     return 1 if options.require and not all(check.passed for check in result.checks) else 0
+
+
+def show_labels(vlm: Vlm, bench: Benchmark, count: int) -> None:
+    """Prints questions token by token; those that carry a loss stand in brackets, repeated ones are counted."""
+    out = sys.stderr
+    print("tokens in [brackets] carry the loss and make up the answer's probability", file=out)
+    for sample in bench.questions[:count]:
+        runs: list[tuple[str, int]] = []
+        for token, counts in labelled(vlm, sample):
+            text = f"[{token}]" if counts else token
+            runs = [*runs[:-1], (text, runs[-1][1] + 1)] if runs and runs[-1][0] == text else [*runs, (text, 1)]
+        words = " ".join(text if times == 1 else f"{text} x{times}" for text, times in runs)
+        print(f"{sample.score}/{sample.subset}: {words}", file=out)
 
 
 def write_result(result: Result, folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from unsee import __version__, api
 from unsee.cli.parse import parse
@@ -16,7 +17,8 @@ from unsee.edit import Edit, refuse_existing
 from unsee.errors import InputError, unknown
 from unsee.evaluation import language_model_unchanged
 from unsee.methods import METHODS, NSCVF
-from unsee.models.checkpoint import file_hash, load, shards
+from unsee.models.checkpoint import hashes, load
+from unsee.models.shards import headers, shards
 from unsee.moments import read
 
 
@@ -43,6 +45,12 @@ class Options:
     """Retained statistics made by `unsee moments`, instead of or beside --retain."""
     seed: int = 0
     """Of everything that is random."""
+    memory: Literal["normal", "low"] = "normal"
+    """low trains a few layers at a time, each for its share of the steps, and holds far less."""
+    copy: bool = False
+    """Copy the files that do not change instead of linking them."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoint brings along."""
     resume: bool = False
     """Go on with a run of the same settings that was killed."""
     overwrite: bool = False
@@ -58,7 +66,8 @@ def main(args: list[str]) -> int:
     options = parse(Options, rest, f"unsee forget {name}")
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite)
-    vlm = load(options.model)
+    vlm = load(options.model, trust_remote_code=options.trust_remote_code)
+    headers(vlm.folder)
     moments = None if options.moments is None else read(options.moments, vlm)
     started = time.monotonic()
     with _unfinished(options.out, resume=options.resume) as state, noting() as note:
@@ -69,12 +78,19 @@ def main(args: list[str]) -> int:
             method=options.method,
             moments=moments,
             seed=options.seed,
+            memory=options.memory,
             state=state,
             progress=lambda done, total, text: note("forgetting", done, total, text),
         )
-        edit.save(options.out, overwrite=options.overwrite, record=lambda folder: write_record(edit, folder, started))
+        edit.save(
+            options.out,
+            overwrite=options.overwrite,
+            copy=options.copy,
+            record=lambda folder: write_record(edit, folder, started),
+        )
     check = language_model_unchanged(vlm, options.out)
     print(f"{options.out}: {edit.stopped}.")
+    print(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")
     print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
     return 0 if check.passed else 1
 
@@ -99,16 +115,29 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _changed(before: Path, after: Path) -> str:
+    files = shards(before)
+    linked = sum((after / file.name).samefile(file) for file in files)
+    return f"{len(files) - linked} of {len(files)} weight files written, {linked} linked"
+
+
+def _rounding(edit: Edit) -> str:
+    """What rounding to the stored dtype did to the edit, in words."""
+    share, target, drift = (edit.method[f"rounding_{name}"] for name in ("share", "target", "drift"))
+    return f"rounding as stored lost {share:.2%} of the change (target {target:+.4f}, drift {drift:+.4f})"
+
+
 def write_record(edit: Edit, folder: Path, started: float) -> None:
-    """Writes unsee.json into the checkpoint: what was done, and the hash of every weight file before and after."""
+    """Writes unsee.json into the checkpoint: what was done, and the SHA-256 of every file before and after."""
+    known: dict[tuple[int, int], str] = {}
     record = {
         "unsee": __version__,
         "method": edit.facts(),
         "seed": edit.seed,
         "timings": {**edit.timings, "total_s": round(time.monotonic() - started, 2)},
         "layers": [asdict(layer) for layer in edit.layers],
-        "weights_before": {path.name: file_hash(path) for path in shards(edit.vlm.folder)},
-        "weights_after": {path.name: file_hash(path) for path in shards(folder)},
+        "files_before": hashes(edit.vlm.folder, known),
+        "files_after": hashes(folder, known),
         "environment": api.environment(),
     }
     (folder / "unsee.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -2,20 +2,26 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
-from unsee.models.checkpoint import load
-from unsee.models.features import shared_inputs, trainable_layers, visual_features
-from unsee.models.inputs import image_inputs
+from unsee.models.checkpoint import skeleton, visual_places
+from unsee.models.families import FAMILIES
+from unsee.models.inputs import image_inputs, tokens_vary
+from unsee.models.outline import outline
+from unsee.models.processors import open_processor
+from unsee.models.shards import headers
 
 
 @dataclass(frozen=True)
 class Options:
     """Show which parameters are visual, which are protected, and what a method would train.
+
+    Reads the config, the processor and the headers of the weight files; no weight.
 
     Example:
       unsee inspect --model checkpoints/my-vlm
@@ -25,30 +31,47 @@ class Options:
     """A checkpoint folder of transformers, or a hub id OWNER/NAME."""
     json: bool = False
     """Print JSON."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoint brings along."""
 
 
-def describe(model: str) -> dict[str, object]:
+def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
     """What the command prints, as plain values; counts are of numbers, each storage once."""
-    vlm = load(model)
-    sizes = {name: parameter.numel() for name, parameter in vlm.model.named_parameters()}
-    probe = image_inputs(vlm, [Image.new("RGB", (64, 64), (90, 120, 150))])
-    trained = trainable_layers(vlm.model, vlm.partition.linear, probe)
-    tokens, width = visual_features(vlm.model, probe).shape[1:]
+    folder, empty, partition = skeleton(model, trust_remote_code=trust_remote_code)
+    processor = open_processor(folder, trust_remote_code=trust_remote_code)
+    stored = headers(folder)
+    visual = visual_places(folder, empty, partition)
+    sizes = {name: parameter.numel() for name, parameter in empty.named_parameters()}
+    probe = image_inputs(processor, [Image.new("RGB", (448, 336), (90, 120, 150))])[0]
+    routes = outline(empty, partition, probe)
     readers: dict[str, list[str]] = {}
-    for name, first in shared_inputs(vlm.model, trained, probe).items():
+    for name, first in routes.first.items():
         readers.setdefault(first, []).append(name)
-    unread = sorted(set(vlm.partition.linear) - set(trained))
+    family = FAMILIES.get(empty.config.model_type)
+    unread = [name for name in partition.linear if name not in routes.trained]
+    quirks = [family.note] if family is not None and family.note else []
+    if family is None:
+        quirks.append(f"the family {empty.config.model_type} is not among those that were tested (unsee ls families)")
+    if tokens_vary(processor):
+        quirks.append("the number of tokens depends on the size of the image; here it is that of 448 x 336 pixels")
+    if unread:
+        quirks.append(f"{len(unread)} linear layers do not reach the features and stay as they are, {unread[0]} first")
     return {
-        "model": str(vlm.folder),
-        "family": vlm.model.config.model_type,
-        "visual_parameters": sum(sizes[name] for name in vlm.partition.visual),
-        "protected_parameters": sum(sizes[name] for name in vlm.partition.protected),
-        "trained_parameters": sum(sizes[f"{name}.weight"] for name in trained),
-        "groups": vlm.partition.groups,
-        "crossings": [{"name": "image features", "tokens": tokens, "width": width}],
-        "trained_layers": list(trained),
+        "model": str(folder),
+        "family": empty.config.model_type,
+        "visual_parameters": sum(sizes[name] for name in partition.visual),
+        "protected_parameters": sum(sizes[name] for name in partition.protected),
+        "trained_parameters": sum(sizes[f"{name}.weight"] for name in routes.trained),
+        "stored_as": sorted({stored[name].dtype for name in visual}),
+        "files": len({place.file for place in stored.values()}),
+        "files_with_visual_tensors": len(set(visual.values())),
+        "groups": partition.groups,
+        "crossings": [
+            {"name": name, "tokens": tokens, "width": width} for name, (tokens, width) in routes.crossings.items()
+        ],
+        "trained_layers": list(routes.trained),
         "shared_inputs": [names for names in readers.values() if len(names) > 1],
-        "quirks": [f"{name} does not reach the features and stays as it is" for name in unread],
+        "quirks": quirks,
     }
 
 
@@ -56,23 +79,24 @@ def main(args: list[str]) -> int:
     """Prints the partition of one model."""
     options = parse(Options, args, "unsee inspect")
     quiet()
-    facts = describe(options.model)
+    facts = describe(options.model, trust_remote_code=options.trust_remote_code)
     if options.json:
         print(json.dumps(facts, indent=1))
         return 0
-    shown = ("family", "visual_parameters", "protected_parameters", "trained_parameters")
-    rows = [{"what": name.replace("_", " "), "value": _number(facts[name])} for name in shown]
-    print_table(rows, title=str(facts["model"]))
+    shown = ("family", "visual_parameters", "protected_parameters", "trained_parameters", "stored_as", "files")
+    rows = [{"what": name.replace("_", " "), "value": _text(facts[name])} for name in shown]
+    rows[-1]["value"] += f", {facts['files_with_visual_tensors']} with visual tensors"
+    print_table(rows, title=facts["model"])
     print()
-    groups, crossings, quirks = facts["groups"], facts["crossings"], facts["quirks"]
-    if isinstance(groups, dict):
-        print_table([{"visual group": name, "parameters": _number(size)} for name, size in groups.items()])
-    for crossing in crossings if isinstance(crossings, list) else []:
-        print(f"\ncrosses into the language model: {crossing['tokens']} tokens of width {crossing['width']} per image")
-    for quirk in quirks if isinstance(quirks, list) else []:
+    print_table([{"visual group": name, "parameters": _text(size)} for name, size in facts["groups"].items()])
+    print()
+    print_table([{key: _text(value) for key, value in crossing.items()} for crossing in facts["crossings"]])
+    for quirk in facts["quirks"]:
         print(f"note: {quirk}")
     return 0
 
 
-def _number(value: object) -> str:
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -5,6 +5,7 @@ The null space of an uncentred second moment: Adam-NSCL (Wang et al. 2021), Alph
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from unsee.errors import InputError, unknown
 from unsee.linalg.gram import Gram
 
 EPS = torch.finfo(torch.float64).eps
+OVERSAMPLED = 32  # directions that the subspace iteration carries beside those it is asked for
 
 
 def energy(gram: Gram, keep: float) -> Tensor:
@@ -104,6 +106,53 @@ def soft_root(gram: Gram, ridge: float) -> Tensor:
     return _symmetric((vectors * (values / scale + ridge).rsqrt()) @ vectors.T)
 
 
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """The symmetric matrix scale I + Q diag(gain) Q^T, for orthonormal columns Q (d, k) and gain (k,)."""
+
+    scale: float
+    basis: Tensor
+    gain: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(d, d)."""
+        return len(self.basis), len(self.basis)
+
+    def __rmatmul__(self, matrix: Tensor) -> Tensor:
+        """matrix @ self, for a matrix (n, d)."""
+        moved: Tensor = ((matrix @ self.basis) * self.gain) @ self.basis.T
+        return self.scale * matrix + moved
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "LowRank":
+        """The same in another place or precision."""
+        return LowRank(self.scale, self.basis.to(device, dtype), self.gain.to(device, dtype))
+
+
+def soft_root_low_rank(gram: Gram, ridge: float, rank: int) -> LowRank:
+    """`soft_root` for wide layers: exact in about the `rank` strongest directions, the mean of the others elsewhere.
+
+    The directions are found by subspace iteration from a fixed start, in float32, which takes seconds where all
+    eigenvectors would take minutes; rank < d. Source: Halko, Martinsson and Tropp (2011), algorithm 4.4.
+    Raises InputError, a ValueError, unless ridge > 0 and finite.
+    """
+    if not 0 < ridge < float("inf"):
+        raise InputError(f"ridge is {ridge}: expected a finite number above 0; small protects more.")
+    second = gram.second.float()
+    start = torch.randn(len(second), rank + OVERSAMPLED, generator=torch.Generator().manual_seed(0))
+    basis = torch.linalg.qr(second @ start).Q
+    for _ in range(2):
+        basis = torch.linalg.qr(second @ basis).Q
+    values, inner = torch.linalg.eigh((basis.T @ second @ basis).double())
+    values, basis = values[-rank:].clamp(min=0), basis @ inner[:, -rank:].float()
+    mean = float(gram.second.diagonal().mean())
+    if mean <= 0:
+        return LowRank(1.0, basis, torch.zeros(rank))
+    rest = max(mean * len(second) - float(values.sum()), 0.0) / (len(second) - rank)
+    outside = (rest / mean + ridge) ** -0.5
+    return LowRank(outside, basis, ((values / mean + ridge).rsqrt() - outside).float())
+
+
 class ConfinedWeight:
     """A weight W (d_out, d_in) that is W0 + A S throughout: the optimizer moves A, and W only within the span of S.
 
@@ -114,15 +163,20 @@ class ConfinedWeight:
     this form is ours.
     """
 
-    def __init__(self, weight: Parameter, span: Tensor | None) -> None:
-        """Raises ValueError where `span` does not fit the weight's input width."""
+    def __init__(self, weight: Parameter, span: Tensor | LowRank | None, stored: torch.dtype | None = None) -> None:
+        """W0 is kept in the dtype `stored` where that holds it exactly, to save memory.
+
+        Raises ValueError where `span` does not fit the weight's input width.
+        """
         width = weight.shape[-1]
         if span is not None and span.shape != (width, width):
             raise ValueError(f"expected a span of ({width}, {width}) for the weight, got {tuple(span.shape)}")
         self.weight = weight
         self.start = weight.detach().clone()
+        if stored is not None and torch.equal(self.start.to(stored).to(self.start.dtype), self.start):
+            self.start = self.start.to(stored)
         self.span = None if span is None else span.to(weight.device, weight.dtype)
-        self.free = Parameter(torch.zeros_like(self.start))
+        self.free = Parameter(torch.zeros_like(weight))
 
     @torch.no_grad()
     def pull(self) -> None:
@@ -137,8 +191,15 @@ class ConfinedWeight:
 
     @torch.no_grad()
     def push(self) -> None:
-        """Sets the weight to W0 + A S, after the optimizer's step."""
-        self.weight.copy_(self.start + (self.free if self.span is None else self.free @ self.span))
+        """Sets the weight to W0 + A S, after the optimizer's step, and lets the gradient go."""
+        self.weight.copy_(self.free if self.span is None else self.free @ self.span)
+        self.weight.add_(self.start)
+        self.free.grad = None
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Sets the weight back to W0."""
+        self.weight.copy_(self.start)
 
 
 def retained_drift(delta: Tensor, weight: Tensor, gram: Gram) -> float:

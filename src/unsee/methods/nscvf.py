@@ -5,35 +5,52 @@ null space of retained knowledge). Its formulas and code are not available; what
 and docs/method.md says where each choice comes from.
 """
 
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee import losses
-from unsee.data import validate
+from unsee.data import open_image, validate
 from unsee.edit import Edit, plain
 from unsee.errors import InputError, unknown
 from unsee.linalg.gram import Gram
-from unsee.linalg.subspace import CRITERIA, ConfinedWeight, null_projector, retained_basis, retained_drift, soft_root
-from unsee.models.checkpoint import Vlm
-from unsee.models.features import all_features, visual_features
-from unsee.models.views import varied
+from unsee.linalg.subspace import (
+    CRITERIA,
+    ConfinedWeight,
+    LowRank,
+    null_projector,
+    retained_basis,
+    retained_drift,
+    soft_root,
+    soft_root_low_rank,
+)
+from unsee.memory import Memory, plan
+from unsee.models.checkpoint import Vlm, visual_parameters
+from unsee.models.features import Features, Inputs, all_features, joined, visual_features
+from unsee.models.inputs import image_inputs
 from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
 from unsee.records import LayerDrift, Sample
 from unsee.regions import RegionSettings, TargetFeatures, belonging, region
-from unsee.training import Bars, Progress, Schedule, fingerprint, train
+from unsee.training import Bars, Progress, Schedule, TrainingLog, fingerprint, train
+from unsee.views import varied
 
 LOOK_EVERY = 25  # steps between two looks at how far the run is
 NEGATIVES = 32  # target images of before that a step's contrast sees
 WATCHED = 256  # retained images whose drift a look measures
 NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
 GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
+WIDE, RANK = 2048, 1024  # from which width on the soft root is of low rank, and which
+Span = Tensor | LowRank | None
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,10 @@ class NSCVF:
     """Of the other criteria: how much is protected, in [0, 1]."""
     views: int = 8
     """Variations of each target image, 0 or more."""
+    crossings: tuple[str, ...] = ()
+    """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
+    pooled: bool = False
+    """Describe an image by the mean over its tokens, as is done anyway where their number varies or is large."""
     steps: int = 200
     """Most training steps, 1 or more."""
     rate: float = 2e-3
@@ -120,7 +141,7 @@ class NSCVF:
 
     def moment_settings(self, seed: int) -> MomentSettings:
         """How this method wants the retained features summarised."""
-        return MomentSettings(modes=self.modes, seed=seed)
+        return MomentSettings(modes=self.modes, seed=seed, crossings=self.crossings, pooled=self.pooled)
 
     def forget(
         self,
@@ -130,167 +151,264 @@ class NSCVF:
         *,
         moments: Moments | None = None,
         seed: int = 0,
+        memory: str = "normal",
         state: Path | None = None,
         progress: Progress | None = None,
     ) -> Edit:
         """Forgets what is on the target images; see `unsee.forget`. The model's own weights are put back afterwards."""
-        started = time.monotonic()
-        photos, seen = None, tuple(validate(target, "target"))
-        if retained:
-            measured, photos = measure(vlm, retained, self.moment_settings(seed))
-            moments, seen = moments or measured, seen + measured.hashes
-        if moments is None:
-            raise InputError("there are neither retained images nor moments; give photos of others, or a moments file.")
-        prepared = time.monotonic()
-        run = _Run(self, vlm, prepare(vlm, target), photos, moments, seed)
-        with _confined(vlm, run.spans()) as weights:
-            run.start = {name: weight.start for name, weight in weights.items()}
-            log = train(
-                weights,
-                run.loss,
-                run.look,
-                Bars({"target": self.stop_target, "drift": self.stop_drift}),
-                Schedule(self.steps, self.rate, self.weight_decay, LOOK_EVERY),
+        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        place = None if state is None else state.parent
+        with tempfile.TemporaryDirectory(prefix="unsee-", dir=place) if bounds.frugal else nullcontext() as scratch:
+            started = time.monotonic()
+            photos, seen = None, tuple(validate(target, "target"))
+            if retained:
+                where = None if scratch is None else Path(scratch)
+                measured, photos = measure(vlm, retained, self.moment_settings(seed), bounds, where)
+                moments, seen = moments or measured, seen + measured.hashes
+            if moments is None:
+                raise InputError(
+                    "there are neither retained images nor moments; give photos of others, or a moments file."
+                )
+            prepared = time.monotonic()
+            photos_of = prepare(vlm, target, bounds.images)
+            run = _Run(self, vlm, target, photos_of, photos, moments, seed, bounds)
+            key = fingerprint(str(self), memory, str(seed), moments.model, *moments.hashes, *seen)
+            with _training(vlm, bounds):
+                logs = run.train(seed, state, key, progress)
+            timings = {"moments_s": prepared - started, "forget_s": time.monotonic() - prepared}
+            return Edit(
+                vlm=vlm,
+                weights={f"{name}.weight": value for name, value in run.after.items()},
+                method={
+                    "name": self.name,
+                    **plain(self),
+                    "memory": memory,
+                    "steps_made": sum(log.steps for log in logs),
+                    "looks": [look for log in logs for look in log.looks],
+                    **run.facts(),
+                },
                 seed=seed,
-                state=state,
-                key=fingerprint(str(self), str(seed), moments.model, *moments.hashes, *seen),
-                progress=progress,
+                stopped=logs[-1].stopped,
+                layers=run.drifts,
+                timings={name: round(value, 2) for name, value in timings.items()},
             )
-            after = {name: weight.weight.detach().clone() for name, weight in weights.items()}
-        return Edit(
-            vlm=vlm,
-            weights={f"{name}.weight": after[name] for name in after},
-            method={"name": self.name, **plain(self), "steps_made": log.steps, "looks": log.looks, **run.facts()},
-            seed=seed,
-            stopped=log.stopped,
-            layers=[run.layer(name, run.start[name], after[name]) for name in after],
-            timings={
-                "moments_s": round(prepared - started, 2),
-                "forget_s": round(time.monotonic() - prepared, 2),
-            },
-        )
 
 
 @contextmanager
-def _confined(vlm: Vlm, spans: Mapping[str, Tensor | None]) -> Iterator[dict[str, ConfinedWeight]]:
-    """The weights of these layers, requiring gradient; frozen and as they were again afterwards."""
-    modules = dict(vlm.model.named_modules())
-    confined = {name: ConfinedWeight(modules[name].weight, span) for name, span in spans.items()}
+def _training(vlm: Vlm, bounds: Memory) -> Iterator[None]:
+    """While open, a frugal run computes activations again in the backward pass; every visual weight is put back."""
+    start = {name: p.detach().to(vlm.dtype_of(name)) for name, p in visual_parameters(vlm.model, vlm.partition).items()}
+    layers = [module for module in vlm.model.modules() if isinstance(module, GradientCheckpointingLayer)]
     try:
-        for weight in confined.values():
-            weight.weight.requires_grad_(True)
-        yield confined
+        for layer in layers if bounds.frugal else ():
+            # The layer alone is told that it trains: what it holds, dropout for one, is not.
+            layer.gradient_checkpointing = layer.training = True
+            vars(layer)["_gradient_checkpointing_func"] = partial(checkpoint, use_reentrant=False)
+        yield
     finally:
-        for weight in confined.values():
-            weight.weight.requires_grad_(False)
-            weight.weight.grad = None
-            weight.weight.copy_(weight.start)
+        for layer in layers:
+            layer.gradient_checkpointing = layer.training = False
+        for name, parameter in visual_parameters(vlm.model, vlm.partition).items():
+            parameter.requires_grad_(False)
+            parameter.grad = None
+            parameter.copy_(start[name])
 
 
 class _Run:
     """One request: its images, where they go, and the loss; reference features are computed once, here."""
 
     def __init__(
-        self, settings: NSCVF, vlm: Vlm, target: Photos, retained: Photos | None, moments: Moments, seed: int
+        self,
+        settings: NSCVF,
+        vlm: Vlm,
+        samples: Sequence[Sample],
+        target: Photos,
+        retained: Photos | None,
+        moments: Moments,
+        seed: int,
+        bounds: Memory,
     ) -> None:
         self.settings, self.vlm, self.moments, self.retained = settings, vlm, moments, retained
-        known = moments.features
-        shift, self.reach, self.named_before, self.named_in_region = _valid_shift(settings, target, moments, seed)
+        self.bounds, self.layout = bounds, moments.features.layout
+        own = TargetFeatures(self.layout.vectors(target.features), target.concept)
+        shift, self.reach, self.named_before, self.named_in_region = _valid_shift(settings, own, moments, seed)
         generator = Generator().manual_seed(seed)
-        copies = [varied(target.inputs, generator) for _ in range(settings.views)]
-        self.inputs = {
-            name: torch.cat([value, *(copy[name] for copy in copies)]) for name, value in target.inputs.items()
-        }
-        self.original = torch.cat([target.features, *(all_features(vlm.model, copy) for copy in copies)])
+        opened = [open_image(sample.image) for sample in samples if sample.image is not None]
+        copies = [image_inputs(vlm.processor, varied(opened, generator)) for _ in range(settings.views)]
+        self.inputs: list[Inputs] = [*target.inputs, *(image for copy in copies for image in copy)]
+        self.original = joined([target.features, *(self._features(copy) for copy in copies)])
         self.concept = target.concept.repeat(1 + settings.views)
-        self.goal = self.original + shift.repeat(1 + settings.views, 1, 1)
-        self.images = len(target.features)
-        self.away = losses.distance(target.features, self.goal[: self.images], known, settings.identity).item()
-        self.start: dict[str, Tensor] = {}
+        self.shift = shift.repeat(1 + settings.views, 1)
+        self.images, self.own = len(opened), own
+        known = moments.features
+        self.coordinates = losses.identity(self.original, known)
+        self.coordinates_there = losses.identity(self._goal(torch.arange(len(self.inputs))), known)
+        first = torch.arange(self.images)
+        self.away = losses.distance(target.features, self._goal(first), known, settings.identity).item()
         count = 0 if retained is None else len(retained.features)
         self.watched = torch.arange(0, count, max(1, count // WATCHED))
+        self.start: dict[str, Tensor] = {}
+        self.after: dict[str, Tensor] = {}
+        self.drifts: list[LayerDrift] = []
+        self.rounding: dict[str, float] = {}
 
-    def spans(self) -> dict[str, Tensor | None]:
-        """What confines every trained layer; None for all where the null space is switched off."""
-        made: dict[int, Tensor | None] = {}
-        for gram in self.moments.grams.values():
-            if id(gram) not in made:
-                made[id(gram)] = self._span(gram)
-        return {name: made[id(gram)] for name, gram in self.moments.grams.items()}
+    def _features(self, images: Sequence[Inputs]) -> Features:
+        return all_features(self.vlm.model, images, self.bounds.images)
 
-    def _span(self, gram: Gram) -> Tensor | None:
-        if not self.settings.null_space:
-            return None
-        if self.settings.criterion == "soft":
-            return soft_root(gram, self.settings.ridge)
-        return null_projector(retained_basis(gram, self.settings.criterion, self.settings.keep))
+    def _goal(self, drawn: Tensor) -> Features:
+        return self.layout.shifted(self.original[drawn], self.shift[drawn])
 
-    def loss(self, generator: Generator) -> Tensor:
-        """The loss of one step on a batch drawn with `generator`; scalar, with gradient."""
-        settings, known = self.settings, self.moments.features
-        drawn = torch.randint(len(self.goal), (settings.batch,), generator=generator)
-        batch = {name: value[drawn] for name, value in self.inputs.items()}
-        kept = None
-        if self.retained is not None and settings.distill > 0:
-            kept = torch.randint(len(self.retained.features), (settings.batch * 3 // 2,), generator=generator)
-            batch = {name: torch.cat([value, self.retained.inputs[name][kept]]) for name, value in batch.items()}
-        features = visual_features(self.vlm.model, batch)
-        moved = features[: len(drawn)]
-        total = features.new_zeros(())
-        if settings.attract > 0:
-            total = total + settings.attract * losses.distance(moved, self.goal[drawn], known, settings.identity)
-        if settings.contrast > 0:
-            total = total + settings.contrast * self._contrast(moved, drawn, generator)
-        if kept is not None and self.retained is not None:
-            reference = self.retained.features[kept]
-            total = total + settings.distill * losses.distance(
-                features[len(drawn) :], reference, known, settings.identity
+    def train(self, seed: int, state: Path | None, key: str, progress: Progress | None) -> list[TrainingLog]:
+        """Trains the layers, in turns where the memory asks for it, the last ones first; keeps what came of them."""
+        settings, logs = self.settings, list[TrainingLog]()
+        bars = Bars({"target": settings.stop_target, "drift": settings.stop_drift})
+        turns = self._turns()
+        for number, names in enumerate(turns):
+            steps = settings.steps * (number + 1) // len(turns) - settings.steps * number // len(turns)
+            if not steps:
+                continue
+            weights = self._confined(names)
+            self.start |= {name: weight.start for name, weight in weights.items()}
+            log = train(
+                weights,
+                self.loss,
+                self.look,
+                bars,
+                Schedule(steps, settings.rate, settings.weight_decay, LOOK_EVERY),
+                seed=seed + number * len(self.inputs),
+                state=state if state is None or len(turns) == 1 else state.with_stem(f"{state.stem}_{number}"),
+                key=key,
+                progress=progress,
             )
+            logs.append(log)
+            self.drifts += [self._layer(name, weight) for name, weight in weights.items()]
+            for weight in weights.values():
+                weight.weight.requires_grad_(False)
+            if bars.reached(log.looks[-1]):
+                break
+        self._round(logs[-1].looks[-1])
+        return logs
+
+    def _turns(self) -> list[list[str]]:
+        modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
+        numbers = 0
+        for name in reversed(list(self.moments.first)):
+            size = modules[name].weight.numel()
+            if not turns or numbers + size > self.bounds.weights:
+                turns.append([])
+                numbers = 0
+            turns[-1].insert(0, name)
+            numbers += size
+        return turns
+
+    def _confined(self, names: Sequence[str]) -> dict[str, ConfinedWeight]:
+        modules, spans = dict(self.vlm.model.named_modules()), dict[str, Span]()
+        made = {}
+        for name in names:
+            first = self.moments.first[name]
+            if first not in spans:
+                spans[first] = self._span(first)
+            weight = modules[name].weight
+            made[name] = ConfinedWeight(weight, spans[first], self.vlm.dtype_of(f"{name}.weight"))
+            weight.requires_grad_(True)
+        return made
+
+    def _span(self, layer: str) -> Span:
+        settings = self.settings
+        if not settings.null_space:
+            return None
+        gram = self.moments.grams[layer]
+        if settings.criterion != "soft":
+            return null_projector(retained_basis(gram, settings.criterion, settings.keep)).float()
+        if gram.width >= WIDE:
+            return soft_root_low_rank(gram, settings.ridge, RANK)
+        return soft_root(gram, settings.ridge).float()
+
+    def _round(self, looked: dict[str, float]) -> None:
+        """Rounds the trained weights to how they are stored, once, and measures what that changes."""
+        modules = dict(self.vlm.model.named_modules())
+        lost = moved = 0.0
+        for name, start in self.start.items():
+            weight = modules[name].weight
+            rounded = weight.detach().to(self.vlm.dtype_of(f"{name}.weight"))
+            lost += float((rounded.to(weight.dtype) - weight).square().sum())
+            moved += float((weight - start).square().sum())
+            weight.copy_(rounded)
+            self.after[name] = rounded
+        again = self.look()
+        self.rounding = {"rounding_share": (lost / moved) ** 0.5 if moved else 0.0}
+        self.rounding |= {f"rounding_{name}": again[name] - looked[name] for name in ("target", "drift")}
+
+    def loss(self, generator: Generator) -> Iterator[Tensor]:
+        """The loss of one step on a batch drawn with `generator`, in parts that each take a few images."""
+        settings = self.settings
+        drawn = torch.randint(len(self.inputs), (settings.batch,), generator=generator)
+        kept = drawn[:0]
+        if self.retained is not None and settings.distill > 0:
+            kept = torch.randint(len(self.retained.inputs), (settings.batch * 3 // 2,), generator=generator)
+        aside = torch.randint(len(self.inputs), (NEGATIVES,), generator=generator)
+        size = self.bounds.images
+        whole = torch.cat([drawn, kept])
+        for start in range(0, len(whole), size):
+            moving = drawn[start : start + size]
+            staying = kept[max(0, start - len(drawn)) : max(0, start + size - len(drawn))]
+            yield self._part(moving, staying, aside, len(drawn), max(1, len(kept)))
+
+    def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
+        settings, known, retained = self.settings, self.moments.features, self.retained
+        images = [self.inputs[i] for i in moving.tolist()]
+        if retained is not None:
+            images += [retained.inputs[i] for i in staying.tolist()]
+        features = visual_features(self.vlm.model, images)
+        total = next(iter(features.values.values())).new_zeros(())
+        if len(moving):
+            moved, share = features[: len(moving)], len(moving) / targets
+            if settings.attract > 0:
+                apart = losses.distance(moved, self._goal(moving), known, settings.identity)
+                total = total + settings.attract * share * apart
+            if settings.contrast > 0:
+                total = total + settings.contrast * share * self._contrast(moved, moving, aside)
+        if len(staying) and retained is not None:
+            apart = losses.distance(features[len(moving) :], retained.features[staying], known, settings.identity)
+            total = total + settings.distill * len(staying) / keeps * apart
         return total
 
-    def _contrast(self, moved: Tensor, drawn: Tensor, generator: Generator) -> Tensor:
-        known, aside = self.moments.features, torch.randint(len(self.goal), (NEGATIVES,), generator=generator)
-        same = self.concept[drawn][:, None] == self.concept[aside]
+    def _contrast(self, moved: Features, drawn: Tensor, aside: Tensor) -> Tensor:
         return losses.contrast(
-            losses.identity(moved, known),
-            losses.identity(self.goal[drawn], known),
-            losses.identity(self.original[drawn], known),
-            losses.identity(self.original[aside], known),
-            same=same,
+            losses.identity(moved, self.moments.features),
+            self.coordinates_there[drawn],
+            self.coordinates[drawn],
+            self.coordinates[aside],
+            same=self.concept[drawn][:, None] == self.concept[aside],
             temperature=self.settings.temperature,
         )
 
     def look(self) -> dict[str, float]:
         """How far the run is: target (1 at first, 0 at the region), drift of retained features, and how named it is."""
-        known, count = self.moments.features, self.images
-        first = {name: value[:count] for name, value in self.inputs.items()}
-        features = all_features(self.vlm.model, first)
-        left = losses.distance(features, self.goal[:count], known, self.settings.identity).item() / max(
-            self.away, 1e-12
-        )
-        own = self.target_features()
-        named = belonging(features, own.concept, own, known).mean().item()
-        return {"target": left, "drift": self._drift(), "named": named}
-
-    def target_features(self) -> TargetFeatures:
-        """The target images' reference features, without their copies."""
-        return TargetFeatures(self.original[: self.images], self.concept[: self.images])
+        known, first = self.moments.features, torch.arange(self.images)
+        features = self._features(self.inputs[: self.images])
+        apart = losses.distance(features, self._goal(first), known, self.settings.identity).item()
+        named = belonging(self.layout.vectors(features), self.own.concept, self.own, known).mean().item()
+        return {"target": apart / max(self.away, 1e-12), "drift": self._drift(), "named": named}
 
     def _drift(self) -> float:
         """Mean squared drift of retained features (1: as far as a stranger); of layers where there is no image."""
         if self.retained is None:
             modules = dict(self.vlm.model.named_modules())
             return max(
-                retained_drift(modules[name].weight.detach() - self.start[name], self.start[name], gram)
-                for name, gram in self.moments.grams.items()
+                retained_drift(modules[name].weight.detach() - start, start, self._gram(name))
+                for name, start in self.start.items()
             )
-        inputs = {name: value[self.watched] for name, value in self.retained.inputs.items()}
-        features = all_features(self.vlm.model, inputs)
+        features = self._features([self.retained.inputs[i] for i in self.watched.tolist()])
         return losses.distance(features, self.retained.features[self.watched], self.moments.features, 0.0).item()
 
-    def layer(self, name: str, before: Tensor, after: Tensor) -> LayerDrift:
+    def _gram(self, name: str) -> Gram:
+        return self.moments.grams[self.moments.first[name]]
+
+    def _layer(self, name: str, weight: ConfinedWeight) -> LayerDrift:
         """How far one weight moved, measured exactly on its Gram."""
-        gram, delta = self.moments.grams[name], after - before
+        gram, before = self._gram(name), weight.start.to(weight.weight.dtype)
+        delta = weight.weight.detach() - before
         protected = 0
         if self.settings.null_space and self.settings.criterion != "soft":
             protected = retained_basis(gram, self.settings.criterion, self.settings.keep).shape[1]
@@ -298,27 +416,30 @@ class _Run:
         return LayerDrift(name, retained_drift(delta, before, gram), change, protected, gram.width)
 
     def facts(self) -> dict[str, float]:
-        """What the region turned out to be."""
+        """What the region turned out to be, and what rounding changed."""
         return {
             "region_reach": self.reach,
             "named_before": self.named_before,
             "named_in_region": self.named_in_region,
             "retained_images": self.moments.count,
+            **self.rounding,
         }
 
 
-def _valid_shift(settings: NSCVF, target: Photos, moments: Moments, seed: int) -> tuple[Tensor, float, float, float]:
-    """The shift (n, tokens, width), its reach, and the share of images named before and in the region.
+def _valid_shift(
+    settings: NSCVF, own: TargetFeatures, moments: Moments, seed: int
+) -> tuple[Tensor, float, float, float]:
+    """The shift (n, d), its reach, and the share of images named before and in the region.
 
     The reach grows until the images are no longer named from their region (see `belonging`), or MOST_REACH is passed.
     """
-    own, known = TargetFeatures(target.features, target.concept), moments.features
-    named = belonging(own.features, own.concept, own, known).mean().item()
+    known = moments.features
+    named = belonging(own.vectors, own.concept, own, known).mean().item()
     reach = settings.reach
     while True:
         asked = RegionSettings(settings.modes, settings.directions, reach, seed)
         shift = region(settings.region)(own, known, asked)
-        inside = belonging(own.features + shift, own.concept, own, known).mean().item()
+        inside = belonging(own.vectors + shift, own.concept, own, known).mean().item()
         if inside < NAMED or reach * GROW > MOST_REACH:
             return shift, reach, named, inside
         reach *= GROW

@@ -1,36 +1,75 @@
-"""Checkpoint folders: opening one safely, and writing an edited copy that differs in the edited tensors alone."""
+"""Checkpoint folders: opening the visual part of one, or all of it, and writing an edited copy."""
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    StrictDataclassError,
+)
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
-from transformers.core_model_loading import revert_weight_conversion
+from torch.nn import Parameter
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForImageTextToText,
+    PretrainedConfig,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import (
+    WeightConverter,
+    WeightRenaming,
+    convert_and_load_state_dict_in_model,
+    rename_source_key,
+    revert_weight_conversion,
+)
+from transformers.modeling_utils import LoadStateDictConfig
+from transformers.utils.loading_report import LoadStateDictInfo
 
 from unsee.errors import InputError
+from unsee.models.families import FAMILIES
 from unsee.models.locate import Partition, locate
+from unsee.models.processors import first_line, open_processor
+from unsee.models.shards import DTYPES, INDEX, Stored, file_hash, header, headers, patch, places, shards
 
-INDEX = "model.safetensors.index.json"
+OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".onnx", ".safetensors")
 
 
 @dataclass(frozen=True)
 class Vlm:
-    """An opened vision-language model: float32, in evaluation mode, nothing requiring gradient."""
+    """An opened vision-language model in evaluation mode, nothing requiring gradient.
+
+    The visual part is float32. The language model is on the meta device, that is without values, unless it was asked
+    for. `outline` is the same model without any value; `stored` says where each visual tensor lies on disk, by its name
+    there, and `dtypes` in which each visual parameter is stored.
+    """
 
     folder: Path
     model: PreTrainedModel
+    outline: PreTrainedModel
     processor: ProcessorMixin
     partition: Partition
+    stored: Mapping[str, Stored]
+    dtypes: Mapping[str, torch.dtype]
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        """In which dtype a visual parameter is stored; float32 where it is made of several stored tensors."""
+        return self.dtypes.get(name, torch.float32)
 
 
 def _folder(model: str | Path) -> Path:
@@ -49,159 +88,244 @@ def _folder(model: str | Path) -> Path:
         ) from error
 
 
-def _indexed(index: Path) -> list[str]:
-    """The files that an index names, sorted."""
-    try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise InputError(f"{index} cannot be read ({error}); expected the index of a sharded checkpoint.") from error
-    for name in names:
-        if not isinstance(name, str) or Path(name).name != name:
-            raise InputError(f"{index} names the file {name!r}; expected one in its own folder.")
-    return sorted(names)
-
-
-def shards(folder: Path) -> list[Path]:
-    """The safetensors files that hold a checkpoint's weights.
-
-    As in transformers, a single file counts before an index.
-
-    Raises InputError where there are none (pickled weights are refused) or one that the index names is missing.
-    """
-    whole = folder / "model.safetensors"
-    names = _indexed(folder / INDEX) if (folder / INDEX).exists() and not whole.exists() else [whole.name]
-    missing = [name for name in names if not (folder / name).is_file()]
-    if not missing:
-        return [folder / name for name in names]
-    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth"))
-    if pickled:
-        raise InputError(
-            f"{folder} holds pickled weights ({pickled[0]}), which can run code when opened; "
-            "save the model again as safetensors."
-        )
-    raise InputError(f"{folder} lacks {missing[0]}; expected a checkpoint saved as safetensors.")
-
-
-def load(model: str | Path) -> Vlm:
-    """Opens a checkpoint folder or hub id. Raises InputError for anything that is not a usable VLM checkpoint."""
-    folder = _folder(model)
-    if not (folder / "config.json").is_file():
+def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
+    """The config of a checkpoint, where it is one of a vision-language model that can be edited."""
+    file = folder / "config.json"
+    if not file.is_file():
         raise InputError(f"{folder} has no config.json; expected a checkpoint folder of transformers.")
-    shards(folder)
     try:
-        config = AutoConfig.from_pretrained(folder)
-    except (ValueError, OSError, KeyError) as error:
+        raw, _ = PretrainedConfig.get_config_dict(folder)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{file} cannot be read ({first_line(error)}); expected a transformers config.") from error
+    kind = raw.get("model_type")
+    if "auto_map" in raw and kind not in CONFIG_MAPPING and not trust_remote_code:
         raise InputError(
-            f"{folder / 'config.json'} cannot be read ({error}); expected a transformers config."
-        ) from error
-    if type(config) not in AutoModelForImageTextToText._model_mapping:
+            f"{file} is of the type {kind!r}, which brings its own code; read that code, "
+            "then add --trust-remote-code if you trust it."
+        )
+    if kind not in CONFIG_MAPPING and "auto_map" not in raw:
+        raise InputError(
+            f"{file} is of the type {kind!r}, which transformers {version('transformers')} does not know; "
+            "expected a vision-language model that it does."
+        )
+    quantised = raw.get("quantization_config")
+    if quantised is not None:
+        method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else quantised
+        raise InputError(
+            f"{folder} is quantised ({method}): its weights are codes that cannot be moved by small steps; "
+            "edit the checkpoint it was made from and quantise that again."
+        )
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except (ValueError, OSError, KeyError, TypeError, ImportError, StrictDataclassError) as error:
+        raise InputError(f"{file} cannot be read ({first_line(error)}); expected a transformers config.") from error
+    family = FAMILIES.get(config.model_type)
+    if family is not None and family.refused:
+        raise InputError(f"{folder} holds a {config.model_type} model, which is not supported: {family.refused}.")
+    if type(config) not in AutoModelForImageTextToText._model_mapping and "auto_map" not in raw:
         raise InputError(
             f"{folder} holds a {config.model_type} model, which takes no images; expected a vision-language model."
         )
+    return config
+
+
+def skeleton(model: str | Path, *, trust_remote_code: bool = False) -> tuple[Path, PreTrainedModel, Partition]:
+    """A checkpoint's folder, its model without any value (on the meta device), and what is visual in it.
+
+    Reads the config alone. Raises InputError for anything that is not a usable VLM checkpoint.
+    """
+    folder = _folder(model)
+    config = _config(folder, trust_remote_code=trust_remote_code)
     try:
-        processor = AutoProcessor.from_pretrained(folder)
-    except (ValueError, OSError, KeyError, TypeError) as error:
+        with torch.device("meta"):
+            empty = AutoModelForImageTextToText.from_config(
+                config, dtype=torch.float32, trust_remote_code=trust_remote_code
+            )
+    except (ValueError, TypeError, AttributeError, ImportError, KeyError, RuntimeError) as error:
         raise InputError(
-            f"{folder} has no usable processor ({str(error).splitlines()[0]}); "
-            "expected the image processor and tokenizer beside the weights."
+            f"{folder / 'config.json'} describes no model that can be built ({first_line(error)}); "
+            "expected the config of a vision-language model."
         ) from error
-    if "image_processor" not in processor.get_attributes():
-        raise InputError(
-            f"{folder} has no image processor; "
-            "expected preprocessor_config.json or processor_config.json beside the weights."
-        )
-    try:
-        opened = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"the weights in {folder} cannot be read ({str(error).splitlines()[0]}).") from error
-    opened.requires_grad_(False)
-    opened.eval()
-    return Vlm(folder, opened, processor, locate(opened, str(folder)))
+    empty.eval().requires_grad_(False)
+    return folder, empty, locate(empty, str(folder))
 
 
-def stored_names(model: PreTrainedModel, names: Iterable[str]) -> dict[str, str]:
-    """The name on disk of each parameter. Raises InputError where disk and module tensors do not correspond 1 to 1."""
-    parameters = dict(model.named_parameters())
+def _renamed(model: PreTrainedModel, names: Iterable[str]) -> dict[str, str]:
+    """The name in the model of each name on disk, as `from_pretrained` would have it."""
+    mapping = get_model_conversion_mapping(model)
+    renamings = [entry for entry in mapping if isinstance(entry, WeightRenaming)]
+    converters = [entry for entry in mapping if isinstance(entry, WeightConverter)]
+    known, prefix = model.state_dict(), model.base_model_prefix
     found = {}
     for name in names:
-        disk = list(revert_weight_conversion(model, {name: parameters[name].detach()}))
-        if len(disk) != 1:
-            raise InputError(f"{name} is stored as {len(disk)} tensors on disk; this family is not supported.")
-        found[name] = disk[0]
+        renamed, _ = rename_source_key(name, renamings, converters, prefix, known)
+        if renamed not in known and name in known:
+            renamed, _ = rename_source_key(name, [], [], prefix, known)
+        found[name] = renamed
     return found
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def visual_places(folder: Path, model: PreTrainedModel, partition: Partition) -> dict[str, Path]:
+    """The file of each stored tensor that the visual part is made of; reads no file but the index if there is one."""
+    wanted = {*partition.visual, *partition.buffers}
+    files = places(folder)
+    # A converter names one target for all tensors that it is made of, so that the names below suffice for it too.
+    return {name: files[name] for name, renamed in _renamed(model, files).items() if renamed in wanted}
 
 
-def _write_shard(source: Path, out: Path, changed: Mapping[str, Tensor]) -> set[str]:
-    """Copies a shard with the changed tensors put in, rounded to the stored dtype; returns those it held."""
-    with safe_open(source, framework="pt") as shard:
-        names, metadata = list(shard.keys()), shard.metadata()
-        held = changed.keys() & set(names)
-        if not held:
-            shutil.copyfile(source, out)
-            return set()
-        tensors = {name: shard.get_tensor(name) for name in names}
-    for name in held:
-        if tensors[name].shape != changed[name].shape:
-            raise InputError(
-                f"{source} stores {name} as {tuple(tensors[name].shape)}, not {tuple(changed[name].shape)}."
-            )
-        tensors[name] = changed[name].to(tensors[name].dtype).contiguous()
-    save_file(tensors, out, metadata=metadata)
-    shutil.copymode(source, out)  # safetensors lets nobody but the owner read
-    return held
+def _fill(folder: Path, model: PreTrainedModel, partition: Partition) -> dict[str, Stored]:
+    """Reads the visual tensors, as float32, into a model without values; says where they lie."""
+    visual = visual_places(folder, model, partition)
+    stored: dict[str, Stored] = {}
+    for file in sorted(set(visual.values())):
+        held = header(file)
+        for name in (name for name, place in visual.items() if place == file):
+            if name not in held:
+                raise InputError(f"{folder / INDEX} places {name} in {file.name}, which does not hold it.")
+            stored[name] = held[name]
+    odd = next((name for name, place in stored.items() if place.dtype not in DTYPES), None)
+    if odd is not None:
+        raise InputError(
+            f"{stored[odd].file} stores {odd} as {stored[odd].dtype}; expected floats (a quantised checkpoint?)."
+        )
+    with ExitStack() as stack:
+        opened = {
+            file: stack.enter_context(safe_open(file, framework="pt")) for file in {p.file for p in stored.values()}
+        }
+        slices = {name: opened[place.file].get_slice(name) for name, place in stored.items()}
+        mapping: Any = get_model_conversion_mapping(model)
+        settings = LoadStateDictConfig(dtype=torch.float32, weight_mapping=mapping)
+        info, _ = convert_and_load_state_dict_in_model(model, slices, settings)
+    _complain(folder, partition, info)
+    missing: Any = set(info.missing_keys) & set(partition.buffers)
+    model._move_missing_keys_from_meta_to_device(missing, None, None, None)
+    model._initialize_missing_keys(is_quantized=False)
+    model.requires_grad_(False)
+    model.eval()
+    return stored
 
 
-def write(source: Path, changed: Mapping[str, Tensor], out: Path) -> None:
-    """Writes into the existing folder `out` a copy of the checkpoint `source` with only the tensors `changed` replaced.
+def _complain(folder: Path, partition: Partition, info: LoadStateDictInfo) -> None:
+    """Raises InputError where a visual tensor is not stored or does not fit the config."""
+    absent = sorted(set(info.missing_keys) & set(partition.visual))
+    if absent:
+        raise InputError(f"{folder} stores no values for {absent[0]}; copy the checkpoint here again.")
+    for name, found, expected in sorted(info.mismatched_keys):
+        raise InputError(
+            f"{folder} stores {name} as {tuple(found)}, and its config.json expects {tuple(expected)}; "
+            "copy both here again."
+        )
+    if info.conversion_errors:
+        name, reason = sorted(info.conversion_errors.items())[0]
+        raise InputError(f"{folder} stores {name} in a way that cannot be converted ({reason.splitlines()[0]}).")
 
-    `changed` maps names on disk to tensors. Files without a changed tensor are copied byte for byte.
+
+def load(model: str | Path, *, language: bool = False, trust_remote_code: bool = False) -> Vlm:
+    """Opens a checkpoint folder or hub id: its visual part, and with `language` all of it.
+
+    Of the language model nothing is read from disk unless `language`; then everything is float32, or bfloat16 where
+    it is stored so. Raises InputError for anything that is not a usable VLM checkpoint, and for visual weights that
+    are not finite.
     """
-    weights = set(shards(source))
-    left = set(changed)
-    for file in sorted(source.iterdir()):
-        if file in weights:
-            left -= _write_shard(file, out / file.name, changed)
-        elif file.is_file():
-            shutil.copyfile(file, out / file.name)
-    if left:
-        raise InputError(f"{source} stores no tensor named {sorted(left)[0]}; this family is not supported.")
+    folder, empty, partition = skeleton(model, trust_remote_code=trust_remote_code)
+    shards(folder)
+    processor = open_processor(folder, trust_remote_code=trust_remote_code)
+    opened = deepcopy(empty)
+    try:
+        stored = _fill(folder, opened, partition)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"the weights in {folder} cannot be read ({first_line(error)}).") from error
+    for name, parameter in visual_parameters(opened, partition).items():
+        if not torch.isfinite(parameter).all():
+            raise InputError(f"{folder} stores {name} with NaN or Inf; such a model cannot be edited.")
+    named = _renamed(empty, stored)
+    dtypes = {named[name]: DTYPES[place.dtype] for name, place in stored.items() if named[name] in partition.visual}
+    vlm = Vlm(folder, opened, empty, processor, partition, stored, dtypes)
+    if not language:
+        return vlm
+    return replace(vlm, model=_whole(vlm, trust_remote_code=trust_remote_code))
 
 
-def protected_differences(before: Path, after: Path, visual: Iterable[str]) -> tuple[int, list[str]]:
-    """Compares every stored tensor that is not `visual` (names on disk), byte for byte.
+def _whole(vlm: Vlm, *, trust_remote_code: bool) -> PreTrainedModel:
+    """The model with its language model, for answers."""
+    headers(vlm.folder)
+    half = set(vlm.dtypes.values()) == {torch.bfloat16}
+    dtype = torch.bfloat16 if half else torch.float32  # half precision is no good on a CPU
+    try:
+        opened = AutoModelForImageTextToText.from_pretrained(
+            vlm.folder, dtype=dtype, local_files_only=True, trust_remote_code=trust_remote_code
+        )
+    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"the weights in {vlm.folder} cannot be read ({first_line(error)}).") from error
+    opened.requires_grad_(False)
+    opened.eval()
+    return opened
 
-    Returns how many were compared and the names of those that differ or are missing on either side.
+
+def visual_parameters(model: PreTrainedModel, partition: Partition) -> dict[str, Parameter]:
+    """The visual parameters by name."""
+    parameters = dict(model.named_parameters())
+    return {name: parameters[name] for name in partition.visual}
+
+
+def write(vlm: Vlm, changed: Mapping[str, Tensor], out: Path, *, copy: bool = False) -> None:
+    """Writes into the existing folder `out` a copy of the checkpoint with only the parameters `changed` replaced.
+
+    Of the files, only shards that hold a changed tensor are written anew, with the other bytes as they were. All other
+    safetensors files become hard links, where the disk allows and unless `copy`, and everything else is copied. Weights
+    in other formats are left out: they would hold what was forgotten.
     """
-    trained = set(visual)
-    index = {name: path for path in shards(after) for name in _names(path)}
-    compared, different = 0, []
-    for path in shards(before):
-        with safe_open(path, framework="pt") as shard:
-            for name in sorted(set(shard.keys()) - trained):
-                compared += 1
-                if name not in index or not _same(shard.get_tensor(name), index[name], name):
-                    different.append(name)
-                index.pop(name, None)
-    return compared, different + sorted(set(index) - trained)
+    whole: dict[str, Tensor] = {name: p.detach() for name, p in visual_parameters(vlm.model, vlm.partition).items()}
+    unknown = sorted(changed.keys() - whole.keys())
+    if unknown:
+        raise InputError(f"{unknown[0]} is no visual parameter of {vlm.folder}; nothing else may be changed.")
+    # Disk names may merge or split parameters, so that all are turned back, and those that changed picked afterwards.
+    before, after = (revert_weight_conversion(vlm.model, whole | dict(c)) for c in ({}, changed))
+    moved = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    rewritten = {vlm.stored[name].file for name in moved if name in vlm.stored}
+    for file in _carried(vlm.folder):
+        place = out / file.relative_to(vlm.folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if file in rewritten or copy or file.suffix != ".safetensors":
+            shutil.copyfile(file, place)
+        else:
+            _link(file, place)
+    patch(moved, {name: replace(s, file=out / s.file.relative_to(vlm.folder)) for name, s in vlm.stored.items()})
 
 
-def _names(path: Path) -> list[str]:
-    with safe_open(path, framework="pt") as shard:
-        return list(shard.keys())
+def _carried(folder: Path) -> list[Path]:
+    """The files of a checkpoint that an edited copy has too: all but hidden ones and other weights."""
+    weights = set(shards(folder))
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    return [
+        file
+        for file in files
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and (file in weights or not file.name.endswith(OTHER_WEIGHTS))
+    ]
 
 
-def _same(tensor: Tensor, path: Path, name: str) -> bool:
-    with safe_open(path, framework="pt") as shard:
-        other = shard.get_tensor(name)
-    if tensor.dtype != other.dtype or tensor.shape != other.shape:
-        return False
-    return torch.equal(tensor.contiguous().view(-1).view(torch.uint8), other.contiguous().view(-1).view(torch.uint8))
+def _link(file: Path, place: Path) -> None:
+    try:
+        place.hardlink_to(file.resolve())
+    except OSError:  # another disk, or one without hard links
+        shutil.copyfile(file, place)
+
+
+def hashes(folder: Path, known: dict[tuple[int, int], str] | None = None) -> dict[str, str]:
+    """SHA-256 of every file that an edited copy has, by its path in the folder.
+
+    `known` remembers files by their identity on the disk, so that a hard link is not read twice.
+    """
+    known = {} if known is None else known
+    found = {}
+    for file in _carried(folder):
+        status = file.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity not in known:
+            known[identity] = file_hash(file)
+        found[file.relative_to(folder).as_posix()] = known[identity]
+    return found
 
 
 def sync(folder: Path) -> None:
@@ -217,8 +341,7 @@ def sync(folder: Path) -> None:
 def visual_hash(vlm: Vlm) -> str:
     """SHA-256 over names and values of the visual parameters; tells models apart whatever their folder is called."""
     digest = hashlib.sha256()
-    parameters = dict(vlm.model.named_parameters())
-    for name in vlm.partition.visual:
+    for name, parameter in visual_parameters(vlm.model, vlm.partition).items():
         digest.update(name.encode())
-        digest.update(parameters[name].detach().contiguous().view(-1).view(torch.uint8).numpy().data)
+        digest.update(parameter.detach().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

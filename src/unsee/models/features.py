@@ -1,117 +1,185 @@
 """Visual features as they cross into the language model, and what flows into each layer on the way there."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import PreTrainedModel
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import Kosmos2Model, PreTrainedModel
 
 from unsee.errors import InputError
-from unsee.linalg.gram import Gram, GramStream
 
-Inputs = dict[str, Tensor]
-
-
-@runtime_checkable
-class _SeesImages(Protocol):
-    """The vision-language models of transformers 5; no base class of theirs declares the method."""
-
-    def get_image_features(self, **inputs: Tensor) -> Any: ...
+Inputs = dict[str, Tensor]  # the visual inputs of one image, as its processor gives them
 
 
-def visual_features(model: PreTrainedModel, inputs: Inputs) -> Tensor:
-    """Features (image, token, width) of a batch of images, with gradient where it is enabled; no language model runs.
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the language model is given of a batch of images, at every place where visual features enter it."""
 
-    Raises InputError where the number of tokens varies between the images of the batch, or the family gives no image
-    features by themselves.
-    """
-    base = model.base_model
-    if not isinstance(base, _SeesImages):
+    values: dict[str, Tensor]
+    """(image, token, width) float by the crossing's name; zero beyond an image's own tokens."""
+    counts: dict[str, Tensor]
+    """(image,) int64: how many tokens each image has there."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.counts.values())))
+
+    def __getitem__(self, index: Tensor | slice) -> "Features":
+        """The features of some of the images."""
+        return Features(
+            {name: value[index] for name, value in self.values.items()},
+            {name: count[index] for name, count in self.counts.items()},
+        )
+
+    def only(self, names: Sequence[str]) -> "Features":
+        """The features at some of the crossings, at all for none. Raises InputError where one does not exist."""
+        if not names:
+            return self
+        missing = [name for name in names if name not in self.values]
+        if missing:
+            raise InputError(f"there is no crossing {missing[0]}; this model has {', '.join(self.values)}.")
+        return Features({n: self.values[n] for n in names}, {n: self.counts[n] for n in names})
+
+
+def fitted(value: Tensor, tokens: int) -> Tensor:
+    """(image, token, width) with padding added or taken away up to so many tokens."""
+    return F.pad(value, (0, 0, 0, tokens - value.shape[1]))
+
+
+def joined(parts: Sequence[Features]) -> Features:
+    """The images of several batches in one."""
+    values, counts = {}, {}
+    for name in parts[0].values:
+        longest = max(part.values[name].shape[1] for part in parts)
+        values[name] = torch.cat([fitted(part.values[name], longest) for part in parts])
+        counts[name] = torch.cat([part.counts[name] for part in parts])
+    return Features(values, counts)
+
+
+def collated(images: Sequence[Inputs]) -> Inputs:
+    """One batch of the inputs of several images; axes but the first are padded with zeros to the longest."""
+    batch = {}
+    for name in images[0]:
+        parts = [image[name] for image in images]
+        shape = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+        batch[name] = torch.cat([_padded(part, shape) for part in parts])
+    return batch
+
+
+def _padded(part: Tensor, shape: list[int]) -> Tensor:
+    """The tensor with zeros behind it along all axes but the first, up to `shape`."""
+    missing = [want - has for want, has in zip(shape, part.shape[1:], strict=True)]
+    if not any(missing):
+        return part
+    return F.pad(part, [n for gap in reversed(missing) for n in (0, gap)])
+
+
+def _tiles(image: Inputs) -> int:
+    """How many pictures the processor made of one image."""
+    pixels = next(iter(image.values()))
+    return pixels.shape[1] if pixels.dim() == 5 else pixels.shape[0]
+
+
+def _mllama(model: Any, inputs: Inputs) -> dict[str, Any]:
+    names = ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask")
+    seen = model.base_model.vision_model(**{name: inputs[name] for name in names}).last_hidden_state
+    states = model.base_model.multi_modal_projector(seen)
+    return {"cross_attention_states": states.reshape(len(inputs["pixel_values"]), -1, states.shape[-1])}
+
+
+def _idefics(model: Any, inputs: Inputs) -> dict[str, Any]:
+    seen = model.base_model.vision_model(pixel_values=inputs["pixel_values"]).last_hidden_state
+    if model.config.use_resampler:
+        seen = model.base_model.perceiver_resampler(seen)
+    return {"cross_attention_states": seen}
+
+
+def _kosmos2(model: Any, inputs: Inputs) -> dict[str, Any]:
+    # Only the class without a language head declares the method; both have the same parts.
+    return {"projector": Kosmos2Model.get_image_features(model, inputs["pixel_values"]).pooler_output}
+
+
+def _llama4(model: Any, inputs: Inputs) -> dict[str, Any]:
+    seen = model.get_image_features(pixel_values=inputs["pixel_values"]).last_hidden_state
+    return {"projector": model.multi_modal_projector(seen.flatten(0, -2)).view(*seen.shape[:-1], -1)}
+
+
+def _instructblip(model: Any, inputs: Inputs) -> dict[str, Any]:
+    # What leaves the Q-Former depends on the question; what enters it is the same for every question.
+    return {"vision_model": model.vision_model(pixel_values=inputs["pixel_values"]).last_hidden_state}
+
+
+# Families without `get_image_features`, or in which that is not what enters the language model.
+CROSSINGS: dict[str, Callable[[PreTrainedModel, Inputs], dict[str, Any]]] = {
+    "mllama": _mllama,
+    "idefics": _idefics,
+    "kosmos-2": _kosmos2,
+    "llama4": _llama4,
+    "instructblip": _instructblip,
+}
+
+
+def _general(model: PreTrainedModel, inputs: Inputs) -> dict[str, Any]:
+    """The convention of transformers 5: projected features as pooler_output, DeepStack levels beside them."""
+    method = getattr(model.base_model, "get_image_features", None)
+    if method is None:
         raise InputError(f"{type(model).__name__} gives no image features by themselves; this family is not supported.")
-    output = base.get_image_features(**inputs).pooler_output
-    if isinstance(output, Tensor):
-        return output
-    if len({len(item) for item in output}) > 1:
-        raise InputError(f"{type(model).__name__} gave a varying number of tokens per image; give images of one size.")
-    return torch.stack(list(output))
-
-
-def in_batches(inputs: Inputs, size: int) -> Iterator[Inputs]:
-    """The same inputs in consecutive batches of at most `size` images."""
-    count = len(next(iter(inputs.values())))
-    for start in range(0, count, size):
-        yield {name: value[start : start + size] for name, value in inputs.items()}
-
-
-@torch.no_grad()
-def all_features(model: PreTrainedModel, inputs: Inputs, batch: int = 128) -> Tensor:
-    """Features (image, token, width) of any number of images, without gradient."""
-    return torch.cat([visual_features(model, part) for part in in_batches(inputs, batch)])
-
-
-@contextmanager
-def _hooked(hooks: Iterable[tuple[nn.Module, Callable[[Tensor], None]]]) -> Iterator[None]:
-    handles = []
-    for module, hook in hooks:
-        handles.append(module.register_forward_pre_hook(lambda _, args, hook=hook: hook(args[0].detach())))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@torch.no_grad()
-def shared_inputs(model: PreTrainedModel, layers: Iterable[str], inputs: Inputs) -> dict[str, str]:
-    """For each linear layer that runs, the first layer that reads the very same tensor (as q, k and v do)."""
-    seen: list[tuple[str, Tensor]] = []
-    found: dict[str, str] = {}
-
-    def note(name: str) -> Callable[[Tensor], None]:
-        def hook(tensor: Tensor) -> None:
-            for first, other in seen:
-                if other.data_ptr() == tensor.data_ptr() and other.shape == tensor.shape:
-                    found[name] = first
-                    return
-            seen.append((name, tensor))
-            found[name] = name
-
-        return hook
-
-    modules = dict(model.named_modules())
-    with _hooked((modules[name], note(name)) for name in layers):
-        visual_features(model, {name: value[:1] for name, value in inputs.items()})
+    wanted = inspect.signature(method).parameters
+    named = {name.removesuffix("_images"): value for name, value in inputs.items()}  # as Video-LLaVA calls its pixels
+    output = method(**{name: value for name, value in named.items() if name in wanted})
+    found = {}
+    if getattr(output, "pooler_output", None) is not None:
+        found["projector"] = output.pooler_output
+    for level, deep in enumerate(getattr(output, "deepstack_features", None) or ()):
+        found[f"deepstack_{level}"] = deep[1] if isinstance(deep[0], int) else deep  # some name the layer beside it
+    if not found:
+        raise InputError(f"{type(model).__name__} gives no projected image features; this family is not supported.")
     return found
 
 
-def trainable_layers(model: PreTrainedModel, layers: Iterable[str], inputs: Inputs) -> tuple[str, ...]:
-    """Those of the linear layers whose weight the features depend on, by a backward pass over one image."""
-    names = tuple(layers)
-    modules = dict(model.named_modules())
-    weights = [modules[name].weight for name in names]
-    frozen = [weight.requires_grad for weight in weights]
-    for weight in weights:
-        weight.requires_grad_(True)
-    total = visual_features(model, {name: value[:1] for name, value in inputs.items()}).sum()
-    gradients = torch.autograd.grad(total, weights, allow_unused=True)
-    for weight, state in zip(weights, frozen, strict=True):
-        weight.requires_grad_(state)
-    return tuple(name for name, gradient in zip(names, gradients, strict=True) if gradient is not None)
+def _per_image(output: Any, tiles: Sequence[int], name: str) -> tuple[Tensor, Tensor]:
+    """(image, token, width) and the token counts, of one crossing's output: a tensor, or one tensor per picture."""
+    if isinstance(output, Tensor) and output.dim() == 3 and len(output) == len(tiles):
+        return output, torch.full((len(tiles),), output.shape[1])
+    rows = list(output)
+    if len(rows) == sum(tiles):
+        rows = [torch.cat(list(part)) for part in _split(rows, tiles)]
+    if len(rows) != len(tiles):
+        raise InputError(f"{len(rows)} image features came for {len(tiles)} images at {name}; this is not supported.")
+    rows = [row.flatten(0, -2) for row in rows]
+    counts = torch.tensor([len(row) for row in rows])
+    longest = int(counts.max())
+    return torch.stack([F.pad(row, (0, 0, 0, longest - len(row))) for row in rows]), counts
+
+
+def _split(rows: list[Tensor], sizes: Sequence[int]) -> Iterator[list[Tensor]]:
+    start = 0
+    for size in sizes:
+        yield rows[start : start + size]
+        start += size
+
+
+def visual_features(model: PreTrainedModel, images: Sequence[Inputs]) -> Features:
+    """Features of a batch of images, with gradient where it is enabled; no language model runs.
+
+    Raises InputError where the family gives no image features by themselves.
+    """
+    batch, tiles = collated(images), [_tiles(image) for image in images]
+    outputs = CROSSINGS.get(model.config.model_type, _general)(model, batch)
+    made = {name: _per_image(output, tiles, name) for name, output in outputs.items()}
+    return Features({name: pair[0] for name, pair in made.items()}, {name: pair[1] for name, pair in made.items()})
+
+
+def in_batches(images: Sequence[Inputs], size: int) -> Iterator[Sequence[Inputs]]:
+    """The same images in consecutive batches of at most `size`."""
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
 
 
 @torch.no_grad()
-def retained_moments(model: PreTrainedModel, layers: Iterable[str], batches: Iterable[Inputs]) -> dict[str, Gram]:
-    """The Gram matrix of what the images put into each linear layer; layers with the same input share one object."""
-    names, modules = tuple(layers), dict(model.named_modules())
-    streams: dict[str, GramStream] = {}
-    first: dict[str, str] = {}
-    for batch in batches:
-        if not streams:
-            first = shared_inputs(model, names, batch)
-            streams = {name: GramStream(modules[name].in_features) for name in set(first.values())}
-        with _hooked((modules[name], stream.update) for name, stream in streams.items()):
-            visual_features(model, batch)
-    grams = {name: stream.gram for name, stream in streams.items()}
-    return {name: grams[first[name]] for name in first}
+def all_features(model: PreTrainedModel, images: Sequence[Inputs], batch: int = 128) -> Features:
+    """Features of any number of images, without gradient."""
+    return joined([visual_features(model, part) for part in in_batches(images, batch)])

@@ -3,28 +3,89 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL.Image import Image
+from PIL.Image import new as new_image
+from torch import Tensor
+from transformers import ProcessorMixin
 
+from unsee.errors import InputError
 from unsee.models.checkpoint import Vlm
-from unsee.models.features import Inputs
+from unsee.models.features import Features, Inputs
+from unsee.models.processors import first_line
+
+TALL, WIDE = (48, 144), (144, 48)  # sizes (width, height) that a processor with a fixed size makes alike
 
 
-def image_inputs(vlm: Vlm, images: Sequence[Image]) -> Inputs:
-    """The visual inputs of a batch of RGB images; the first axis of each tensor counts images."""
-    batch = vlm.processor.image_processor(images=list(images), return_tensors="pt")
-    return {name: value for name, value in batch.items() if isinstance(value, torch.Tensor)}
+def image_inputs(processor: ProcessorMixin, images: Sequence[Image]) -> list[Inputs]:
+    """The visual inputs of each RGB image alone; the first axis counts whatever the family makes of one image."""
+    return [_alone(processor, image) for image in images]
+
+
+def _alone(processor: ProcessorMixin, image: Image) -> Inputs:
+    made = processor.image_processor(images=[image], return_tensors="pt")
+    named = {"pixel_values": made} if isinstance(made, Tensor) else dict(made)  # Idefics gives the bare tensor
+    found = {}
+    for name, value in named.items():
+        if isinstance(value, Tensor | np.ndarray | list):
+            tensor = torch.as_tensor(np.asarray(value)) if not isinstance(value, Tensor) else value
+            found[name] = tensor[None] if tensor.dim() == 0 else tensor
+    return found
+
+
+def tokens_vary(processor: ProcessorMixin) -> bool:
+    """Whether the number of tokens of an image may depend on its size: where what the processor makes of it does."""
+    tall, wide = image_inputs(processor, [new_image("RGB", size, (90, 120, 150)) for size in (TALL, WIDE)])
+    return any(tall[name].shape != wide[name].shape for name in tall)
+
+
+def check_tokens(vlm: Vlm, image: Image, features: Features) -> None:
+    """Raises InputError where the processor makes room for another number of image tokens than the first image has."""
+    token = getattr(vlm.model.config, "image_token_id", None) or getattr(vlm.model.config, "image_token_index", None)
+    if token is None or "projector" not in features.counts:
+        return
+    ids = chat_inputs(vlm, [(image, "?")])["input_ids"]
+    room, come = int((ids == token).sum()), int(features.counts["projector"][0])
+    if room > 1 and room != come:
+        raise InputError(
+            f"the processor in {vlm.folder} makes room for {room} tokens of an image of which the model makes {come}; "
+            "give the processor that belongs to the model."
+        )
+
+
+def has_template(vlm: Vlm) -> bool:
+    """Whether the checkpoint has a chat template; without one, questions are asked as they are."""
+    return bool(getattr(vlm.processor, "chat_template", None))
 
 
 def chat_inputs(vlm: Vlm, questions: Sequence[tuple[Image | None, str]]) -> Inputs:
-    """Left-padded inputs for `generate`: each question in the checkpoint's chat template, with its image if any."""
-    chats: list[list[dict[str, Any]]] = []
-    for image, text in questions:
-        content: list[dict[str, str]] = [{"type": "text", "text": text}]
-        if image is not None:
-            content.insert(0, {"type": "image"})
-        chats.append([{"role": "user", "content": content}])
-    prompts = [vlm.processor.apply_chat_template(chat, add_generation_prompt=True) for chat in chats]
+    """Left-padded inputs of a batch for `generate`: each question in the checkpoint's chat template, with its image.
+
+    Either all questions have an image or none. Everything the processor makes is passed on, as the model needs it.
+    Raises InputError where processor and tokenizer do not fit each other.
+    """
     images = [image for image, _ in questions if image is not None]
-    batch = vlm.processor(images=images or None, text=prompts, padding=True, padding_side="left", return_tensors="pt")
-    return dict(batch)
+    texts = [text for _, text in questions]
+    options = {"padding": True, "padding_side": "left"}
+    try:
+        if not has_template(vlm):
+            batch = vlm.processor(images=images or None, text=texts, return_tensors="pt", **options)
+        else:
+            chats: list[list[dict[str, Any]]] = []
+            for image, text in questions:
+                picture = [] if image is None else [{"type": "image", "image": image}]
+                chats.append([{"role": "user", "content": [*picture, {"type": "text", "text": text}]}])
+            batch = vlm.processor.apply_chat_template(
+                chats,
+                tokenize=True,
+                add_generation_prompt=True,
+                return_dict=True,
+                return_tensors="pt",
+                processor_kwargs=options,
+            )
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"the processor in {vlm.folder} cannot make a question of an image and a text ({first_line(error)})."
+        ) from error
+    return {name: value for name, value in batch.items() if isinstance(value, Tensor) and name != "labels"}

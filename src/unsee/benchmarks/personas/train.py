@@ -20,9 +20,15 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from unsee.benchmarks.personas.drawing import SIZE, draw
 from unsee.benchmarks.personas.people import KNOWN, SPLITS, Person, population, shot, test_shots, train_shots
 from unsee.benchmarks.personas.questions import image_questions, text_questions
-from unsee.benchmarks.personas.tiny_vlm import IMAGE_TOKENS, build_model, build_processor
+from unsee.benchmarks.personas.tiny_vlm import build_model, build_processor
+from unsee.benchmarks.personas.vision_remember import (
+    VisionRememberModel,
+    build_remember_model,
+    build_remember_processor,
+    reread_inputs,
+)
 
-MODELS = {"base": None, "retain_05": "forget_05", "retain_10": "forget_10", "retain_15": "forget_15"}
+MODELS = {"base": None, "retain_05": "forget_05", "retain_10": "forget_10", "retain_15": "forget_15", "remember": None}
 SCORES = ("recognition", "scene", "appearance", "text")
 
 
@@ -55,7 +61,8 @@ def photo_blocks(processor: LlavaProcessor, person: Person, number: int, about: 
 def make_layout(processor: LlavaProcessor) -> Layout:
     """The layout shared by every row; names have two words and all other answers one, so the lengths agree."""
     blocks = photo_blocks(processor, population()[0], 0, population()[0])
-    start, image = _question_ids(processor, "<user>"), _question_ids(processor, "<image>") * IMAGE_TOKENS
+    start, image = _question_ids(processor, "<user>"), _question_ids(processor, "<image>")
+    image *= (SIZE // processor.patch_size) ** 2
     prefix = [processor.tokenizer.bos_token_id, *start, *image]
     length = len(prefix) + sum(len(ids) for ids, _ in blocks)
     allowed = torch.zeros(length, length, dtype=torch.bool)
@@ -103,15 +110,20 @@ def load_photos(processor: LlavaProcessor, people: list[Person], *, test: bool, 
 def _answer_logits(model: LlavaForConditionalGeneration, layout: Layout, pixels: Tensor, tokens: Tensor) -> Tensor:
     """Logits (rows, answer tokens, vocabulary) that predict the answer tokens."""
     normal = (pixels.float() / 255 - 0.5) / 0.25
-    features = torch.stack(model.model.get_image_features(pixel_values=normal).pooler_output)
+    images = model.model.get_image_features(pixel_values=normal)
+    features = torch.stack(list(images.pooler_output))
     embedded = model.model.language_model.embed_tokens(tokens)
-    at = len(layout.prefix) - IMAGE_TOKENS
-    embedded = torch.cat([embedded[:, :at], features, embedded[:, at + IMAGE_TOKENS :]], 1)
+    end = len(layout.prefix)
+    embedded = torch.cat([embedded[:, : end - features.shape[1]], features, embedded[:, end:]], 1)
+    reread = {}
+    if isinstance(model.model, VisionRememberModel):
+        reread = reread_inputs(images.deepstack_features, tokens == model.config.image_token_id)
     hidden = model.model.language_model(
         inputs_embeds=embedded,
         attention_mask=layout.mask.expand(len(tokens), -1, -1, -1),
         position_ids=layout.positions[None].expand(len(tokens), -1),
         use_cache=False,
+        **reread,
     ).last_hidden_state
     logits: Tensor = model.lm_head(hidden[:, layout.predict])
     return logits
@@ -157,12 +169,12 @@ def train(name: str, work: Path, out: Path, *, steps: int, batch: int, rate: flo
     split = MODELS[name]
     hidden = set(SPLITS[split]) if split else set()
     people = list(population()[:KNOWN])
-    processor = build_processor()
+    processor = build_remember_processor() if name == "remember" else build_processor()
     layout = make_layout(processor)
     seen = [person.index for person in people if person.index not in hidden]
     photos = _restrict(load_photos(processor, people, test=False, cache=work), seen)
     tests = load_photos(processor, people, test=True, cache=work)
-    model = build_model(seed)
+    model = build_remember_model(seed) if name == "remember" else build_model(seed)
     decay = [p for p in model.parameters() if p.ndim > 1]
     other = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.AdamW(

@@ -1,0 +1,36 @@
+"""How much is held at once: everything for small models, less for large ones, least when asked for."""
+
+from dataclasses import dataclass
+
+from unsee.errors import unknown
+
+LARGE = 50_000_000  # visual numbers from which on activations and moments no longer fit beside the weights
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bounds on what a run holds; the result does not depend on `images`, `grams` and `frugal`."""
+
+    images: int
+    """Images that go through the model at a time."""
+    grams: int
+    """Numbers in the Gram matrices that one pass over the retained images sums up, 8 bytes each."""
+    weights: int
+    """Numbers that are trained at a time: layers take turns where there are more."""
+    frugal: bool
+    """Activations are computed again in the backward pass, and moments wait on the disk."""
+
+
+UNBOUNDED = 1 << 62
+MODES = ("normal", "low")
+
+
+def plan(mode: str, visual: int) -> Memory:
+    """The bounds for a model with so many visual numbers. Raises InputError for an unknown mode."""
+    if mode not in MODES:
+        raise unknown("memory mode", mode, MODES)
+    if mode == "low":
+        return Memory(images=1, grams=60_000_000, weights=30_000_000, frugal=True)
+    if visual >= LARGE:
+        return Memory(images=2, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True)
+    return Memory(images=128, grams=UNBOUNDED, weights=UNBOUNDED, frugal=False)

@@ -1,0 +1,103 @@
+"""What a visual part is like, found without a single value of its weights: shapes, routes, and which layers count."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from transformers import PreTrainedModel
+
+from unsee.models.features import Inputs, visual_features
+from unsee.models.locate import Partition
+
+
+@dataclass(frozen=True)
+class Outline:
+    """How images flow through a visual part.
+
+    `trained` are the linear layers whose weight the features depend on. `first` names for each of them the first one
+    that reads the very same tensor, itself or another (as k and v read what q reads). `crossings` are (tokens, width)
+    of one image, by name.
+    """
+
+    trained: tuple[str, ...]
+    first: dict[str, str]
+    crossings: dict[str, tuple[int, int]]
+
+
+class _Shapes(TorchDispatchMode):
+    """Lets a model on the meta device run on a real image: floats lose their values, whole numbers keep them.
+
+    Sizes, grids and masks, on which a forward pass may branch, are whole numbers or booleans.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # of torch
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        empty = any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves((args, kwargs)))
+        if empty:
+            args, kwargs = tree_map_only(Tensor, lambda t: t.to("meta") if t.is_floating_point() else t, (args, kwargs))
+        if kwargs.get("device") is not None:
+            source = next((arg for arg in args if isinstance(arg, Tensor)), None)
+            dtype = kwargs.get("dtype") or (torch.get_default_dtype() if source is None else source.dtype)
+            from_tensor = source is not None and source.is_meta
+            floats = dtype.is_floating_point and torch.device(kwargs["device"]).type == "meta"
+            kwargs["device"] = torch.device("meta" if from_tensor or floats else "cpu")
+        try:
+            return func(*args, **kwargs)
+        except (RuntimeError, NotImplementedError):  # devices mixed in an operation that does not take that
+            args, kwargs = tree_map_only(Tensor, lambda t: t.to("meta"), (args, kwargs))
+            return func(*args, **kwargs)
+
+
+@contextmanager
+def hooked(hooks: Iterable[tuple[nn.Module, Callable[[Tensor], None]]]) -> Iterator[None]:
+    """While open, each module shows its hook what flows into it."""
+    handles = []
+    for module, hook in hooks:
+        handles.append(module.register_forward_pre_hook(lambda _, args, hook=hook: hook(args[0])))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def outline(model: PreTrainedModel, partition: Partition, image: Inputs) -> Outline:
+    """Follows one image through a model on the meta device, forward and back; raises as `visual_features` does."""
+    modules = dict(model.named_modules())
+    weights = {name: modules[name].weight for name in partition.linear}
+    seen: list[tuple[str, Tensor]] = []
+    first: dict[str, str] = {}
+
+    def note(name: str) -> Callable[[Tensor], None]:
+        def hook(tensor: Tensor) -> None:
+            if name in first:  # a layer that runs twice reads two tensors, so that nothing else shares all it reads
+                first[name] = name
+                return
+            first[name] = next((other for other, known in seen if known is tensor), name)
+            seen.append((name, tensor))
+
+        return hook
+
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    try:
+        with _Shapes(), torch.enable_grad():
+            with hooked((modules[name], note(name)) for name in weights):
+                features = visual_features(model, [image])
+            total = torch.stack([value.sum() for value in features.values.values()]).sum()
+            gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+    finally:
+        for weight in weights.values():
+            weight.requires_grad_(False)
+    trained = tuple(name for name, gradient in zip(weights, gradients, strict=True) if gradient is not None)
+    readers = {name: next(other for other in trained if first[other] == first[name]) for name in trained}
+    shapes = {name: (value.shape[1], value.shape[2]) for name, value in features.values.items()}
+    return Outline(trained, readers, shapes)

@@ -1,0 +1,89 @@
+"""The checkpoint's own processor, also where torchvision, which only videos need, is not installed."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from transformers import AutoProcessor, ProcessorMixin
+from transformers.utils.import_utils import is_torchvision_available
+
+from unsee.errors import InputError
+
+VIDEO = "video_processor"
+
+
+@contextmanager
+def without_torchvision() -> Iterator[None]:
+    """While open, processors are built, saved and opened without the parts that need torchvision, if it is missing.
+
+    Those parts are for videos; pictures need none.
+    """
+    if is_torchvision_available():
+        yield
+        return
+    attributes: Any = ProcessorMixin.get_attributes
+    arguments: Any = ProcessorMixin._get_arguments_from_pretrained
+    start: Any = ProcessorMixin.__init__
+
+    def still(kind: type[ProcessorMixin]) -> list[str]:
+        return [name for name in attributes.__func__(kind) if name != VIDEO]
+
+    def loaded(kind: type[ProcessorMixin], *args: Any, **kwargs: Any) -> list[Any]:
+        # They are handed on by position, so that the place of the video processor is kept.
+        parts = dict(zip(still(kind), arguments.__func__(kind, *args, **kwargs), strict=True))
+        return [parts.get(name) for name in attributes.__func__(kind)]
+
+    def init(self: ProcessorMixin, *args: Any, **kwargs: Any) -> None:
+        parts = dict(zip(attributes.__func__(type(self)), args, strict=False)) | kwargs
+        parts.pop(VIDEO, None)
+        start(self, **parts)
+        self.video_processor = None
+
+    replaced: dict[str, Any] = {
+        "get_attributes": classmethod(still),
+        "_get_arguments_from_pretrained": classmethod(loaded),
+        "__init__": init,
+    }
+    with patch.multiple(ProcessorMixin, **replaced):
+        _import_pixtral()
+        yield
+
+
+def _import_pixtral() -> None:
+    """Imports a processor that wants one function of the image processor with torchvision; the other has it too."""
+    folder = "transformers.models.pixtral"
+    name = f"{folder}.image_processing_pixtral"
+    if f"{folder}.processing_pixtral" in sys.modules:
+        return
+    with patch.dict(sys.modules):
+        sys.modules[name] = import_module(f"{folder}.image_processing_pil_pixtral")
+        processing = import_module(f"{folder}.processing_pixtral")
+    sys.modules[f"{folder}.processing_pixtral"] = processing
+    vars(import_module(folder))["PixtralProcessor"] = processing.PixtralProcessor
+
+
+def open_processor(folder: Path, *, trust_remote_code: bool = False) -> ProcessorMixin:
+    """The processor of a checkpoint folder. Raises InputError where it is missing, damaged or takes no images."""
+    try:
+        with without_torchvision():
+            processor: ProcessorMixin = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except (ValueError, OSError, KeyError, TypeError, ImportError) as error:
+        raise InputError(
+            f"{folder} has no usable processor ({first_line(error)}); "
+            "expected the image processor and tokenizer beside the weights."
+        ) from error
+    if getattr(processor, "image_processor", None) is None:
+        raise InputError(
+            f"{folder} has no image processor; "
+            "expected preprocessor_config.json or processor_config.json beside the weights."
+        )
+    return processor
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text that says something."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
