@@ -47,6 +47,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "views_20": {"views": 20},
     "steps_400": {"steps": 400},
     "contrast_1": {"contrast": 1.0},
+    "pooled": {"pooled": True},
 }
 
 

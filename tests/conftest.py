@@ -32,8 +32,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vlm(checkpoint: Path) -> Vlm:
-    """The opened tiny checkpoint; a test that changes its weights puts them back."""
+    """The opened tiny checkpoint, without its language model; a test that changes its weights puts them back."""
     return load(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def whole(checkpoint: Path) -> Vlm:
+    """The opened tiny checkpoint with its language model; a test that changes its weights puts them back."""
+    return load(checkpoint, language=True)
 
 
 @pytest.fixture(scope="session")

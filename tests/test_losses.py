@@ -1,13 +1,21 @@
 """The losses on values that can be computed by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from unsee.linalg.discriminant import Discriminant
 from unsee.losses import contrast, distance, identity
+from unsee.models.features import Features
 from unsee.regions import Modes, RetainedFeatures
+from unsee.vectors import Layout
+
+
+def one(*tokens: list[float], own: int | None = None) -> Features:
+    """One image with these tokens at one crossing, of which `own` are its own."""
+    return Features({"p": torch.tensor([tokens])}, {"p": torch.tensor([own or len(tokens)])})
 
 
 @pytest.fixture
@@ -20,15 +28,33 @@ def known() -> RetainedFeatures:
         ratios=torch.ones(1),
         concepts=torch.zeros(2, 1),
     )
-    return RetainedFeatures(torch.zeros(1, 2), 4.0, Modes(torch.zeros(1, 1, 2), torch.zeros(1)), basis)
+    layout = Layout({"p": (1, 2)}, {"p": 1.0}, pooled=False)
+    return RetainedFeatures(layout, {"p": 4.0}, torch.zeros(2), Modes(torch.zeros(1, 2), torch.zeros(1)), basis)
 
 
 def test_distance_by_hand(known):
-    features, goal = torch.tensor([[[1.0, 1.0]]]), torch.tensor([[[0.0, 0.0]]])
+    features, goal = one([1.0, 1.0]), one([0.0, 0.0])
     assert identity(features, known).tolist() == [[2.0]]
     assert distance(features, goal, known, 0.0).item() == pytest.approx(1 / 4)
     assert distance(features, goal, known, 0.5).item() == pytest.approx(1 / 4 + 0.5 * 4)
     assert distance(goal, goal, known, 1.0).item() == 0
+
+
+def test_padding_has_no_part_in_the_distance(known):
+    pooled = replace(known, layout=Layout({"p": (1, 2)}, {"p": 1.0}, pooled=True))
+    goal, found = one([0.0, 0.0]), []
+    for padding in range(3):
+        features = one([1.0, 1.0], *[[0.0, 0.0]] * padding, own=1)
+        found.append(distance(features, goal, pooled, 0.5).item())
+    assert found == [pytest.approx(1 / 4 + 0.5 * 4)] * 3
+
+
+def test_every_crossing_counts_alike_in_units_of_its_spread(known):
+    both = replace(known, spread={"p": 4.0, "q": 16.0})
+    values = {"p": torch.ones(1, 1, 2), "q": torch.full((1, 5, 3), 2.0)}
+    features = Features(values, {"p": torch.tensor([1]), "q": torch.tensor([5])})
+    goal = Features({name: torch.zeros_like(value) for name, value in values.items()}, features.counts)
+    assert distance(features, goal, both, 0.0).item() == pytest.approx(1 / 4)
 
 
 def test_contrast_by_hand():

@@ -14,27 +14,28 @@ from unsee.regions import (
     find_modes,
     region,
 )
+from unsee.vectors import Layout
 
-TOKENS, WIDTH, CONCEPTS = 2, 6, 9
+WIDTH, CONCEPTS = 12, 9
 
 
 @pytest.fixture
 def cloud() -> tuple[TargetFeatures, RetainedFeatures]:
     generator = torch.Generator().manual_seed(0)
-    centers = torch.randn(CONCEPTS + 1, TOKENS * WIDTH, generator=generator) * 6
+    centers = torch.randn(CONCEPTS + 1, WIDTH, generator=generator) * 6
     concept = torch.arange(CONCEPTS).repeat_interleave(20)
-    kept = centers[concept] + torch.randn(len(concept), TOKENS * WIDTH, generator=generator)
-    own = centers[CONCEPTS] + torch.randn(10, TOKENS * WIDTH, generator=generator)
-    features = kept.view(-1, TOKENS, WIDTH)
-    _, modes = find_modes(features, concept, 1, 0)
-    known = RetainedFeatures(features.mean(0), features.var().item(), modes, fit_discriminant(kept, concept))
-    return TargetFeatures(own.view(-1, TOKENS, WIDTH), torch.zeros(10, dtype=torch.int64)), known
+    kept = centers[concept] + torch.randn(len(concept), WIDTH, generator=generator)
+    own = centers[CONCEPTS] + torch.randn(10, WIDTH, generator=generator)
+    _, modes = find_modes(kept, concept, 1, 0)
+    layout, spread = Layout({"p": (2, WIDTH // 2)}, {"p": 1.0}, pooled=False), {"p": kept.var().item()}
+    known = RetainedFeatures(layout, spread, kept.mean(0), modes, fit_discriminant(kept, concept))
+    return TargetFeatures(own, torch.zeros(10, dtype=torch.int64)), known
 
 
 @pytest.mark.parametrize("name", REGIONS)
-def test_a_shift_has_the_features_shape_and_grows_with_reach(name, cloud):
+def test_a_shift_has_the_vectors_shape_and_grows_with_reach(name, cloud):
     one, two = (region(name)(*cloud, RegionSettings(1, 3, reach, 0)) for reach in (1.0, 2.0))
-    assert one.shape == cloud[0].features.shape
+    assert one.shape == cloud[0].vectors.shape
     assert torch.allclose(2 * one, two)
 
 
@@ -48,14 +49,14 @@ def test_what_varies_within_the_concept_stays(name, cloud):
 def test_the_concept_is_named_before_and_not_in_its_region(name, cloud):
     target, known = cloud
     shift = region(name)(target, known, RegionSettings(1, 8, 1.0, 0))
-    assert belonging(target.features, target.concept, target, known).min() > 0.9
-    assert belonging(target.features + shift, target.concept, target, known).max() < 0.1
+    assert belonging(target.vectors, target.concept, target, known).min() > 0.9
+    assert belonging(target.vectors + shift, target.concept, target, known).max() < 0.1
 
 
 def test_the_nearest_region_is_the_nearest_retained_mean(cloud):
     target, known = cloud
-    moved = (target.features + region("nearest")(target, known, RegionSettings(1, 8, 1.0, 0))).mean(0)
-    gaps = (known.modes.centers - target.features.mean(0)).flatten(1).norm(dim=1)
+    moved = (target.vectors + region("nearest")(target, known, RegionSettings(1, 8, 1.0, 0))).mean(0)
+    gaps = (known.modes.centers - target.vectors.mean(0)).norm(dim=1)
     assert torch.allclose(moved, known.modes.centers[gaps.argmin()], atol=1e-4)
 
 
@@ -63,7 +64,7 @@ def test_the_discriminant_region_moves_only_the_asked_directions(cloud):
     target, known = cloud
     shift = region("discriminant")(target, known, RegionSettings(1, 3, 1.0, 0))
     basis = known.discriminant
-    change = basis.coordinates((target.features + shift).flatten(1)) - basis.coordinates(target.features.flatten(1))
+    change = basis.coordinates(target.vectors + shift) - basis.coordinates(target.vectors)
     assert change[:, 3:].abs().max() < 1e-2
     assert change[:, :3].abs().max() > 1
 
@@ -71,8 +72,8 @@ def test_the_discriminant_region_moves_only_the_asked_directions(cloud):
 def test_modes_find_the_clusters_of_a_concept():
     generator = torch.Generator().manual_seed(1)
     truth = torch.arange(3).repeat_interleave(5)
-    features = (truth[:, None, None] * 50.0) + torch.randn(15, TOKENS, WIDTH, generator=generator)
-    member, modes = find_modes(features, torch.zeros(15, dtype=torch.int64), 3, 0)
+    vectors = truth[:, None] * 50.0 + torch.randn(15, WIDTH, generator=generator)
+    member, modes = find_modes(vectors, torch.zeros(15, dtype=torch.int64), 3, 0)
     assert len(modes.centers) == 3
     assert all(len(set(member[truth == group].tolist())) == 1 for group in range(3))
 

@@ -1,5 +1,6 @@
 """The loop: descends, stops when its bars are reached, and resumes to the same bits."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,26 @@ GOAL = torch.arange(12.0).view(3, 4)
 
 
 def run(
-    state: Path | None = None, *, steps: int = 40, bound: float = -1.0, die_at: int | None = None, key: str = "k"
+    state: Path | None = None,
+    *,
+    steps: int = 40,
+    bound: float = -1.0,
+    die_at: int | None = None,
+    key: str = "k",
+    rows: int = 3,
 ) -> tuple[torch.Tensor, TrainingLog]:
     weight = Parameter(torch.zeros(3, 4))
     confined = ConfinedWeight(weight, None)
     made = 0
 
-    def loss(generator: torch.Generator) -> torch.Tensor:
+    def loss(generator: torch.Generator) -> Iterator[torch.Tensor]:
         nonlocal made
         made += 1
         if die_at is not None and made > die_at:
             raise KeyboardInterrupt
-        return (weight - GOAL - 0.1 * torch.randn(3, 4, generator=generator)).square().mean()
+        goal = GOAL + 0.1 * torch.randn(3, 4, generator=generator)
+        for row in range(0, 3, rows):
+            yield (weight - goal)[row : row + rows].square().sum() / 12
 
     log = train(
         {"w": confined},
@@ -46,6 +55,10 @@ def test_it_comes_nearer_and_says_that_the_limit_ended_it():
     assert log.steps == 40
     assert "step limit was reached" in log.stopped
     assert [look["step"] for look in log.looks] == [5, 10, 15, 20, 25, 30, 35, 40]
+
+
+def test_a_loss_in_parts_is_their_sum():
+    assert torch.allclose(run()[0], run(rows=1)[0], atol=1e-5)
 
 
 def test_it_stops_once_the_bar_is_reached():

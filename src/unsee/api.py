@@ -85,12 +85,13 @@ def evaluate(
     benchmark: Benchmark | str,
     before: Path | str | None = None,
     oracle: Path | str | None = None,
+    trust_remote_code: bool = False,
     edit: Edit | None = None,
     timings: dict[str, float] | None = None,
 ) -> Result:
     """Measures a checkpoint on a benchmark; `edit` adds how it was made."""
     bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
-    measured = measure_answers(model, bench, before=before, oracle=oracle)
+    measured = measure_answers(model, bench, before=before, oracle=oracle, trust_remote_code=trust_remote_code)
     return assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
 
 

@@ -1,7 +1,7 @@
 """What a method changed, and writing it out as a checkpoint."""
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,14 @@ class Edit:
         return {**self.method, "stopped": self.stopped, "trained_weights": len(self.weights)}
 
 
-def refuse_existing(out: Path, *, overwrite: bool) -> None:
-    """Raises InputError where `out` exists and may not be replaced, or its parent is not a folder."""
+def refuse_existing(out: Path, *, overwrite: bool, reads: Iterable[Path | str | None] = ()) -> None:
+    """Raises InputError where `out` exists and may not be replaced, or its parent is not a folder.
+
+    Nor may it be, or hold, anything that the command `reads`.
+    """
+    for source in reads:
+        if source is not None and Path(source).resolve().is_relative_to(out.resolve()):
+            raise InputError(f"{out} would replace {source}, which is read; name another output.")
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists already; name another output or add --overwrite.")
     if out.exists() and not out.is_dir():

@@ -169,7 +169,10 @@ def retained_grams(
                 kept[name] = gram
                 continue
             file = scratch / f"gram_{len(places)}.safetensors"
-            save_file(_tensors(name, gram), file)
+            try:
+                save_file(_tensors(name, gram), file)
+            except (OSError, SafetensorError) as error:
+                raise InputError(f"{scratch} cannot hold the moments ({error}); free some disk.") from error
             places[name] = (file, gram.count)
     return kept if scratch is None else StoredGrams(places)
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unsee.benchmarks.personas import CHECKPOINTS
 from unsee.benchmarks.personas.tiny_vlm import build_model, build_processor
+from unsee.benchmarks.personas.vision_remember import register
 
 
 def tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
@@ -13,6 +15,16 @@ def tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
     build_model(seed, width=32, vision_layers=2, text_layers=1).save_pretrained(folder)
     build_processor().save_pretrained(folder)
     return folder
+
+
+def vision_remember() -> Path:
+    """The checkpoint of a model that re-reads visual features between decoder layers; knows the people of personas.
+
+    16 pooled image tokens enter the decoder, and before its second layer they attend to 2 x 64 features of two encoder
+    depths. Registers its classes with the Auto classes of transformers. Ours, after the idea of arXiv 2506.03928.
+    """
+    register()
+    return CHECKPOINTS / "remember"
 
 
 def images(count: int, seed: int = 0, size: int = 24) -> list[Image.Image]:

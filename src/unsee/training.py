@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Generator, Tensor
@@ -71,16 +72,19 @@ def _save(file: Path, state: dict[str, object]) -> None:
 def _restore(
     file: Path, key: str, weights: Mapping[str, ConfinedWeight], optimizer: torch.optim.Optimizer
 ) -> TrainingLog:
-    state = torch.load(file, weights_only=True)
-    if state["key"] != key:
-        raise InputError(
-            f"{file} belongs to a run with other settings, photos or model; give the same ones or remove the file."
-        )
-    for name, weight in weights.items():
-        weight.free.data.copy_(state["weights"][name])
-        weight.push()
-    optimizer.load_state_dict(state["optimizer"])
-    return TrainingLog(state["step"], "", state["looks"])
+    try:
+        state = torch.load(file, weights_only=True)
+        if state["key"] == key:
+            for name, weight in weights.items():
+                weight.free.data.copy_(state["weights"][name])
+                weight.push()
+            optimizer.load_state_dict(state["optimizer"])
+            return TrainingLog(state["step"], "", state["looks"])
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, IndexError, UnpicklingError) as error:
+        raise InputError(f"{file} cannot be read ({error}); remove it, or run without --resume.") from error
+    raise InputError(
+        f"{file} belongs to a run with other settings, photos or model; give the same ones or remove the file."
+    )
 
 
 def train(

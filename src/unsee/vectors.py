@@ -74,4 +74,5 @@ def layout(features: Features, spread: dict[str, float], *, pooled: bool) -> Lay
     if pooled:
         shapes = {name: (1, width) for name, (_, width) in shapes.items()}
     first = next(iter(spread.values()))
-    return Layout(shapes, {name: (value / first) ** 0.5 for name, value in spread.items()}, pooled)
+    scales = {name: (value / first) ** 0.5 if value > 0 and first > 0 else 1.0 for name, value in spread.items()}
+    return Layout(shapes, scales, pooled)

@@ -87,7 +87,7 @@ def test_neither_retained_images_nor_moments(request_of: Request) -> None:
 
 
 def test_too_few_retained_images(request_of: Request) -> None:
-    request_of.retained = photo_folder(request_of.place / "few", 1, seed=5)
+    request_of.retained = photo_folder(request_of.place / "few", 2, seed=5)
     request_of.refused("too few", "at least six")
 
 
@@ -128,6 +128,46 @@ def test_a_text_only_model(request_of: Request) -> None:
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(request_of.model)
     request_of.refused("llama", "takes no images")
+
+
+def changed_config(request_of: Request, checkpoint: Path, **settings: object) -> None:
+    request_of.model = Path(shutil.copytree(checkpoint, request_of.place / "model"))
+    file = request_of.model / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+def test_a_quantised_model(request_of: Request, checkpoint: Path) -> None:
+    changed_config(request_of, checkpoint, quantization_config={"quant_method": "awq"})
+    request_of.refused("is quantised (awq)", "edit the checkpoint it was made from")
+
+
+def test_a_model_that_brings_its_own_code(request_of: Request, checkpoint: Path) -> None:
+    changed_config(request_of, checkpoint, model_type="own", auto_map={"AutoConfig": "code.Config"})
+    (request_of.model / "code.py").write_text("raise SystemExit('it ran')")
+    request_of.refused("'own'", "--trust-remote-code")
+
+
+def test_a_model_of_a_type_that_nobody_knows(request_of: Request, checkpoint: Path) -> None:
+    changed_config(request_of, checkpoint, model_type="nothing")
+    request_of.refused("'nothing'", "does not know")
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b"garbage" * 99])
+def test_a_damaged_weight_file(request_of: Request, checkpoint: Path, damage: Callable[[bytes], bytes]) -> None:
+    request_of.model = Path(shutil.copytree(checkpoint, request_of.place / "model"))
+    file = request_of.model / "model.safetensors"
+    file.write_bytes(damage(file.read_bytes()))
+    request_of.refused(str(file), "copy")
+
+
+def test_a_crossing_that_does_not_exist(request_of: Request) -> None:
+    request_of.options = [*FEW, "--crossings", "nowhere"]
+    request_of.refused("no crossing nowhere", "projector")
+
+
+def test_one_retained_image(request_of: Request) -> None:
+    request_of.retained = photo_folder(request_of.place / "few", 1, seed=5)
+    request_of.refused("too few", "at least six")
 
 
 def test_a_model_that_is_nowhere(request_of: Request) -> None:

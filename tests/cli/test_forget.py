@@ -1,8 +1,10 @@
 """`unsee forget`: what it writes, that a seed decides every bit of it, and that a killed run can go on."""
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from unsee.methods.nscvf import LOOK_EVERY
+from unsee.models.checkpoint import load
 
 Run = Callable[..., int]
 COMMAND = [sys.executable, "-m", "unsee.cli.main", "forget", "nscvf"]
@@ -27,8 +30,12 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
         return {name: stored.get_tensor(name) for name in list(stored.keys())}
 
 
+def file_hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def weights_hash(folder: Path) -> str:
-    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    return file_hash(folder / "model.safetensors")
 
 
 @pytest.fixture
@@ -51,10 +58,132 @@ def test_the_checkpoint_that_is_written(unsee: Run, asked: list[object], checkpo
         if file.name != "model.safetensors":
             assert (out / file.name).read_bytes() == file.read_bytes()
     record = json.loads((out / "unsee.json").read_text())
-    assert record["weights_after"] == {"model.safetensors": weights_hash(out)}
+    assert record["files_before"] == {path.name: file_hash(path) for path in checkpoint.iterdir()}
+    assert record["files_after"] == {name: file_hash(out / name) for name in record["files_before"]}
+    changed_files = {name for name, value in record["files_after"].items() if value != record["files_before"][name]}
+    assert changed_files == {"model.safetensors"}
     assert record["method"]["name"] == "nscvf"
     AutoModelForImageTextToText.from_pretrained(out)
     AutoProcessor.from_pretrained(out)
+
+
+@pytest.fixture(scope="module")
+def sharded(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny checkpoint in several files; to be read only."""
+    folder = tmp_path_factory.mktemp("sharded") / "model"
+    opened = load(checkpoint, language=True)
+    opened.model.save_pretrained(folder, max_shard_size="40KB")
+    opened.processor.save_pretrained(folder)
+    return folder
+
+
+def test_unchanged_shards_are_linked_or_copied_as_asked(
+    unsee: Run, asked: list[object], sharded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked[asked.index("--model") + 1] = sharded
+    linked, copied = tmp_path / "linked", tmp_path / "copied"
+    assert unsee(*asked, "--out", linked) == 0
+    files = sorted(sharded.glob("*.safetensors"))
+    same = [file for file in files if (linked / file.name).samefile(file)]
+    assert 0 < len(same) < len(files)
+    said = capsys.readouterr().out
+    assert f"{len(files) - len(same)} of {len(files)} weight files written, {len(same)} linked" in said
+    assert "passed: language_model_unchanged" in said
+    assert unsee(*asked, "--out", copied, "--copy") == 0
+    assert "0 linked" in capsys.readouterr().out
+    for file in files:
+        assert not (copied / file.name).samefile(file)
+        assert (copied / file.name).read_bytes() == (linked / file.name).read_bytes()
+        assert ((linked / file.name).read_bytes() == file.read_bytes()) == (file in same)
+    records = [json.loads((out / "unsee.json").read_text()) for out in (linked, copied)]
+    assert records[0]["files_after"] == records[1]["files_after"]
+    assert records[0]["files_before"] == {path.name: file_hash(path) for path in sharded.iterdir()}
+
+
+def test_a_copy_can_be_forgotten_in_again_without_touching_its_source(
+    unsee: Run, asked: list[object], sharded: Path, tmp_path: Path
+) -> None:
+    """Links of links, and an overwritten output, write through to no file before them."""
+    at = asked.index("--model") + 1
+    asked[at] = sharded
+    before = {path.name: file_hash(path) for path in sharded.iterdir()}
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert unsee(*asked, "--out", one) == 0
+    first = {path.name: file_hash(path) for path in one.iterdir()}
+    asked[at] = one
+    assert unsee(*asked, "--out", two) == 0
+    assert unsee(*asked, "--out", two, "--overwrite", "--seed", 1) == 0
+    assert {path.name: file_hash(path) for path in one.iterdir()} == first
+    assert {path.name: file_hash(path) for path in sharded.iterdir()} == before
+
+
+@pytest.mark.parametrize("command", ["forget", "moments"])
+def test_low_memory_writes_what_normal_writes_and_nothing_else(
+    command: str, unsee: Run, asked: list[object], checkpoint: Path, retained: Path, tmp_path: Path
+) -> None:
+    if command == "moments":
+        asked = ["moments", "--model", checkpoint, "--retain", retained]
+    for memory in ("normal", "low"):
+        assert unsee(*asked, "--out", tmp_path / memory, "--memory", memory) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["low", "normal"]
+    if command == "forget":
+        assert json.loads((tmp_path / "low" / "unsee.json").read_text())["method"]["memory"] == "low"
+        before, after = tensors(tmp_path / "normal"), tensors(tmp_path / "low")
+        assert any(not torch.equal(after[name], value) for name, value in tensors(checkpoint).items())
+        for name, value in before.items():
+            assert (after[name] - value).norm() <= 0.05 * value.norm() + 1e-6
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_disk_that_is_full_leaves_nothing(
+    copy: bool, unsee: Run, asked: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    real, copied = shutil.copyfile, list[Path]()
+
+    def full(source: Path, place: Path) -> None:
+        if copied:
+            real(source, place)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
+        copied.append(place)
+        real(source, place)
+
+    monkeypatch.setattr("unsee.models.checkpoint.shutil.copyfile", full)
+    assert unsee(*asked, "--out", tmp_path / "out", *(["--copy"] if copy else [])) == 2
+    said = capsys.readouterr().err
+    assert "out could not be written (No space left on device); nothing was left there." in said
+    assert "Traceback" not in said
+    assert copied
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("call", ["fsync", "mkdir"])
+def test_a_disk_that_refuses_a_call_leaves_nothing(
+    call: str, unsee: Run, asked: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, call, full)
+    assert unsee(*asked, "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_an_output_beside_which_nothing_may_be_written_is_refused(
+    unsee: Run, asked: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "closed"
+    place.mkdir(mode=0o555)
+    assert unsee(*asked, "--out", place / "out") == 2
+    said = capsys.readouterr().err
+    assert str(place) in said
+    assert "Traceback" not in said
+    assert not list(place.iterdir())
 
 
 def test_the_same_seed_gives_the_same_bytes(unsee: Run, asked: list[object], tmp_path: Path) -> None:
@@ -119,3 +248,35 @@ def test_a_state_of_other_settings_is_refused_and_kept(
     assert "other settings" in capsys.readouterr().err
     assert state.exists()
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_state_is_refused_by_name(
+    unsee: Run, asked: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / ".out.unfinished" / "state.pt"
+    state.parent.mkdir()
+    state.write_bytes(b"broken")
+    assert unsee(*asked, "--out", tmp_path / "out", "--resume") == 2
+    assert "state.pt" in capsys.readouterr().err
+
+
+def test_an_output_on_the_model_itself_is_refused(
+    unsee: Run, asked: list[object], checkpoint: Path, tmp_path: Path
+) -> None:
+    """The model before would be lost, and nothing could be compared with it."""
+    model = Path(shutil.copytree(checkpoint, tmp_path / "model"))
+    asked[asked.index("--model") + 1] = model
+    assert unsee(*asked, "--out", model, "--overwrite") == 2
+    assert weights_hash(model) == weights_hash(checkpoint)
+
+
+def test_the_record_of_a_second_request_holds_hashes_of_the_files_there(
+    unsee: Run, asked: list[object], tmp_path: Path
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert unsee(*asked, "--out", one) == 0
+    asked[asked.index("--model") + 1] = one
+    assert unsee(*asked, "--out", two) == 0
+    record = json.loads((two / "unsee.json").read_text())
+    assert record["files_before"]["unsee.json"] == file_hash(one / "unsee.json")
+    assert all(digest == file_hash(two / name) for name, digest in record["files_after"].items())

@@ -16,6 +16,7 @@ from unsee.linalg.gram import Gram, gram_of
 from unsee.linalg.subspace import (
     CRITERIA,
     ConfinedWeight,
+    LowRank,
     centred,
     energy,
     kaiser,
@@ -24,6 +25,7 @@ from unsee.linalg.subspace import (
     retained_basis,
     retained_drift,
     soft_root,
+    soft_root_low_rank,
 )
 
 theorem = settings(deadline=None, derandomize=True, max_examples=50)
@@ -510,3 +512,114 @@ def test_keep_out_of_range_is_refused(criterion: str, keep: float) -> None:
 def test_an_unknown_criterion_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(InputError, match="unknown criterion 'centered': did you mean 'centred'"):
         retained_basis(Gram.empty(3), "centered", 0.9)
+
+
+def low_rank(seed: int, width: int, count: int) -> tuple[LowRank, Tensor]:
+    """A random matrix of that form, and the same one written out."""
+    basis, gain = torch.linalg.qr(normal(seed, width, count)).Q, normal(seed + 1, count)
+    span = LowRank(float(normal(seed + 2, 1)), basis, gain)
+    return span, span.scale * torch.eye(width, dtype=torch.float64) + (basis * gain) @ basis.T
+
+
+@theorem
+@given(seeds, st.integers(1, 5), widths, st.data())
+def test_a_low_rank_matrix_multiplies_as_the_one_written_out(
+    seed: int, rows: int, width: int, data: st.DataObject
+) -> None:
+    span, dense = low_rank(seed, width, data.draw(st.integers(1, width)))
+    matrix = normal(seed + 3, rows, width)
+    assert span.shape == dense.shape
+    assert norm(matrix @ span - matrix @ dense) < 1e-12 * (1 + norm(matrix) * norm(dense))
+    half = span.to(torch.device("cpu"), torch.float32)
+    assert (matrix.float() @ half).dtype == torch.float32
+    assert norm((matrix.float() @ half).double() - matrix @ dense) < 1e-5 * (1 + norm(matrix) * norm(dense))
+
+
+@theorem
+@given(seeds, st.integers(1, 5), st.integers(2, 9))
+def test_a_weight_in_a_low_rank_span_takes_the_steps_of_the_one_written_out(seed: int, rows: int, width: int) -> None:
+    span, dense = low_rank(seed, width, width // 2)
+    paths = []
+    for kind in (span, dense):
+        weight, task = fit(seed, rows, width)
+        paths.append(confined_path(ConfinedWeight(weight, kind), task, sgd))
+    for one, other in zip(*paths, strict=True):
+        assert norm(one - other) < 1e-8 * (1 + norm(other))
+
+
+def spiked(seed: int, width: int, strong: int, rest: float) -> Gram:
+    """`strong` directions of unequal strength above 1, and every other of the strength `rest`."""
+    frame = torch.linalg.qr(normal(seed, width, width)).Q
+    values = torch.full((width,), rest, dtype=torch.float64)
+    values[:strong] = torch.linspace(1, 20, strong, dtype=torch.float64)
+    second = (frame * values) @ frame.T
+    return Gram(7 * (second + second.T) / 2, normal(seed + 1, width), 7.0)
+
+
+@pytest.mark.parametrize("rest", [0.0, 1e-3, 1e-2])
+@pytest.mark.parametrize("ridge", [1e-3, 1e-2, 1.0])
+@pytest.mark.parametrize("strong", [3, 12])
+def test_a_soft_root_of_low_rank_is_the_soft_root_where_its_rank_covers_what_is_strong(
+    strong: int, ridge: float, rest: float
+) -> None:
+    gram = spiked(strong, 80, strong, rest)
+    span, exact = soft_root_low_rank(gram, ridge, 12), soft_root(gram, ridge)
+    dense = (torch.eye(80) @ span).double()
+    assert span.basis.shape == (80, 12)
+    assert norm(dense - exact) <= 1e-3 * norm(exact)
+    assert norm(dense - dense.T) <= 1e-6 * norm(dense)
+    assert spectrum((dense + dense.T) / 2)[-1] > 0
+    assert torch.equal(torch.eye(80) @ soft_root_low_rank(gram, ridge, 12), torch.eye(80) @ span)  # a fixed start
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 1e-2, 1.0])
+def test_a_soft_root_of_low_rank_keeps_the_retained_energy_bounded(ridge: float) -> None:
+    """tr(S G S) / count <= t d as of the exact root, where strengths decay and the rank covers but a part of them.
+
+    In one direction beyond the rank, of strength s, it is s / (r / t + ridge), with r the mean of all beyond: more than
+    the exact root's t at most, by up to s / r.
+    """
+    width, covered = 80, 30
+    values = torch.exp2(-torch.arange(width, dtype=torch.float64) / 4)
+    frame = torch.linalg.qr(normal(0, width, width)).Q
+    second = (frame * values) @ frame.T
+    gram = Gram((second + second.T) / 2, torch.zeros(width, dtype=torch.float64), 1.0)
+    dense = (torch.eye(width) @ soft_root_low_rank(gram, ridge, covered)).double()
+    scale, beyond = float(values.mean()), values[covered:]
+    moved = spectrum(dense @ gram.second @ dense.T)
+    assert moved.sum() <= scale * width * (1 + 1e-3)
+    assert moved[0] <= max(scale, float(beyond[0] / (beyond.mean() / scale + ridge))) * 1.05
+
+
+def test_a_soft_root_of_low_rank_of_nothing_is_the_identity() -> None:
+    span = soft_root_low_rank(Gram.empty(40), 0.1, 4)
+    assert torch.equal(torch.eye(40) @ span, torch.eye(40))
+
+
+@pytest.mark.parametrize("ridge", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_ridge_out_of_range_is_refused_at_low_rank_too(ridge: float) -> None:
+    with pytest.raises(InputError, match=f"ridge is {ridge}: expected a finite number above 0"):
+        soft_root_low_rank(Gram.empty(40), ridge, 4)
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_a_start_kept_as_it_is_stored_makes_the_same_steps_to_the_bit(stored: torch.dtype) -> None:
+    _, task = fit(3, 4, 9)
+    start, span = normal(3, 4, 9).to(stored).float(), soft_root(gram_of(retained(0, 5, 9)), 0.1)
+    paths = []
+    for kept in (None, stored):
+        confined = ConfinedWeight(torch.nn.Parameter(start.clone()), span, kept)
+        assert confined.start.dtype == (kept or torch.float32)
+        paths.append(confined_path(confined, lambda weight: task(weight.double())))
+        confined.restore()
+        assert torch.equal(confined.weight, start)
+    assert all(torch.equal(one, other) for one, other in zip(*paths, strict=True))
+    assert not torch.equal(paths[0][0], paths[0][-1])
+
+
+@pytest.mark.parametrize("value", [1 / 3, 1e30])
+def test_a_start_that_its_stored_dtype_does_not_hold_is_kept_whole(value: float) -> None:
+    confined = ConfinedWeight(torch.nn.Parameter(torch.full((2, 3), value)), None, torch.float16)
+    assert confined.start.dtype == torch.float32
+    confined.push()
+    assert torch.equal(confined.weight, torch.full((2, 3), value))

@@ -7,14 +7,17 @@ import torch
 
 from unsee import api
 from unsee.errors import InputError
-from unsee.linalg.subspace import retained_basis
-from unsee.methods import METHODS, NSCVF
-from unsee.models.checkpoint import Vlm, load
+from unsee.linalg.subspace import ConfinedWeight, retained_basis
+from unsee.memory import UNBOUNDED, Memory, plan
+from unsee.methods import METHODS, NSCVF, nscvf
+from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.moments import measure
 from unsee.records import Sample
 from unsee.testing import images, tiny_checkpoint
 
 QUICK = {"steps": 6, "batch": 4, "views": 1, "rate": 1e-2}
+NORMAL = plan("normal", 0)
+TURNS = Memory(images=2, grams=40_000, weights=12_000, frugal=True)  # layers of the tiny model take three turns
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +35,55 @@ def retained() -> list[Sample]:
     return [Sample(image, f"other {number % 4}") for number, image in enumerate(images(24, seed=2))]
 
 
+@pytest.fixture
+def in_turns(monkeypatch):
+    """Low memory for models as small as these."""
+    monkeypatch.setattr(nscvf, "plan", lambda mode, visual: TURNS if mode == "low" else plan(mode, visual))
+
+
+def values(vlm):
+    return {name: value.detach().clone() for name, value in visual_parameters(vlm.model, vlm.partition).items()}
+
+
+def unmoved(vlm, before):
+    """Whether a model is as it was opened: its visual values, nothing to train, nothing else read."""
+    parameters = dict(vlm.model.named_parameters())
+    return (
+        all(torch.equal(parameters[name], value) for name, value in before.items())
+        and all(parameters[name].is_meta for name in vlm.partition.protected)
+        and not any(parameter.requires_grad or parameter.grad is not None for parameter in parameters.values())
+        and not any(module.training for module in vlm.model.modules())
+        and not any(module._forward_pre_hooks for module in vlm.model.modules())
+    )
+
+
+def interrupted(at):
+    """A progress that interrupts its run when it is called for the time `at`."""
+    calls = []
+
+    def progress(done, total, text):
+        calls.append(done)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+
+    return progress
+
+
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_only_visual_weights_move_and_the_model_is_left_as_it_was(method, vlm, target, retained):
-    before = {name: value.clone() for name, value in vlm.model.state_dict().items()}
+    before = values(vlm)
     edit = api.forget(vlm, target, retained, method=method(**QUICK))
     assert set(edit.weights) <= set(vlm.partition.visual)
     assert any(not torch.equal(value, before[name]) for name, value in edit.weights.items())
-    assert all(torch.equal(value, before[name]) for name, value in vlm.model.state_dict().items())
-    assert not any(parameter.requires_grad for parameter in vlm.model.parameters())
+    assert unmoved(vlm, before)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_a_run_that_is_cut_off_leaves_the_model_as_it_was(method, vlm, target, retained):
+    before = values(vlm)
+    with pytest.raises(KeyboardInterrupt):
+        api.forget(vlm, target, retained, method=method(**QUICK), progress=interrupted(1))
+    assert unmoved(vlm, before)
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
@@ -71,10 +115,11 @@ def test_the_target_comes_nearer_to_its_region_and_the_run_says_why_it_stopped(v
 @pytest.mark.parametrize("criterion", ["energy", "centred", "rank", "kaiser"])
 def test_a_hard_null_space_leaves_every_retained_direction_alone(criterion, vlm, target, retained):
     method = NSCVF(**QUICK, criterion=criterion, keep=0.9, weight_decay=0.1)
-    moments, _ = measure(vlm, retained, method.moment_settings(0))
+    moments, _ = measure(vlm, retained, method.moment_settings(0), NORMAL)
     edit = api.forget(vlm, target, retained, method=method)
-    state = vlm.model.state_dict()
-    for layer, gram in moments.grams.items():
+    state = values(vlm)
+    for layer, first in moments.first.items():
+        gram = moments.grams[first]
         delta = (edit.weights[f"{layer}.weight"] - state[f"{layer}.weight"]).double()
         basis = retained_basis(gram, criterion, 0.9)
         assert (delta @ basis).norm() <= 1e-5 * state[f"{layer}.weight"].norm()
@@ -82,20 +127,145 @@ def test_a_hard_null_space_leaves_every_retained_direction_alone(criterion, vlm,
 
 def test_without_the_null_space_the_retained_directions_do_move(vlm, target, retained):
     method = NSCVF(**QUICK, null_space=False)
-    moments, _ = measure(vlm, retained, method.moment_settings(0))
+    moments, _ = measure(vlm, retained, method.moment_settings(0), NORMAL)
     edit = api.forget(vlm, target, retained, method=method)
     layer, gram = next(iter(moments.grams.items()))
-    delta = (edit.weights[f"{layer}.weight"] - vlm.model.state_dict()[f"{layer}.weight"]).double()
+    delta = (edit.weights[f"{layer}.weight"] - values(vlm)[f"{layer}.weight"]).double()
     assert (delta @ retained_basis(gram, "kaiser", 0.9)).norm() > 1e-3
 
 
 def test_moments_stand_in_for_retained_images(vlm, target, retained):
     method = NSCVF(**QUICK)
-    moments, _ = measure(vlm, retained, method.moment_settings(0))
+    moments, _ = measure(vlm, retained, method.moment_settings(0), NORMAL)
     edit = api.forget(vlm, target, method=method, moments=moments)
     assert edit.method["retained_images"] == len(retained)
     with pytest.raises(InputError, match="neither retained images nor moments"):
         api.forget(vlm, target, method=method)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_low_memory_moves_layers_in_turns_and_leaves_the_model_as_it_was(method, vlm, target, retained, in_turns):
+    before, made = values(vlm), []
+    trained = nscvf.train
+
+    def noted(weights, *args, **kwargs):
+        made.append(list(weights))
+        return trained(weights, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(nscvf, "train", noted)
+        edit = api.forget(vlm, target, retained, method=method(**QUICK), memory="low")
+    assert len(made) == 3
+    assert all(sum(before[f"{name}.weight"].numel() for name in names) <= TURNS.weights for names in made)
+    assert {f"{name}.weight" for names in made for name in names} == set(edit.weights)
+    assert sum(map(len, made)) == len(edit.weights) == len(edit.layers)
+    moved = {name for name, value in edit.weights.items() if not torch.equal(value, before[name])}
+    assert all(any(f"{name}.weight" in moved for name in names) for names in made)
+    assert edit.method["steps_made"] == QUICK["steps"]
+    assert unmoved(vlm, before)
+    again = api.forget(vlm, target, retained, method=method(**QUICK), memory="low")
+    assert all(torch.equal(value, again.weights[name]) for name, value in edit.weights.items())
+
+
+def test_low_memory_forgets_too(vlm, target, retained, in_turns):
+    method = NSCVF(steps=60, batch=8, views=0, rate=2e-3, distill=0)
+    edit = api.forget(vlm, target, retained, method=method, memory="low")
+    assert edit.method["looks"][-1]["target"] < 0.8
+    assert edit.method["memory"] == "low"
+
+
+def test_low_memory_leaves_no_file(vlm, target, retained, in_turns, tmp_path):
+    api.forget(vlm, target, retained, method=NSCVF(**QUICK), memory="low", state=tmp_path / "state.pt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state_0.pt", "state_1.pt", "state_2.pt"]
+
+
+def test_an_unknown_memory_mode_is_refused(vlm, target, retained):
+    with pytest.raises(InputError, match="unknown memory mode 'lwo': did you mean 'low'"):
+        api.forget(vlm, target, retained, memory="lwo")
+
+
+@pytest.mark.parametrize("frugal", [False, True])
+def test_a_step_in_parts_has_the_gradients_of_the_whole_step(frugal, vlm, target, retained, monkeypatch):
+    parts = Memory(images=2, grams=UNBOUNDED, weights=UNBOUNDED, frugal=frugal)
+    gradients, pull = [], ConfinedWeight.pull
+
+    def noted(self):
+        gradients.append(self.weight.grad.clone())
+        pull(self)
+
+    monkeypatch.setattr(ConfinedWeight, "pull", noted)
+    method, found, edits = NSCVF(steps=1, batch=5, views=1), [], []
+    for bounds in (NORMAL, parts):
+        monkeypatch.setattr(nscvf, "plan", lambda mode, visual, bounds=bounds: bounds)
+        edits.append(api.forget(vlm, target, retained, method=method))
+        found.append(list(gradients))
+        gradients.clear()
+    assert len(found[0]) == len(found[1]) == len(edits[0].weights)
+    assert all(one.norm() > 0 and (one - two).norm() <= 1e-4 * one.norm() for one, two in zip(*found, strict=True))
+    start = values(vlm)
+    for name, value in edits[0].weights.items():
+        assert (edits[1].weights[name] - value).norm() <= 1e-5 * start[name].norm()
+
+
+@pytest.mark.parametrize("memory", ["normal", "low"])
+@pytest.mark.parametrize("died", [2, 4])
+def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(
+    memory, died, vlm, target, retained, in_turns, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(nscvf, "LOOK_EVERY", 2)
+    method, state = NSCVF(steps=12, batch=4, views=1, rate=1e-2, stop_target=0, stop_drift=0), tmp_path / "state.pt"
+    whole = api.forget(vlm, target, retained, method=method, memory=memory)
+    with pytest.raises(KeyboardInterrupt):
+        api.forget(vlm, target, retained, method=method, memory=memory, state=state, progress=interrupted(died))
+    calls = []
+    again = api.forget(
+        vlm, target, retained, method=method, memory=memory, state=state, progress=lambda *now: calls.append(now)
+    )
+    assert 0 < len(calls) < len(whole.method["looks"])
+    assert again.weights.keys() == whole.weights.keys()
+    assert all(torch.equal(value, again.weights[name]) for name, value in whole.weights.items())
+    assert again.method == whole.method
+    assert again.layers == whole.layers
+
+
+def test_a_state_of_another_run_is_refused(vlm, target, retained, monkeypatch, tmp_path):
+    state = tmp_path / "state.pt"
+    api.forget(vlm, target, retained, method=NSCVF(**QUICK), state=state)
+    for other in ({"seed": 1}, {"method": NSCVF(**QUICK, reach=1.5)}, {"memory": "low"}):
+        with pytest.raises(InputError, match="belongs to a run with other settings, photos or model"):
+            api.forget(vlm, target, retained, **({"method": NSCVF(**QUICK)} | other), state=state)
+
+
+@pytest.mark.parametrize("memory", ["normal", "low"])
+def test_a_run_that_diverges_is_refused_and_leaves_the_model_as_it_was(memory, vlm, target, retained, in_turns):
+    before = values(vlm)
+    try:
+        with pytest.raises(InputError, match="rate"):
+            api.forget(vlm, target, retained, method=NSCVF(steps=3, batch=2, views=0, rate=1e25), memory=memory)
+    finally:
+        assert unmoved(vlm, before)
+
+
+def test_a_crossing_that_does_not_exist_is_refused_with_those_that_do(vlm, target, retained):
+    with pytest.raises(InputError, match="there is no crossing nowhere; this model has projector"):
+        api.forget(vlm, target, retained, method=NSCVF(**QUICK, crossings=("nowhere",)))
+    moments, _ = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)
+    with pytest.raises(InputError, match="moments are of the crossings projector"):
+        api.forget(vlm, target, moments=moments, method=NSCVF(**QUICK, crossings=("nowhere",)))
+
+
+def test_naming_every_crossing_is_naming_none(vlm, target, retained):
+    edits = [
+        api.forget(vlm, target, retained, method=NSCVF(**QUICK, crossings=names)) for names in ((), ("projector",))
+    ]
+    assert all(torch.equal(value, edits[1].weights[name]) for name, value in edits[0].weights.items())
+
+
+def test_pooled_images_can_be_forgotten_too(vlm, target, retained):
+    edit = api.forget(
+        vlm, target, retained, method=NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0, pooled=True)
+    )
+    assert edit.method["looks"][-1]["target"] < 0.9
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,28 @@
-"""Checkpoints: what is written differs in the named tensors alone, and what cannot be used is refused in a sentence."""
+"""Checkpoints: only the visual part is read, only named tensors are written, and the rest is refused in a sentence."""
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
+from transformers import AutoModelForImageTextToText
 
+import unsee
 from unsee.errors import InputError
 from unsee.evaluation import language_model_unchanged
-from unsee.models.checkpoint import INDEX, Vlm, load, protected_differences, shards, stored_names, visual_hash, write
+from unsee.methods import NSCVF
+from unsee.models import checkpoint as module
+from unsee.models.checkpoint import Vlm, hashes, load, skeleton, visual_hash, visual_parameters, write
+from unsee.models.shards import INDEX, differences, file_hash, headers, shards
+
+QUICK = NSCVF(steps=2, batch=2, views=0)
+LAYER = "model.multi_modal_projector.linear_1.weight"
 
 
 def stored(folder: Path) -> dict[str, Tensor]:
@@ -23,26 +34,50 @@ def stored(folder: Path) -> dict[str, Tensor]:
 
 
 def flip_byte(folder: Path, name: str) -> None:
-    """Flips one bit of the first number of a stored tensor, in the file itself."""
-    for file in shards(folder):
-        data = bytearray(file.read_bytes())
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-        if name in header:
-            data[8 + length + header[name]["data_offsets"][0]] ^= 1
-            file.write_bytes(data)
-            return
-    raise KeyError(name)
+    """Flips one bit of the first number of a stored tensor, in the file itself, which may not be a link."""
+    place = headers(folder)[name]
+    data = bytearray(place.file.read_bytes())
+    data[place.start] ^= 1
+    place.file.write_bytes(data)
+
+
+def set_first(folder: Path, name: str, value: float) -> None:
+    """Writes another first number into a stored tensor of a whole checkpoint."""
+    tensors = stored(folder)
+    tensors[name].view(-1)[0] = value
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def converted(source: Path, folder: Path, dtype: torch.dtype) -> Path:
+    """A copy of a whole checkpoint with every weight in another dtype."""
+    shutil.copytree(source, folder)
+    tensors = {name: value.to(dtype) for name, value in stored(source).items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def configured(source: Path, folder: Path, **settings: Any) -> Path:
+    """A copy of a checkpoint with other settings in config.json."""
+    shutil.copytree(source, folder)
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    return folder
 
 
 @pytest.fixture(scope="module")
 def sharded(vlm: Vlm, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny checkpoint in several files; to be read only."""
+    """The tiny checkpoint in several files, some of them without a visual tensor; to be read only."""
     folder = tmp_path_factory.mktemp("sharded") / "model"
-    vlm.model.save_pretrained(folder, max_shard_size="100KB")
+    load(vlm.folder, language=True).model.save_pretrained(folder, max_shard_size="40KB")
     vlm.processor.save_pretrained(folder)
-    assert len(shards(folder)) > 1
+    assert len(shards(folder)) > 3
+    assert language_shards(load(folder))
     return folder
+
+
+def language_shards(vlm: Vlm) -> list[Path]:
+    """The files of a checkpoint that hold no visual tensor."""
+    return sorted(set(shards(vlm.folder)) - {place.file for place in vlm.stored.values()})
 
 
 @pytest.fixture(params=["whole", "sharded"])
@@ -50,60 +85,202 @@ def source(request: pytest.FixtureRequest, checkpoint: Path, sharded: Path) -> P
     return checkpoint if request.param == "whole" else sharded
 
 
+def written(vlm: Vlm, out: Path, **options: bool) -> str:
+    """Writes a copy with one parameter changed; the name of the tensor on disk that holds it."""
+    value = visual_parameters(vlm.model, vlm.partition)[LAYER].detach()
+    out.mkdir()
+    write(vlm, {LAYER: value + 1}, out, **options)
+    (name,) = [name for name, tensor in stored(vlm.folder).items() if torch.equal(tensor, value)]
+    return name
+
+
 def test_write_changes_the_named_tensors_alone(source: Path, tmp_path: Path) -> None:
-    before = stored(source)
-    name = next(name for name in before if "projector" in name and before[name].ndim == 2)
-    write(source, {name: before[name] + 1}, tmp_path)
-    after = stored(tmp_path)
+    vlm, out = load(source), tmp_path / "out"
+    name = written(vlm, out)
+    before, after = stored(source), stored(out)
     assert after.keys() == before.keys()
     assert [key for key in before if not torch.equal(before[key], after[key])] == [name]
     assert torch.equal(after[name], before[name] + 1)
-    different = [file.name for file in source.iterdir() if (tmp_path / file.name).read_bytes() != file.read_bytes()]
-    assert len(different) == 1  # the one shard that holds the tensor
-    assert different[0].endswith(".safetensors")
-    load(tmp_path)
+    different = [file.name for file in source.iterdir() if (out / file.name).read_bytes() != file.read_bytes()]
+    assert different == [vlm.stored[name].file.name]  # the one shard that holds the tensor
+    again = visual_parameters(load(out).model, vlm.partition)
+    for key, value in visual_parameters(vlm.model, vlm.partition).items():
+        assert torch.equal(again[key], value + 1 if key == LAYER else value)
 
 
-def test_write_rounds_to_the_stored_type(vlm: Vlm, tmp_path: Path) -> None:
-    source, out = tmp_path / "half", tmp_path / "out"
-    out.mkdir()
-    shutil.copytree(vlm.folder, source)
-    half = load(source).model.half()
-    half.save_pretrained(source)
-    name = next(name for name in stored(source) if "projector" in name)
-    write(source, {name: torch.full_like(stored(source)[name], 1 / 3, dtype=torch.float32)}, out)
-    assert stored(out)[name].dtype == torch.float16
-    assert torch.all(stored(out)[name] == torch.tensor(1 / 3).half())
+def test_shards_that_do_not_change_are_links_unless_copies_are_asked_for(source: Path, tmp_path: Path) -> None:
+    vlm = load(source)
+    linked, copied = tmp_path / "linked", tmp_path / "copied"
+    changed = vlm.stored[written(vlm, linked)].file.name
+    written(vlm, copied, copy=True)
+    for file in source.iterdir():
+        same = file.suffix == ".safetensors" and file.name != changed
+        assert (linked / file.name).samefile(file) == same
+        assert not (copied / file.name).samefile(file)
+        assert (copied / file.name).read_bytes() == (linked / file.name).read_bytes()
+        if file.name != changed:
+            assert (copied / file.name).read_bytes() == file.read_bytes()
 
 
-@pytest.mark.parametrize("changed", [{"nowhere": torch.zeros(1)}, {"lm_head.bias.x": torch.zeros(2, 2)}])
-def test_write_refuses_a_tensor_that_is_not_stored(source: Path, changed: dict[str, Tensor], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="stores no tensor named"):
-        write(source, changed, tmp_path)
+def test_a_disk_without_hard_links_gets_copies(sharded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    vlm, out = load(sharded), tmp_path / "out"
+    changed = vlm.stored[written(vlm, out)].file.name
+    for file in sharded.iterdir():
+        assert not (out / file.name).samefile(file)
+        assert ((out / file.name).read_bytes() == file.read_bytes()) == (file.name != changed)
+
+
+def test_a_source_of_links_is_left_as_it_was(sharded: Path, tmp_path: Path) -> None:
+    """As a hub's cache is: the output links to the files themselves, and a changed file is not written through one."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for file in sharded.iterdir():
+        (cache / file.name).symlink_to(file)
+    before, out = hashes(sharded), tmp_path / "out"
+    written(load(cache), out)
+    assert not any(file.is_symlink() for file in out.iterdir())
+    assert hashes(sharded) == before
+
+
+def test_other_files_are_carried_and_weights_in_other_formats_are_not(checkpoint: Path, tmp_path: Path) -> None:
+    folder, out = Path(shutil.copytree(checkpoint, tmp_path / "model")), tmp_path / "out"
+    carried = {"README.md": "read", "templates/tools.jinja": "{{ x }}", "chat_template.jinja": "{{ messages }}"}
+    left = ["pytorch_model.bin", "old.pt", "old.pth", "model.gguf", "consolidated.safetensors", ".cache/lock"]
+    for name in [*carried, *left]:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(carried.get(name, "what was forgotten"))
+    written(load(folder), out)
+    names = {file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()}
+    assert names == {file.name for file in checkpoint.iterdir()} | carried.keys()
+    assert all((out / name).read_text() == text for name, text in carried.items())
+    assert hashes(out).keys() == names == hashes(folder).keys()
+
+
+def test_hashes_are_those_of_the_files_and_a_link_is_read_once(
+    sharded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, read = tmp_path / "out", list[Path]()
+    written(load(sharded), out)
+    expected = [{file.name: file_hash(file) for file in folder.iterdir()} for folder in (sharded, out)]
+    monkeypatch.setattr(module, "file_hash", lambda file: (read.append(file), file_hash(file))[1])
+    known: dict[tuple[int, int], str] = {}
+    assert [hashes(sharded, known), hashes(out, known)] == expected
+    linked = {file.name for file in out.iterdir() if file.samefile(sharded / file.name)}
+    assert linked
+    assert not linked & {file.name for file in read if file.parent == out}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_is_kept_and_the_edit_reports_its_rounding(
+    dtype: torch.dtype, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
+) -> None:
+    vlm, out = load(converted(checkpoint, tmp_path / "half", dtype)), tmp_path / "out"
+    assert all(p.dtype == torch.float32 for p in visual_parameters(vlm.model, vlm.partition).values())
+    assert {vlm.dtype_of(name) for name in vlm.partition.visual} == {dtype}
+    before = visual_hash(vlm)
+    edit = unsee.forget(vlm, target, retained, method=NSCVF(steps=4, batch=4, views=0, rate=1e-2))
+    assert visual_hash(vlm) == before
+    assert all(weight.dtype == dtype for weight in edit.weights.values())
+    assert 0 < edit.method["rounding_share"] < 0.5
+    assert edit.method["rounding_share"] > 1e-5  # something is lost in half precision
+    assert abs(edit.method["rounding_target"]) < 0.1
+    assert abs(edit.method["rounding_drift"]) < 0.1
+    edit.save(out)
+    after = stored(out)
+    assert {value.dtype for value in after.values()} == {dtype}
+    again = visual_parameters(load(out).model, vlm.partition)
+    assert all(torch.equal(again[name], weight.float()) for name, weight in edit.weights.items())
+    assert language_model_unchanged(vlm, out).passed
+
+
+def test_nothing_is_lost_in_full_precision(vlm: Vlm, target: Path, retained: Path) -> None:
+    edit = unsee.forget(vlm, target, retained, method=QUICK)
+    assert [edit.method[f"rounding_{name}"] for name in ("share", "target", "drift")] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "protected"])
+def test_write_refuses_what_is_not_visual(name: str, source: Path, tmp_path: Path) -> None:
+    vlm = load(source)
+    name = vlm.partition.protected[0] if name == "protected" else name
+    with pytest.raises(InputError, match=f"{name} is no visual parameter"):
+        write(vlm, {name: torch.zeros(2, 2)}, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_write_refuses_another_shape(source: Path, tmp_path: Path) -> None:
-    name = next(iter(stored(source)))
-    with pytest.raises(InputError, match=r"stores .* as"):
-        write(source, {name: torch.zeros(1, 2, 3, 4, 5)}, tmp_path)
+    with pytest.raises(InputError, match=r"stores .* as F32"):
+        write(load(source), {LAYER: torch.zeros(1, 2, 3)}, tmp_path)
 
 
-def test_the_names_on_disk_are_those_in_the_files(vlm: Vlm, source: Path) -> None:
-    names = stored_names(vlm.model, vlm.partition.visual)
-    assert set(names.values()) <= stored(source).keys()
-    values = dict(vlm.model.named_parameters())
-    assert all(torch.equal(values[name].detach(), stored(source)[disk]) for name, disk in names.items())
+def test_what_is_opened_equals_what_transformers_opens(source: Path) -> None:
+    vlm = load(source)
+    other = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32)
+    expected = dict(other.named_parameters())
+    for name, value in visual_parameters(vlm.model, vlm.partition).items():
+        assert torch.equal(value, expected[name])
+    buffers = dict(vlm.model.named_buffers())
+    for name, value in other.named_buffers():
+        if "vision" in name:
+            assert torch.equal(buffers[name], value)
 
 
-def test_one_flipped_bit_in_a_protected_tensor_is_found(vlm: Vlm, source: Path, tmp_path: Path) -> None:
+def test_stored_says_where_each_visual_tensor_lies(source: Path) -> None:
+    vlm, everything = load(source), stored(source)
+    values = [value.flatten().tolist() for value in visual_parameters(vlm.model, vlm.partition).values()]
+    assert sorted(everything[name].flatten().tolist() for name in vlm.stored) == sorted(values)
+    for name, place in vlm.stored.items():
+        assert place == headers(source)[name]
+
+
+def test_the_language_model_is_never_read(
+    sharded: Path, target: Path, retained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards without visual tensors may hold anything: opening and forgetting do not look."""
+    copy = Path(shutil.copytree(sharded, tmp_path / "copy"))
+    garbled = language_shards(load(copy))
+    for file in garbled:
+        file.write_bytes(b"garbage!" * 100)
+    edits = [unsee.forget(load(folder), target, retained, method=QUICK) for folder in (sharded, copy)]
+    assert edits[0].weights.keys() == edits[1].weights.keys()
+    assert all(torch.equal(value, edits[1].weights[name]) for name, value in edits[0].weights.items())
+    with pytest.raises(InputError, match="no safetensors file that is whole"):  # the language model is asked for
+        load(copy, language=True)
+
+
+def test_protected_parameters_have_no_values(source: Path) -> None:
+    vlm = load(source)
+    parameters = dict(vlm.model.named_parameters())
+    assert all(parameters[name].is_meta for name in vlm.partition.protected)
+    assert not any(parameters[name].is_meta for name in vlm.partition.visual)
+    assert all(p.is_meta for p in vlm.outline.parameters())
+
+
+def test_an_opened_model_is_float32_frozen_and_in_evaluation_mode(vlm: Vlm) -> None:
+    for model in (vlm.model, vlm.outline, load(vlm.folder, language=True).model):
+        assert not any(inner.training for inner in model.modules())
+        assert all(p.dtype == torch.float32 and not p.requires_grad for p in model.parameters())
+
+
+def test_a_skeleton_reads_the_config_alone(checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copyfile(checkpoint / "config.json", tmp_path / "config.json")
+    folder, empty, partition = skeleton(tmp_path)
+    assert folder == tmp_path
+    assert all(p.is_meta for p in empty.parameters())
+    assert partition == load(checkpoint).partition
+
+
+def test_one_flipped_bit_in_a_protected_tensor_is_found(source: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(source, tmp_path / "copy"))
     opened = load(source)
-    visual = set(stored_names(vlm.model, vlm.partition.visual).values())
-    flip_byte(copy, sorted(visual)[0])
+    flip_byte(copy, sorted(opened.stored)[0])
     passed = language_model_unchanged(opened, copy)
     assert passed.passed
     assert passed.name == "language_model_unchanged"
-    protected = sorted(stored(source).keys() - visual)[0]
+    protected = sorted(stored(source).keys() - opened.stored.keys())[0]
     flip_byte(copy, protected)
     found = language_model_unchanged(opened, copy)
     assert not found.passed
@@ -111,29 +288,22 @@ def test_one_flipped_bit_in_a_protected_tensor_is_found(vlm: Vlm, source: Path, 
 
 
 def test_a_missing_and_an_added_tensor_differ(source: Path, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     other = {name: value.clone() for name, value in stored(source).items()}
     lost = sorted(other)[0]
     other["added"] = other.pop(lost)
     save_file(other, tmp_path / "model.safetensors")
-    _, different = protected_differences(source, tmp_path, [])
+    _, different = differences(source, tmp_path, [])
     assert sorted(different) == sorted([lost, "added"])
 
 
 def test_the_visual_hash_sees_visual_weights_alone(vlm: Vlm, sharded: Path) -> None:
-    before, other = visual_hash(vlm), load(sharded)
-    assert visual_hash(other) == before
+    before, other = visual_hash(vlm), load(sharded, language=True)
+    assert visual_hash(load(sharded)) == visual_hash(other) == before
     parameters = dict(other.model.named_parameters())
     parameters[other.partition.protected[0]].view(-1)[0] += 1
     assert visual_hash(other) == before
     parameters[other.partition.visual[0]].view(-1)[0] += 1
     assert visual_hash(other) != before
-
-
-def test_an_opened_model_is_float32_frozen_and_in_evaluation_mode(vlm: Vlm) -> None:
-    assert not vlm.model.training
-    assert all(p.dtype == torch.float32 and not p.requires_grad for p in vlm.model.parameters())
 
 
 def test_a_missing_shard_is_refused(sharded: Path, tmp_path: Path) -> None:
@@ -145,12 +315,93 @@ def test_a_missing_shard_is_refused(sharded: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "damage",
+    [lambda data: data[:-1], lambda data: data + b"\0", lambda data: b"garbage!" * 9],
+    ids=["cut", "longer", "garbage"],
+)
+def test_a_damaged_shard_of_the_visual_part_is_named(
+    damage: Callable[[bytes], bytes], sharded: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(sharded, tmp_path / "copy"))
+    file = next(iter(load(copy).stored.values())).file
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(InputError) as refusal:
+        load(copy)
+    assert file.name in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_visual_weight_that_is_not_finite_is_refused_by_name(
+    value: float, checkpoint: Path, vlm: Vlm, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    (name,) = [n for n in vlm.stored if n.endswith("linear_1.weight")]
+    set_first(copy, name, value)
+    with pytest.raises(InputError, match=f"stores {LAYER} with NaN or Inf"):
+        load(copy)
+
+
+def test_a_visual_tensor_that_is_not_stored_is_named(checkpoint: Path, vlm: Vlm, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    (name,) = [n for n in vlm.stored if n.endswith("linear_1.weight")]
+    for change, words in ((None, f"stores no values for {LAYER}"), (torch.zeros(3, 5), rf"stores {LAYER} as \(3, 5\)")):
+        tensors = stored(checkpoint)
+        del tensors[name]
+        tensors |= {} if change is None else {name: change}
+        save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(InputError, match=words):
+            load(copy)
+
+
+def test_visual_codes_instead_of_floats_are_refused(checkpoint: Path, vlm: Vlm, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    tensors, (name,) = stored(checkpoint), [n for n in vlm.stored if n.endswith("linear_1.weight")]
+    tensors[name] = tensors[name].to(torch.int8)
+    save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"stores {name} as I8"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"is quantised \(gptq\)"),
+        ({"quantization_config": {"bits": 4}}, r"is quantised \(unknown\)"),
+        ({"model_type": "nothing"}, "of the type 'nothing', which transformers .* does not know"),
+        ({"model_type": "nothing", "auto_map": {"AutoConfig": "a.B"}}, "add --trust-remote-code if you trust it"),
+        ({"model_type": None}, "names no model_type"),
+        ({"model_type": "llama"}, "which takes no images"),
+    ],
+    ids=["quantised", "quantised somehow", "unknown", "own code", "no type", "text only"],
+)
+def test_a_config_of_no_use_is_refused(settings: dict[str, Any], words: str, checkpoint: Path, tmp_path: Path) -> None:
+    folder = configured(checkpoint, tmp_path / "copy", **settings)
+    with pytest.raises(InputError, match=words) as refusal:
+        load(folder)
+    assert str(folder) in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", [[], {"a": 1}], ids=["list", "object"])
+def test_a_type_that_is_no_text_is_refused(kind: Any, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"config\.json"):
+        load(configured(checkpoint, tmp_path / "copy", model_type=kind))
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_config_with_patches_of_no_size_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    vision = json.loads((checkpoint / "config.json").read_text())["vision_config"] | {"patch_size": 0}
+    with pytest.raises(InputError, match=r"config\.json"):
+        load(configured(checkpoint, tmp_path / "copy", vision_config=vision))
+
+
+@pytest.mark.parametrize(
     ("file", "content", "words"),
     [
         ("config.json", None, "no config.json"),
         ("config.json", "{", "config.json cannot be read"),
-        ("config.json", '{"model_type": "nothing"}', "config.json cannot be read"),
-        ("model.safetensors", "no tensors", "cannot be read"),
+        ("config.json", "[]", "config.json"),
+        ("config.json", '{"model_type": "nothing"}', "'nothing'"),
+        ("model.safetensors", "no tensors", "model.safetensors is no safetensors file that is whole"),
         ("processor_config.json", None, "processor"),
         ("processor_config.json", "{", "processor"),
         ("tokenizer.json", None, "processor"),
@@ -175,6 +426,15 @@ def test_a_damaged_index_is_refused(index: str, sharded: Path, tmp_path: Path) -
     copy = Path(shutil.copytree(sharded, tmp_path / "copy"))
     (copy / INDEX).write_text(index)
     with pytest.raises(InputError, match=INDEX):
+        load(copy)
+
+
+def test_an_index_that_places_a_visual_tensor_elsewhere_is_refused(sharded: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(sharded, tmp_path / "copy"))
+    index, name = json.loads((copy / INDEX).read_text()), sorted(load(sharded).stored)[0]
+    index["weight_map"][name] = next(file for file in index["weight_map"].values() if file != index["weight_map"][name])
+    (copy / INDEX).write_text(json.dumps(index))
+    with pytest.raises(InputError, match=f"{INDEX} places {name} in .*, which does not hold it"):
         load(copy)
 
 

@@ -1,4 +1,4 @@
-"""Features: computed without the language model, with gradient to visual parameters alone, and exact Grams."""
+"""Features: computed without the language model, with gradient to visual parameters alone, padded where needed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,80 +7,101 @@ import pytest
 import torch
 from torch import Tensor
 
+from unsee.errors import InputError
+from unsee.memory import plan
 from unsee.models.checkpoint import Vlm
-from unsee.models.features import (
-    all_features,
-    in_batches,
-    retained_moments,
-    shared_inputs,
-    trainable_layers,
-    visual_features,
-)
+from unsee.models.features import Inputs, all_features, in_batches, joined, visual_features
 from unsee.models.inputs import chat_inputs, image_inputs
+from unsee.models.outline import outline
+from unsee.moments import retained_grams
 from unsee.testing import images
 
 
 @pytest.fixture(scope="module")
-def inputs(vlm: Vlm) -> dict[str, Tensor]:
-    return image_inputs(vlm, images(6, size=48))
+def inputs(vlm: Vlm) -> list[Inputs]:
+    return image_inputs(vlm.processor, images(6, size=48))
 
 
 @contextmanager
-def requiring_gradient(vlm: Vlm) -> Iterator[dict[str, Tensor]]:
+def requiring_gradient(whole: Vlm) -> Iterator[dict[str, Tensor]]:
     """Every parameter of the model requires gradient; frozen again afterwards."""
-    vlm.model.requires_grad_(True)
+    whole.model.requires_grad_(True)
     try:
-        yield dict(vlm.model.named_parameters())
+        yield dict(whole.model.named_parameters())
     finally:
-        vlm.model.requires_grad_(False)
+        whole.model.requires_grad_(False)
 
 
-def test_no_language_model_runs(vlm: Vlm, inputs: dict[str, Tensor]) -> None:
+def test_no_language_model_runs(whole: Vlm, inputs: list[Inputs]) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the language model ran")
 
-    handle = vlm.model.get_decoder().register_forward_pre_hook(refuse)
+    handle = whole.model.get_decoder().register_forward_pre_hook(refuse)
     try:
-        assert visual_features(vlm.model, inputs).shape == (6, 36, 32)
+        assert visual_features(whole.model, inputs).values["projector"].shape == (6, 36, 32)
         with pytest.raises(AssertionError, match="ran"):  # the hook works
-            vlm.model(**chat_inputs(vlm, [(images(1)[0], "Who is this?")]))
+            whole.model(**chat_inputs(whole, [(images(1)[0], "Who is this?")]))
     finally:
         handle.remove()
 
 
-def test_gradient_reaches_visual_parameters_alone(vlm: Vlm, inputs: dict[str, Tensor]) -> None:
-    with requiring_gradient(vlm) as parameters:
-        total = visual_features(vlm.model, inputs).square().sum()
+def test_gradient_reaches_visual_parameters_alone(whole: Vlm, vlm: Vlm, inputs: list[Inputs]) -> None:
+    with requiring_gradient(whole) as parameters:
+        total = visual_features(whole.model, inputs).values["projector"].square().sum()
         gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     reached = {name for name, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
     assert reached <= set(vlm.partition.visual)
-    trained = trainable_layers(vlm.model, vlm.partition.linear, inputs)
+    trained = outline(vlm.outline, vlm.partition, inputs[0]).trained
     assert {f"{name}.weight" for name in trained} == reached & {f"{name}.weight" for name in vlm.partition.linear}
-    assert not any(p.requires_grad for p in vlm.model.parameters())
+    assert not any(p.requires_grad for p in vlm.outline.parameters())
 
 
-def test_the_features_are_what_the_language_model_is_given(vlm: Vlm) -> None:
+def test_the_features_are_what_the_language_model_is_given(whole: Vlm, vlm: Vlm) -> None:
     chat = chat_inputs(vlm, [(images(1, size=48)[0], "Who is this?")])
     given: list[Tensor] = []
-    handle = vlm.model.get_decoder().register_forward_pre_hook(
+    handle = whole.model.get_decoder().register_forward_pre_hook(
         lambda _, args, kwargs: given.append(kwargs["inputs_embeds"]), with_kwargs=True
     )
     try:
-        vlm.model(**chat)
+        whole.model(**chat)
     finally:
         handle.remove()
     at = chat["input_ids"][0] == vlm.model.config.image_token_index
-    expected = all_features(vlm.model, image_inputs(vlm, images(1, size=48)))[0]
+    expected = all_features(vlm.model, image_inputs(vlm.processor, images(1, size=48))).values["projector"][0]
     torch.testing.assert_close(given[0][0, at], expected)
 
 
-def test_batches_do_not_change_the_features(vlm: Vlm, inputs: dict[str, Tensor]) -> None:
-    assert [len(part["pixel_values"]) for part in in_batches(inputs, 4)] == [4, 2]
-    torch.testing.assert_close(all_features(vlm.model, inputs, batch=4), visual_features(vlm.model, inputs))
+def test_batches_do_not_change_the_features(vlm: Vlm, inputs: list[Inputs]) -> None:
+    assert [len(part) for part in in_batches(inputs, 4)] == [4, 2]
+    some, whole = all_features(vlm.model, inputs, batch=4), visual_features(vlm.model, inputs)
+    torch.testing.assert_close(some.values, whole.values)
+    assert all(torch.equal(some.counts[name], whole.counts[name]) for name in whole.counts)
 
 
-def test_queries_keys_and_values_share_their_input(vlm: Vlm, inputs: dict[str, Tensor]) -> None:
-    first = shared_inputs(vlm.model, vlm.partition.linear, inputs)
+def test_joining_pads_and_choosing_keeps_the_counts(vlm: Vlm, inputs: list[Inputs]) -> None:
+    short = visual_features(vlm.model, inputs[:2])
+    value, count = short.values["projector"][:, :30], torch.tensor([30, 30])
+    cut = type(short)({"projector": value}, {"projector": count})
+    both = joined([cut, short])
+    assert both.values["projector"].shape[1] == 36
+    assert both.counts["projector"].tolist() == [30, 30, 36, 36]
+    assert both.values["projector"][:2, 30:].abs().sum() == 0
+    assert len(both[torch.tensor([0, 3])]) == 2
+    assert both[torch.tensor([0, 3])].counts["projector"].tolist() == [30, 36]
+
+
+def test_an_unknown_crossing_is_refused(vlm: Vlm, inputs: list[Inputs]) -> None:
+    with pytest.raises(InputError, match="no crossing nowhere; this model has projector"):
+        visual_features(vlm.model, inputs[:1]).only(["nowhere"])
+
+
+def test_the_outline_needs_no_values(vlm: Vlm, inputs: list[Inputs]) -> None:
+    assert all(parameter.is_meta for parameter in vlm.outline.parameters())
+    assert outline(vlm.outline, vlm.partition, inputs[0]) == outline(vlm.model, vlm.partition, inputs[0])
+
+
+def test_queries_keys_and_values_share_their_input(vlm: Vlm, inputs: list[Inputs]) -> None:
+    first = outline(vlm.outline, vlm.partition, inputs[0]).first
     attention = [name for name in first if name.endswith(("q_proj", "k_proj", "v_proj"))]
     assert len(attention) == 3 * vlm.model.config.vision_config.num_hidden_layers
     for name in attention:
@@ -91,10 +112,10 @@ def test_queries_keys_and_values_share_their_input(vlm: Vlm, inputs: dict[str, T
     assert len(set(first.values())) == len(others) + len(attention) // 3
 
 
-def test_grams_equal_a_direct_computation(vlm: Vlm, inputs: dict[str, Tensor]) -> None:
-    layers = trainable_layers(vlm.model, vlm.partition.linear, inputs)
-    grams = retained_moments(vlm.model, layers, in_batches(inputs, 4))
-    assert grams.keys() == set(layers)
+def test_grams_equal_a_direct_computation(vlm: Vlm, inputs: list[Inputs]) -> None:
+    layers = list(outline(vlm.outline, vlm.partition, inputs[0]).trained)
+    grams = retained_grams(vlm, inputs, layers, plan("normal", 0))
+    assert set(grams) == set(layers)
     modules = dict(vlm.model.named_modules())
     read: dict[str, Tensor] = {}
     handles = [
@@ -109,9 +130,3 @@ def test_grams_equal_a_direct_computation(vlm: Vlm, inputs: dict[str, Tensor]) -
         assert grams[name].count == len(rows)
         torch.testing.assert_close(grams[name].outer, rows.T @ rows, rtol=1e-5, atol=1e-4)
         torch.testing.assert_close(grams[name].total, rows.sum(0), rtol=1e-5, atol=1e-4)
-    by_block: dict[str, set[int]] = {}
-    for name in layers:
-        if name.endswith(("q_proj", "k_proj", "v_proj")):
-            by_block.setdefault(name.rpartition(".")[0], set()).add(id(grams[name]))
-    assert by_block
-    assert all(len(objects) == 1 for objects in by_block.values())

@@ -50,7 +50,8 @@ def main(args: list[str]) -> int:
     """Scores one model."""
     options = parse(Options, args, "unsee evaluate")
     quiet()
-    refuse_existing(options.out, overwrite=options.overwrite)
+    reads = (options.model, options.before, options.oracle, options.benchmark)
+    refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     bench = benchmarks.load(options.benchmark)
     oracle = options.oracle
     if oracle is None and options.before is not None and bench.oracle is not None:

@@ -21,6 +21,8 @@ from unsee.models.checkpoint import hashes, load
 from unsee.models.shards import headers, shards
 from unsee.moments import read
 
+RECORD = "unsee.json"
+
 
 @dataclass(frozen=True)
 class Options:
@@ -65,7 +67,8 @@ def main(args: list[str]) -> int:
         raise unknown("method", name, METHODS)
     options = parse(Options, rest, f"unsee forget {name}")
     quiet()
-    refuse_existing(options.out, overwrite=options.overwrite)
+    reads = (options.model, options.target, options.retain, options.moments)
+    refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     vlm = load(options.model, trust_remote_code=options.trust_remote_code)
     headers(vlm.folder)
     moments = None if options.moments is None else read(options.moments, vlm)
@@ -137,7 +140,7 @@ def write_record(edit: Edit, folder: Path, started: float) -> None:
         "timings": {**edit.timings, "total_s": round(time.monotonic() - started, 2)},
         "layers": [asdict(layer) for layer in edit.layers],
         "files_before": hashes(edit.vlm.folder, known),
-        "files_after": hashes(folder, known),
+        "files_after": {name: digest for name, digest in hashes(folder, known).items() if name != RECORD},
         "environment": api.environment(),
     }
-    (folder / "unsee.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -50,7 +50,7 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
     family = FAMILIES.get(empty.config.model_type)
     unread = [name for name in partition.linear if name not in routes.trained]
     quirks = [family.note] if family is not None and family.note else []
-    if family is None:
+    if family is None or not family.tested:
         quirks.append(f"the family {empty.config.model_type} is not among those that were tested (unsee ls families)")
     if tokens_vary(processor):
         quirks.append("the number of tokens depends on the size of the image; here it is that of 448 x 336 pixels")

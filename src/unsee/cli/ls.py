@@ -8,11 +8,15 @@ import tyro
 
 from unsee.cli.parse import parse
 from unsee.cli.table import print_table
+from unsee.models.families import FAMILIES
 
-# Listed here and not read from the rooms, because those import torch; a test compares them.
+# Listed here and not read from the rooms, because most of those import torch; a test compares them.
 THINGS: dict[str, list[tuple[str, str]]] = {
     "methods": [("nscvf", "contrastive visual forgetting inside the null space of what is retained")],
-    "families": [("llava", "LLaVA with a CLIP-like tower; other families that give features per image may work")],
+    "families": [
+        (name, " · ".join(part for part in (family.status, family.title, family.refused or family.note) if part))
+        for name, family in FAMILIES.items()
+    ],
     "benchmarks": [("personas", "120 fictitious people, embedded; splits forget_05, forget_10, forget_15, stream")],
     "metrics": [
         ("recognition", "share of who, job and city questions about a photo answered right"),

@@ -35,7 +35,7 @@ from unsee.linalg.subspace import (
     soft_root_low_rank,
 )
 from unsee.memory import Memory, plan
-from unsee.models.checkpoint import Vlm, visual_parameters
+from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined, visual_features
 from unsee.models.inputs import image_inputs
 from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
@@ -49,7 +49,7 @@ NEGATIVES = 32  # target images of before that a step's contrast sees
 WATCHED = 256  # retained images whose drift a look measures
 NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
 GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
-WIDE, RANK = 2048, 1024  # from which width on the soft root is of low rank, and which
+WIDE, RANK = 2048, 512  # from which width on the soft root is of low rank, and which
 Span = Tensor | LowRank | None
 
 
@@ -169,11 +169,16 @@ class NSCVF:
                 raise InputError(
                     "there are neither retained images nor moments; give photos of others, or a moments file."
                 )
+            known = tuple(moments.features.layout.shapes)
+            if self.crossings and set(self.crossings) != set(known):
+                raise InputError(
+                    f"the moments are of the crossings {', '.join(known)}; they cannot be used for others alone."
+                )
             prepared = time.monotonic()
             photos_of = prepare(vlm, target, bounds.images)
             run = _Run(self, vlm, target, photos_of, photos, moments, seed, bounds)
             key = fingerprint(str(self), memory, str(seed), moments.model, *moments.hashes, *seen)
-            with _training(vlm, bounds):
+            with _training(run, frugal=bounds.frugal):
                 logs = run.train(seed, state, key, progress)
             timings = {"moments_s": prepared - started, "forget_s": time.monotonic() - prepared}
             return Edit(
@@ -195,12 +200,12 @@ class NSCVF:
 
 
 @contextmanager
-def _training(vlm: Vlm, bounds: Memory) -> Iterator[None]:
-    """While open, a frugal run computes activations again in the backward pass; every visual weight is put back."""
-    start = {name: p.detach().to(vlm.dtype_of(name)) for name, p in visual_parameters(vlm.model, vlm.partition).items()}
-    layers = [module for module in vlm.model.modules() if isinstance(module, GradientCheckpointingLayer)]
+def _training(run: "_Run", *, frugal: bool) -> Iterator[None]:
+    """While open, a frugal run computes activations again in the backward pass; what was trained is put back."""
+    modules = dict(run.vlm.model.named_modules())
+    layers = [module for module in modules.values() if isinstance(module, GradientCheckpointingLayer)]
     try:
-        for layer in layers if bounds.frugal else ():
+        for layer in layers if frugal else ():
             # The layer alone is told that it trains: what it holds, dropout for one, is not.
             layer.gradient_checkpointing = layer.training = True
             vars(layer)["_gradient_checkpointing_func"] = partial(checkpoint, use_reentrant=False)
@@ -208,10 +213,11 @@ def _training(vlm: Vlm, bounds: Memory) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.gradient_checkpointing = layer.training = False
-        for name, parameter in visual_parameters(vlm.model, vlm.partition).items():
-            parameter.requires_grad_(False)
-            parameter.grad = None
-            parameter.copy_(start[name])
+        for name, start in run.start.items():
+            weight = modules[name].weight
+            weight.requires_grad_(False)
+            weight.grad = None
+            weight.copy_(start)
 
 
 class _Run:
@@ -330,7 +336,9 @@ class _Run:
         lost = moved = 0.0
         for name, start in self.start.items():
             weight = modules[name].weight
-            rounded = weight.detach().to(self.vlm.dtype_of(f"{name}.weight"))
+            rounded = weight.detach().to(self.vlm.dtype_of(f"{name}.weight"), copy=True)
+            if not torch.isfinite(rounded).all():
+                raise InputError(f"the run diverged: {name} is no longer finite as stored; give a lower rate.")
             lost += float((rounded.to(weight.dtype) - weight).square().sum())
             moved += float((weight - start).square().sum())
             weight.copy_(rounded)

@@ -97,7 +97,9 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
         raw, _ = PretrainedConfig.get_config_dict(folder)
     except (ValueError, OSError) as error:
         raise InputError(f"{file} cannot be read ({first_line(error)}); expected a transformers config.") from error
-    kind = raw.get("model_type")
+    if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
+        raise InputError(f"{file} names no model_type; expected a transformers config.")
+    kind = raw["model_type"]
     if "auto_map" in raw and kind not in CONFIG_MAPPING and not trust_remote_code:
         raise InputError(
             f"{file} is of the type {kind!r}, which brings its own code; read that code, "
@@ -141,7 +143,7 @@ def skeleton(model: str | Path, *, trust_remote_code: bool = False) -> tuple[Pat
             empty = AutoModelForImageTextToText.from_config(
                 config, dtype=torch.float32, trust_remote_code=trust_remote_code
             )
-    except (ValueError, TypeError, AttributeError, ImportError, KeyError, RuntimeError) as error:
+    except (ValueError, TypeError, AttributeError, ImportError, KeyError, RuntimeError, ArithmeticError) as error:
         raise InputError(
             f"{folder / 'config.json'} describes no model that can be built ({first_line(error)}); "
             "expected the config of a vision-language model."

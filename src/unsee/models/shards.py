@@ -37,7 +37,7 @@ def _indexed(index: Path) -> dict[str, str]:
     """The file name of each tensor that an index names."""
     try:
         names = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError) as error:
         raise InputError(f"{index} cannot be read ({error}); expected the index of a sharded checkpoint.") from error
     for name in names.values():
         if not isinstance(name, str) or Path(name).name != name:
@@ -83,7 +83,7 @@ def _entries(file: Path) -> tuple[int, dict[str, Any]]:
             length = int.from_bytes(handle.read(8), "little")
             longest = file.stat().st_size - 8  # a damaged length may be larger than the memory
             return 8 + length, dict(json.loads(handle.read(min(length, longest))))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{file} is no safetensors file that is whole ({reason}); copy it here again.") from error
 
@@ -98,7 +98,7 @@ def header(file: Path) -> dict[str, Stored]:
         try:
             start, stop = (begin + int(offset) for offset in entry["data_offsets"])
             stored = Stored(file, str(entry["dtype"]), tuple(map(int, entry["shape"])), start, stop)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{file} has a damaged header (entry {name}); copy the file here again.") from error
         if not begin <= start <= stop or stop > size:
             raise InputError(

@@ -1,0 +1,104 @@
+"""The model that re-reads the image: it knows the people, and all it sees of them passes the crossings."""
+
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import Tensor
+
+from unsee.benchmarks.personas import population
+from unsee.benchmarks.personas.drawing import draw
+from unsee.benchmarks.personas.people import KNOWN
+from unsee.benchmarks.personas.people import test_shots as tested_shots
+from unsee.benchmarks.personas.questions import image_questions
+from unsee.evaluation import generate
+from unsee.metrics.accuracy import exact_match
+from unsee.models.checkpoint import Vlm, load
+from unsee.models.features import visual_features
+from unsee.models.inputs import chat_inputs, image_inputs
+from unsee.models.outline import outline
+from unsee.records import Sample
+from unsee.testing import vision_remember
+
+
+@pytest.fixture(scope="module")
+def vlm() -> Vlm:
+    return load(vision_remember(), language=True)
+
+
+@pytest.fixture(scope="module")
+def questions() -> list[Sample]:
+    """Who, job and city of 25 people, from one photo of each that nobody trained on."""
+    asked = []
+    for person in population()[:KNOWN:4]:
+        shot = tested_shots(person)[0]
+        asked += [Sample(draw(shot), person.name, q.text, q.answer) for q in image_questions(shot)[:3]]
+    return asked
+
+
+def known(vlm: Vlm, questions: list[Sample]) -> float:
+    said = generate(vlm, questions)
+    return sum(exact_match(text, q.answer) for text, q in zip(said, questions, strict=True)) / len(questions)
+
+
+def mean(value: Tensor | tuple[Tensor, ...] | list[Tensor]) -> list[Tensor]:
+    """The mean image in place of every image."""
+    stacked = torch.stack(list(value))
+    return list(stacked.mean(0, keepdim=True).expand_as(stacked))
+
+
+def test_it_did_know_the_people(vlm: Vlm, questions: list[Sample]) -> None:
+    assert known(vlm, questions) >= 0.9
+
+
+def test_the_crossings_are_the_projector_and_both_depths(vlm: Vlm) -> None:
+    assert list(vlm.partition.groups) == ["model.vision_tower", "model.multi_modal_projector", "model.memory_projector"]
+    image = image_inputs(vlm.processor, [draw(tested_shots(population()[0])[0])])[0]
+    expected = {"projector": (16, 128), "deepstack_0": (64, 128), "deepstack_1": (64, 128)}
+    assert outline(vlm.outline, vlm.partition, image).crossings == expected
+    values = visual_features(vlm.model, [image]).values
+    assert {name: tuple(value.shape[1:]) for name, value in values.items()} == expected
+
+
+def test_the_image_reaches_the_answer_through_the_crossings_alone(vlm: Vlm) -> None:
+    picture = draw(tested_shots(population()[0])[0])
+    inputs, base = chat_inputs(vlm, [(picture, "Who is this?")]), vlm.model.base_model
+    original = base.get_image_features
+
+    def cut(*args: object, **kwargs: object) -> object:
+        output = original(*args, **kwargs)
+        output.pooler_output = [value.detach() for value in output.pooler_output]
+        output.deepstack_features = [torch.stack(list(level)).detach() for level in output.deepstack_features]
+        return output
+
+    parameters = dict(vlm.model.named_parameters())
+    try:
+        for name in vlm.partition.visual:
+            parameters[name].requires_grad_(True)
+        assert vlm.model(**inputs).logits.requires_grad
+        with patch.object(base, "get_image_features", cut):
+            assert not vlm.model(**inputs).logits.requires_grad
+    finally:
+        vlm.model.requires_grad_(False)
+
+
+def test_the_decoder_reads_the_projector_and_the_memory(vlm: Vlm, questions: list[Sample]) -> None:
+    base = vlm.model.base_model
+    original = base.get_image_features
+
+    def known_with(projector: bool, memory: bool) -> float:
+        def hidden(*args: object, **kwargs: object) -> object:
+            output = original(*args, **kwargs)
+            if projector:
+                output.pooler_output = mean(output.pooler_output)
+            if memory:
+                output.deepstack_features = [torch.stack(mean(level)) for level in output.deepstack_features]
+            return output
+
+        with patch.object(base, "get_image_features", hidden):
+            return known(vlm, questions)
+
+    whole, nothing = known_with(False, False), known_with(True, True)
+    assert nothing <= 0.1
+    assert known_with(False, True) <= whole - 0.08  # the memory counts ...
+    assert nothing < known_with(True, False) <= whole - 0.5  # ... and lets little through by itself

@@ -1,0 +1,77 @@
+"""`unsee evaluate`: scores of questions in a file, and which tokens make up an answer's probability."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from unsee.models.checkpoint import Vlm
+from unsee.testing import images
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """A question about each of two photos."""
+    folder = tmp_path / "questions"
+    folder.mkdir()
+    rows = []
+    for number, image in enumerate(images(2, size=48)):
+        image.save(folder / f"{number}.png")
+        rows.append({"image": f"{number}.png", "question": "Who is this?", "answer": "Who is this"})
+    file = folder / "asked.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def test_labels_are_shown_in_brackets_around_the_answer_alone(
+    unsee: Run, checkpoint: Path, vlm: Vlm, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--model", checkpoint, "--benchmark", questions, "--out", tmp_path / "out"]
+    assert unsee("evaluate", *asked, "--show-labels", 1) == 0
+    said = capsys.readouterr().err.splitlines()
+    shown = [line for line in said if line.startswith("accuracy/all: ")]
+    assert len(shown) == 1
+    before, _, answer = shown[0].partition(" [")
+    tokens = vlm.processor.tokenizer
+    expected = tokens.convert_ids_to_tokens(tokens("Who is this", add_special_tokens=False)["input_ids"])
+    assert re.findall(r"\[(.+?)\]", "[" + answer) == expected
+    assert "[" not in before
+    assert "<image> x36" in before
+    assert before.endswith("<assistant>")
+
+
+def test_without_labels_none_are_shown(
+    unsee: Run, checkpoint: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert unsee("evaluate", "--model", checkpoint, "--benchmark", questions, "--out", out) == 0
+    assert "[" not in capsys.readouterr().err
+    result = json.loads((out / "result.json").read_text())
+    assert [(score["name"], score["n"]) for score in result["scores"]] == [("accuracy", 2)]
+    assert result["model"]["family"] == "llava"
+    assert (out / "report.html").exists()
+
+
+def test_a_model_before_is_compared_byte_for_byte(
+    unsee: Run, checkpoint: Path, target: Path, retained: Path, questions: Path, tmp_path: Path
+) -> None:
+    edited, out = tmp_path / "edited", tmp_path / "out"
+    data = ["--target", target, "--retain", retained, "--steps", 2, "--batch", 2, "--views", 0]
+    assert unsee("forget", "nscvf", "--model", checkpoint, *data, "--out", edited) == 0
+    asked = ["--model", edited, "--before", checkpoint, "--benchmark", questions, "--out", out, "--require"]
+    assert unsee("evaluate", *asked) == 0
+    result = json.loads((out / "result.json").read_text())
+    assert [(check["name"], check["passed"]) for check in result["checks"]] == [("language_model_unchanged", True)]
+    assert {score["phase"] for score in result["scores"]} == {"before", "after"}
+
+
+def test_scores_never_replace_the_checkpoint(unsee: Run, checkpoint: Path, questions: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(checkpoint, tmp_path / "model"))
+    before = sorted(path.name for path in model.iterdir())
+    assert unsee("evaluate", "--model", model, "--benchmark", questions, "--out", model, "--overwrite") == 2
+    assert sorted(path.name for path in model.iterdir()) == before

@@ -1,0 +1,214 @@
+"""What unsee promises of every family, on tiny random models saved in the layout of each.
+
+Every picture of a request has another size; nothing here needs a network or torchvision.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+import zoo
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, PreTrainedModel
+
+import unsee
+from unsee.evaluation import answer_probabilities, generate
+from unsee.methods import NSCVF
+from unsee.models.checkpoint import Vlm, load
+from unsee.models.features import visual_features
+from unsee.models.inputs import chat_inputs, image_inputs
+from unsee.models.outline import outline
+from unsee.models.shards import differences, shards
+from unsee.records import Sample
+
+QUICK = NSCVF(steps=2, batch=2, views=1)
+SIZES = ((60, 60), (90, 45), (45, 90))
+QUESTION = "who is this?"
+# Where the picture enters the language model of families that have no `get_image_features` of their own.
+BORDERS = {
+    "mllama": "model.multi_modal_projector",
+    "idefics": "model.perceiver_resampler",
+    "kosmos-2": "image_to_text_projection",
+    "instructblip": "vision_model",
+    "instructblip_opt": "vision_model",
+    "instructblip_t5": "vision_model",
+}
+every_family = pytest.mark.parametrize("name", zoo.FAMILIES)
+
+
+def samples(concept: str, seed: int) -> list[Sample]:
+    return [Sample(zoo.picture(seed + number, *size), concept) for number, size in enumerate(SIZES)]
+
+
+TARGET = samples("target", 10)
+RETAINED = [sample for number in range(3) for sample in samples(f"other {number}", 20 + 10 * number)]
+PICTURES = [sample.image for sample in TARGET[:2]]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a family's checkpoint in many files; to be read only."""
+    root = tmp_path_factory.mktemp("families")
+    return cache(lambda name: zoo.saved(name, root / name))
+
+
+def stored(folder: Path) -> dict[str, Tensor]:
+    found = {}
+    for file in shards(folder):
+        with safe_open(file, framework="pt") as shard:
+            found |= {name: shard.get_tensor(name) for name in list(shard.keys())}
+    return found
+
+
+def chat(vlm: Vlm, model: PreTrainedModel) -> dict[str, Tensor]:
+    """Inputs of a question about each of two pictures of different sizes."""
+    inputs = chat_inputs(vlm, [(picture, QUESTION) for picture in PICTURES])
+    if model.config.get_text_config().is_encoder_decoder or getattr(model.config, "is_encoder_decoder", False):
+        inputs["decoder_input_ids"] = torch.zeros(2, 1, dtype=torch.int64)
+    return inputs
+
+
+def logits(vlm: Vlm, model: PreTrainedModel) -> Tensor:
+    return model(**chat(vlm, model)).logits
+
+
+def cut(value: Any) -> Any:
+    """The same value without its gradient, however deep the tensors lie."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        for key in list(value):
+            value[key] = cut(value[key])
+        return value
+    if isinstance(value, list | tuple):
+        return type(value)(cut(item) for item in value)
+    return value
+
+
+@contextmanager
+def border_closed(name: str, model: PreTrainedModel) -> Iterator[None]:
+    """While open, no gradient passes from the language model into the visual part."""
+    with ExitStack() as stack:
+        if name in BORDERS:
+            hook = model.get_submodule(BORDERS[name]).register_forward_hook(lambda _, __, output: cut(output))
+            stack.callback(hook.remove)
+        else:
+            original = model.base_model.get_image_features
+            stack.enter_context(
+                patch.object(model.base_model, "get_image_features", lambda *a, **k: cut(original(*a, **k)))
+            )
+        yield
+
+
+def reached(total: Tensor, parameters: dict[str, Tensor]) -> set[str]:
+    if not total.requires_grad:
+        return set()
+    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    return {n for n, g in zip(parameters, gradients, strict=True) if g is not None and g.abs().sum() > 0}
+
+
+def first(vlm: Vlm) -> dict[str, Tensor]:
+    return image_inputs(vlm.processor, PICTURES[1:])[0]
+
+
+@every_family
+def test_the_partition_and_the_crossings_are_complete(name: str, saved: Callable[[str], Path]) -> None:
+    vlm = load(saved(name), language=True)
+    model, visual = vlm.model, set(vlm.partition.visual)
+    trained = {f"{layer}.weight" for layer in outline(vlm.outline, vlm.partition, first(vlm)).trained}
+    assert trained <= visual
+    assert visual.isdisjoint(vlm.partition.protected)
+    assert visual | set(vlm.partition.protected) == {name for name, _ in model.named_parameters()}
+    model.requires_grad_(True)
+    parameters = dict(model.named_parameters())
+    features = visual_features(model, image_inputs(vlm.processor, PICTURES))
+    total = torch.stack([value.sum() for value in features.values.values()]).sum()
+    assert reached(total, parameters) <= visual
+    model.requires_grad_(False)
+    for weight in trained:
+        parameters[weight].requires_grad_(True)
+    assert logits(vlm, model).requires_grad  # the answer does depend on what is trained ...
+    with border_closed(name, model):
+        assert not logits(vlm, model).requires_grad  # ... and on nothing of it but through the crossings
+
+
+@every_family
+def test_the_visual_part_alone_gives_the_features_of_the_whole(name: str, saved: Callable[[str], Path]) -> None:
+    alone, whole = load(saved(name)), load(saved(name), language=True)
+    parameters = dict(alone.model.named_parameters())
+    assert all(parameters[key].is_meta for key in alone.partition.protected)
+    inputs = image_inputs(alone.processor, PICTURES)
+    with torch.no_grad():
+        found, expected = visual_features(alone.model, inputs), visual_features(whole.model, inputs)
+        for key, value in expected.values.items():
+            assert torch.equal(found.values[key], value)
+            for number, image in enumerate(inputs):
+                count = int(found.counts[key][number])
+                one = visual_features(alone.model, [image])
+                torch.testing.assert_close(one.values[key][0], value[number, :count], rtol=1e-4, atol=1e-5)
+    assert outline(alone.outline, alone.partition, inputs[1]) == outline(alone.model, alone.partition, inputs[1])
+
+
+def forgotten(folder: Path, out: Path) -> dict[str, Tensor]:
+    edit = unsee.forget(load(folder), TARGET, RETAINED, method=QUICK)
+    edit.save(out)
+    return dict(edit.weights)
+
+
+@every_family
+def test_a_request_changes_what_it_declares_and_nothing_else(
+    name: str, saved: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source, out = saved(name), tmp_path / "out"
+    weights = forgotten(source, out)
+    before, after, vlm = stored(source), stored(out), load(source)
+    compared, different = differences(source, out, vlm.stored)
+    assert compared > 0
+    assert not different
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert 0 < len(moved) <= len(weights)
+    for file in shards(source):
+        holds = any(vlm.stored[key].file == file for key in moved)
+        assert file.samefile(out / file.name) != holds
+    whole = load(source, language=True).model
+    with torch.no_grad():
+        for key, value in weights.items():
+            dict(whole.named_parameters())[key].copy_(value)
+        reopened = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).eval()
+        expected = dict(whole.named_parameters())
+        assert all(torch.equal(value, expected[key]) for key, value in reopened.named_parameters())
+        # Equal weights at other addresses: matrix products may take another path, so that the last bits can differ.
+        torch.testing.assert_close(logits(vlm, reopened), logits(vlm, whole), rtol=1e-4, atol=1e-5)
+
+
+@every_family
+def test_questions_are_answered_alike_in_a_batch_and_alone(name: str, saved: Callable[[str], Path]) -> None:
+    vlm = load(saved(name), language=True)
+    asked = [Sample(picture, "x", QUESTION, "a person") for picture in PICTURES]
+    together = generate(vlm, asked)
+    assert together == [generate(vlm, [one])[0] for one in asked]
+    shares = answer_probabilities(vlm, asked)
+    assert all(0 < share <= 1 for share in shares)
+    torch.testing.assert_close(shares, [answer_probabilities(vlm, [one])[0] for one in asked], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.slow
+@every_family
+def test_in_one_file_and_bfloat16_and_to_the_same_bits_twice(name: str, tmp_path: Path) -> None:
+    source = zoo.saved(name, tmp_path / "source", largest="1GB", dtype=torch.bfloat16)
+    (file,) = shards(source)
+    for run in ("one", "two"):
+        forgotten(source, tmp_path / run)
+    one, two, before = stored(tmp_path / "one"), stored(tmp_path / "two"), stored(source)
+    assert file.stat().st_size == (tmp_path / "one" / file.name).stat().st_size
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert {key: value.dtype for key, value in one.items()} == {key: value.dtype for key, value in before.items()}
+    assert any(not torch.equal(one[key], before[key]) for key in one)
+    assert differences(source, tmp_path / "one", load(source).stored)[1] == []
+    AutoModelForImageTextToText.from_pretrained(tmp_path / "one")

@@ -1,0 +1,63 @@
+"""Images and questions as a model takes them: per image, in batches, and refused where processor and model differ."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import unsee
+from unsee.errors import InputError
+from unsee.methods import NSCVF
+from unsee.models.checkpoint import Vlm, load
+from unsee.models.features import collated
+from unsee.models.inputs import chat_inputs, image_inputs, tokens_vary
+from unsee.testing import images
+
+
+def test_every_image_is_prepared_alone(vlm: Vlm) -> None:
+    together = image_inputs(vlm.processor, images(3))
+    for one, image in zip(together, images(3), strict=True):
+        (alone,) = image_inputs(vlm.processor, [image])
+        assert one.keys() == alone.keys()
+        assert all(torch.equal(one[name], alone[name]) for name in one)
+
+
+def test_a_batch_is_padded_behind_each_image() -> None:
+    small, large = torch.ones(1, 2, 3), torch.full((1, 4, 5), 2.0)
+    batch = collated([{"pixels": small}, {"pixels": large}])["pixels"]
+    assert batch.shape == (2, 4, 5)
+    assert torch.equal(batch[:1, :2, :3], small)
+    assert batch[0].sum() == small.sum()
+    assert torch.equal(batch[1:], large)
+
+
+def test_a_processor_of_one_size_makes_as_many_tokens_of_every_image(vlm: Vlm) -> None:
+    assert not tokens_vary(vlm.processor)
+
+
+def test_questions_of_a_batch_are_padded_on_the_left(vlm: Vlm) -> None:
+    picture = images(1)[0]
+    short, long = "Who is this?", "What is the colour of the hair of this person?"
+    batch = chat_inputs(vlm, [(picture, short), (picture, long)])
+    (alone,) = chat_inputs(vlm, [(picture, short)])["input_ids"]
+    assert batch["attention_mask"][0, 0] == 0
+    assert torch.equal(batch["input_ids"][0, -len(alone) :], alone)
+
+
+def test_a_processor_that_makes_room_for_other_tokens_is_refused(
+    checkpoint: Path, target: Path, retained: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    file = copy / "processor_config.json"
+    settings = json.loads(file.read_text())
+    settings["patch_size"] *= 2
+    file.write_text(json.dumps(settings))
+    with pytest.raises(InputError, match="makes room for 9 tokens of an image of which the model makes 36"):
+        unsee.forget(load(copy), target, retained, method=NSCVF(steps=1))
+
+
+def test_an_image_of_any_shape_is_taken(vlm: Vlm) -> None:
+    assert len(image_inputs(vlm.processor, [Image.new("RGB", size) for size in ((1, 1), (500, 3), (3, 500))])) == 3
