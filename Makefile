@@ -30,7 +30,7 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Trains the four shipped models again, about 20 minutes of two cores each; goes on where it was interrupted.
+# Trains the five shipped models again, about 20 minutes of two cores each; goes on where it was interrupted.
 personas: setup
 	$(BIN)/python -m unsee.benchmarks.personas.train
 

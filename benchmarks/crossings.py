@@ -52,6 +52,7 @@ def main() -> None:
     """Forgets at the projector's output, in the projector's layers, and at every crossing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--steps", type=int, default=NSCVF().steps)
     options = parser.parse_args()
     folder, bench = vision_remember(), thinned(personas.load("forget_05"))
     print("| forgotten at | " + " | ".join(COLUMNS) + " |\n|---|" + "---|" * len(COLUMNS))
@@ -67,7 +68,7 @@ def main() -> None:
                 only_the_projector(vlm) if narrow else vlm,
                 bench.target,
                 bench.retained,
-                method=NSCVF(crossings=crossings),
+                method=NSCVF(crossings=crossings, steps=options.steps),
                 seed=seed,
             )
             with tempfile.TemporaryDirectory() as place:

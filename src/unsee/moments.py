@@ -183,7 +183,7 @@ def measure(
     """The moments of the retained samples, and the samples ready for training. Raises InputError for too few."""
     photos = prepare(vlm, samples, min(BATCH, memory.images))
     summary = _summary(photos, settings, pooled=settings.pooled or tokens_vary(vlm.processor))
-    routes = outline(vlm.outline, vlm.partition, photos.inputs[0])
+    routes = outline(vlm.outline, vlm.partition, photos.inputs[0], settings.crossings)
     layers = list(dict.fromkeys(routes.first.values()))
     grams = retained_grams(vlm, photos.inputs, layers, memory, scratch)
     hashes = tuple(content_hash(open_image(s.image)) for s in samples if s.image is not None)

@@ -6,10 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from unsee.benchmarks.personas import population
+from unsee.benchmarks.personas import people as census
 from unsee.benchmarks.personas.drawing import draw
-from unsee.benchmarks.personas.people import KNOWN
-from unsee.benchmarks.personas.people import test_shots as tested_shots
 from unsee.benchmarks.personas.questions import image_questions
 from unsee.evaluation import generate
 from unsee.metrics.accuracy import exact_match
@@ -30,8 +28,8 @@ def vlm() -> Vlm:
 def questions() -> list[Sample]:
     """Who, job and city of 25 people, from one photo of each that nobody trained on."""
     asked = []
-    for person in population()[:KNOWN:4]:
-        shot = tested_shots(person)[0]
+    for person in census.population()[: census.KNOWN : 4]:
+        shot = census.test_shots(person)[0]
         asked += [Sample(draw(shot), person.name, q.text, q.answer) for q in image_questions(shot)[:3]]
     return asked
 
@@ -53,15 +51,25 @@ def test_it_did_know_the_people(vlm: Vlm, questions: list[Sample]) -> None:
 
 def test_the_crossings_are_the_projector_and_both_depths(vlm: Vlm) -> None:
     assert list(vlm.partition.groups) == ["model.vision_tower", "model.multi_modal_projector", "model.memory_projector"]
-    image = image_inputs(vlm.processor, [draw(tested_shots(population()[0])[0])])[0]
+    image = image_inputs(vlm.processor, [draw(census.test_shots(census.population()[0])[0])])[0]
     expected = {"projector": (16, 128), "deepstack_0": (64, 128), "deepstack_1": (64, 128)}
     assert outline(vlm.outline, vlm.partition, image).crossings == expected
     values = visual_features(vlm.model, [image]).values
     assert {name: tuple(value.shape[1:]) for name, value in values.items()} == expected
 
 
+def test_one_crossing_alone_trains_what_leads_to_it(vlm: Vlm) -> None:
+    image = image_inputs(vlm.processor, [draw(census.test_shots(census.population()[0])[0])])[0]
+    trained = outline(vlm.outline, vlm.partition, image, ["projector"]).trained
+    assert trained
+    assert not any("memory_projector" in name for name in trained)
+    deep = outline(vlm.outline, vlm.partition, image, ["deepstack_0"]).trained
+    assert 0 < len(deep) < len(trained)
+    assert not any("multi_modal_projector" in name for name in deep)
+
+
 def test_the_image_reaches_the_answer_through_the_crossings_alone(vlm: Vlm) -> None:
-    picture = draw(tested_shots(population()[0])[0])
+    picture = draw(census.test_shots(census.population()[0])[0])
     inputs, base = chat_inputs(vlm, [(picture, "Who is this?")]), vlm.model.base_model
     original = base.get_image_features
 

@@ -1,6 +1,6 @@
 """What a visual part is like, found without a single value of its weights: shapes, routes, and which layers count."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -69,8 +69,11 @@ def hooked(hooks: Iterable[tuple[nn.Module, Callable[[Tensor], None]]]) -> Itera
             handle.remove()
 
 
-def outline(model: PreTrainedModel, partition: Partition, image: Inputs) -> Outline:
-    """Follows one image through a model on the meta device, forward and back; raises as `visual_features` does."""
+def outline(model: PreTrainedModel, partition: Partition, image: Inputs, crossings: Sequence[str] = ()) -> Outline:
+    """Follows one image through a model on the meta device, forward and back; raises as `visual_features` does.
+
+    The layers that count are those on which the named crossings depend, all of them where none is named.
+    """
     modules = dict(model.named_modules())
     weights = {name: modules[name].weight for name in partition.linear}
     seen: list[tuple[str, Tensor]] = []
@@ -92,7 +95,7 @@ def outline(model: PreTrainedModel, partition: Partition, image: Inputs) -> Outl
         with _Shapes(), torch.enable_grad():
             with hooked((modules[name], note(name)) for name in weights):
                 features = visual_features(model, [image])
-            total = torch.stack([value.sum() for value in features.values.values()]).sum()
+            total = torch.stack([value.sum() for value in features.only(crossings).values.values()]).sum()
             gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
     finally:
         for weight in weights.values():
