@@ -58,12 +58,13 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """Images ready for the model: inputs, reference features, concept numbers (n,) and their names."""
+    """Images ready for the model: inputs, reference features, concept numbers (n,), their names, and content hashes."""
 
     inputs: list[Inputs]
     features: Features
     concept: Tensor
     names: tuple[str, ...]
+    hashes: tuple[str, ...]
 
 
 class StoredGrams(Mapping[str, Gram]):
@@ -107,17 +108,20 @@ def _tensors(name: str, gram: Gram) -> dict[str, Tensor]:
 
 
 def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
-    """Opens every image once and computes its reference features, `batch` images at a time."""
+    """Opens and hashes every image and computes its reference features, `batch` images at a time."""
     inputs: list[Inputs] = []
-    for start in range(0, len(samples), BATCH):
-        chunk = [s.image for s in samples[start : start + BATCH]]
-        inputs += image_inputs(vlm.processor, [open_image(image) for image in chunk if image is not None])
+    hashes: list[str] = []
+    pictures = [sample.image for sample in samples if sample.image is not None]
+    for picture in pictures:
+        image = open_image(picture)
+        hashes.append(content_hash(image))
+        inputs += image_inputs(vlm.processor, [image])
     names = tuple(sorted({sample.concept for sample in samples}))
     number = {name: index for index, name in enumerate(names)}
     concept = torch.tensor([number[sample.concept] for sample in samples])
     features = all_features(vlm.model, inputs, batch)
-    check_tokens(vlm, next(open_image(s.image) for s in samples if s.image is not None), features)
-    return Photos(inputs, features, concept, names)
+    check_tokens(vlm, open_image(pictures[0]), features)
+    return Photos(inputs, features, concept, names, tuple(hashes))
 
 
 def _summary(photos: Photos, settings: MomentSettings, *, pooled: bool) -> RetainedFeatures:
@@ -186,8 +190,7 @@ def measure(
     routes = outline(vlm.outline, vlm.partition, photos.inputs[0], settings.crossings)
     layers = list(dict.fromkeys(routes.first.values()))
     grams = retained_grams(vlm, photos.inputs, layers, memory, scratch)
-    hashes = tuple(content_hash(open_image(s.image)) for s in samples if s.image is not None)
-    return Moments(grams, routes.first, summary, len(samples), hashes, visual_hash(vlm)), photos
+    return Moments(grams, routes.first, summary, len(samples), photos.hashes, visual_hash(vlm)), photos
 
 
 def save(moments: Moments, file: Path) -> None:

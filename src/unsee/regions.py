@@ -5,7 +5,7 @@ All share one signature, (target, retained, settings) -> shift (n, d), to be add
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from sklearn.cluster import KMeans
@@ -18,6 +18,8 @@ from unsee.vectors import Layout
 PER_MODE = 3  # images that a cluster within a concept should have at least
 NEIGHBOURS = 4
 SOFTNESS = 4.0  # of `belonging`, in variances within a concept
+NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
+GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,16 @@ class TargetFeatures:
 
     vectors: Tensor
     concept: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """Where a request's images are sent: the shift (n, d), its reach, how named they are before and there (0 to 1)."""
+
+    shift: Tensor
+    reach: float
+    named_before: float
+    named_there: float
 
 
 @dataclass(frozen=True)
@@ -161,3 +173,17 @@ def belonging(vectors: Tensor, concept: Tensor, target: TargetFeatures, retained
     gaps = torch.cdist(basis.coordinates(vectors), torch.cat([means, basis.concepts]))
     share = torch.softmax(-gaps.square() / (2 * SOFTNESS), dim=1)
     return share.gather(1, torch.searchsorted(names, concept)[:, None])[:, 0]
+
+
+def valid_shift(name: str, own: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Sent:
+    """The shift of a region from which the images are no longer named (see `belonging`).
+
+    The reach grows until that holds, or MOST_REACH is passed. Raises InputError for an unknown region.
+    """
+    before = belonging(own.vectors, own.concept, own, retained).mean().item()
+    while True:
+        shift = region(name)(own, retained, settings)
+        there = belonging(own.vectors + shift, own.concept, own, retained).mean().item()
+        if there < NAMED or settings.reach * GROW > MOST_REACH:
+            return Sent(shift, settings.reach, before, there)
+        settings = replace(settings, reach=settings.reach * GROW)

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
 
 from unsee.benchmarks.personas import CHECKPOINTS
 from unsee.benchmarks.personas.tiny_vlm import build_model, build_processor
 from unsee.benchmarks.personas.vision_remember import register
+from unsee.models.shards import shards
 
 
 def tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
@@ -15,6 +18,14 @@ def tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
     build_model(seed, width=32, vision_layers=2, text_layers=1).save_pretrained(folder)
     build_processor().save_pretrained(folder)
     return folder
+
+
+def stored(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint, by its name on disk."""
+    found: dict[str, Tensor] = {}
+    for file in shards(folder):
+        found |= load_file(file)
+    return found
 
 
 def vision_remember() -> Path:

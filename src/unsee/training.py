@@ -3,13 +3,18 @@
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 from torch import Generator, Tensor
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee.errors import InputError
 from unsee.linalg.subspace import ConfinedWeight
@@ -49,6 +54,21 @@ class TrainingLog:
     steps: int
     stopped: str
     looks: list[dict[str, float]] = field(default_factory=list)
+
+
+@contextmanager
+def recomputed(model: PreTrainedModel) -> Iterator[None]:
+    """While open, the layers compute their activations again in the backward pass, which saves their memory."""
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    try:
+        for layer in layers:
+            # The layer alone is told that it trains: what it holds, dropout for one, is not.
+            layer.gradient_checkpointing = layer.training = True
+            vars(layer)["_gradient_checkpointing_func"] = partial(checkpoint, use_reentrant=False)
+        yield
+    finally:
+        for layer in layers:
+            layer.gradient_checkpointing = layer.training = False
 
 
 def fingerprint(*parts: str) -> str:

@@ -13,7 +13,6 @@ from unittest.mock import patch
 import pytest
 import torch
 import zoo
-from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
@@ -27,6 +26,7 @@ from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.models.outline import outline
 from unsee.models.shards import differences, shards
 from unsee.records import Sample
+from unsee.testing import stored
 
 QUICK = NSCVF(steps=2, batch=2, views=1)
 SIZES = ((60, 60), (90, 45), (45, 90))
@@ -57,14 +57,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder of a family's checkpoint in many files; to be read only."""
     root = tmp_path_factory.mktemp("families")
     return cache(lambda name: zoo.saved(name, root / name))
-
-
-def stored(folder: Path) -> dict[str, Tensor]:
-    found = {}
-    for file in shards(folder):
-        with safe_open(file, framework="pt") as shard:
-            found |= {name: shard.get_tensor(name) for name in list(shard.keys())}
-    return found
 
 
 def chat(vlm: Vlm, model: PreTrainedModel) -> dict[str, Tensor]:

@@ -178,14 +178,14 @@ def granite4_vision() -> Built:
         hf.Granite4VisionForConditionalGeneration,
         processor,
         {**SIGLIP, "hidden_size": 64},  # its Q-Former has one head for every 64
-        text(processor, num_hidden_layers=5),
+        text(processor, num_hidden_layers=3),
         qformer_config=former,
         image_token_index=tokens.image_token_id,
         image_grid_pinpoints=PINPOINTS,
         downsample_rate="1/2",
         vision_feature_select_strategy="full",
         deepstack_layer_map=[[-1, 0]],
-        spatial_target_layers=[1, 2, 3, 4],
+        spatial_target_layers=[1, 1, 2, 2],
     )
 
 

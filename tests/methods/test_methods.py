@@ -290,3 +290,14 @@ def test_methods_are_frozen_dataclasses_listed_by_their_name():
         assert method.name == name
         with pytest.raises(dataclasses.FrozenInstanceError):
             method().steps = 1
+
+
+def test_with_moments_no_gram_is_measured_again(vlm, target, retained, monkeypatch):
+    from unsee import moments as module
+
+    method = NSCVF(**QUICK)
+    known, _ = measure(vlm, retained, method.moment_settings(0), plan("normal", 0))
+    expected = api.forget(vlm, target, retained, method=method)
+    monkeypatch.setattr(module, "retained_grams", lambda *_: pytest.fail("the Grams were measured again"))
+    found = api.forget(vlm, target, retained, method=method, moments=known)
+    assert all(torch.equal(found.weights[name], expected.weights[name]) for name in expected.weights)

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
 import unsee
@@ -20,17 +18,10 @@ from unsee.methods import NSCVF
 from unsee.models import checkpoint as module
 from unsee.models.checkpoint import Vlm, hashes, load, skeleton, visual_hash, visual_parameters, write
 from unsee.models.shards import INDEX, differences, file_hash, headers, shards
+from unsee.testing import stored
 
 QUICK = NSCVF(steps=2, batch=2, views=0)
 LAYER = "model.multi_modal_projector.linear_1.weight"
-
-
-def stored(folder: Path) -> dict[str, Tensor]:
-    found = {}
-    for file in shards(folder):
-        with safe_open(file, framework="pt") as shard:
-            found |= {name: shard.get_tensor(name) for name in list(shard.keys())}
-    return found
 
 
 def flip_byte(folder: Path, name: str) -> None:
@@ -442,3 +433,17 @@ def test_a_single_file_counts_before_an_index(checkpoint: Path, sharded: Path, t
     copy = Path(shutil.copytree(sharded, tmp_path / "copy"))
     shutil.copyfile(checkpoint / "model.safetensors", copy / "model.safetensors")
     assert [file.name for file in shards(copy)] == ["model.safetensors"]
+
+
+def test_a_checkpoint_with_an_adapter_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    (copy / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match="holds an adapter"):
+        load(copy)
+
+
+def test_with_its_language_model_the_visual_part_is_not_read_on_its_own(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_visual_part", lambda _: pytest.fail("the visual part was read twice"))
+    assert not any(parameter.is_meta for parameter in load(checkpoint, language=True).model.parameters())

@@ -15,6 +15,7 @@ from unsee.errors import InputError, unknown
 from unsee.linalg.gram import Gram
 
 EPS = torch.finfo(torch.float64).eps
+WIDE, RANK = 2048, 512  # from which width on the soft root is of low rank, and which
 OVERSAMPLED = 32  # directions that the subspace iteration carries beside those it is asked for
 
 
@@ -153,6 +154,20 @@ def soft_root_low_rank(gram: Gram, ridge: float, rank: int) -> LowRank:
     return LowRank(outside, basis, ((values / mean + ridge).rsqrt() - outside).float())
 
 
+Span = Tensor | LowRank
+
+
+def span(gram: Gram, criterion: str, keep: float, ridge: float) -> Span:
+    """What confines a layer's update, float32: `soft_root` for the criterion "soft", else `null_projector`.
+
+    The soft root of layers of width WIDE and more is of low rank. Raises InputError, a ValueError, for an unknown
+    criterion or a value out of range.
+    """
+    if criterion != "soft":
+        return null_projector(retained_basis(gram, criterion, keep)).float()
+    return soft_root_low_rank(gram, ridge, RANK) if gram.width >= WIDE else soft_root(gram, ridge).float()
+
+
 class ConfinedWeight:
     """A weight W (d_out, d_in) that is W0 + A S throughout: the optimizer moves A, and W only within the span of S.
 
@@ -163,7 +178,7 @@ class ConfinedWeight:
     this form is ours.
     """
 
-    def __init__(self, weight: Parameter, span: Tensor | LowRank | None, stored: torch.dtype | None = None) -> None:
+    def __init__(self, weight: Parameter, span: Span | None, stored: torch.dtype | None = None) -> None:
         """W0 is kept in the dtype `stored` where that holds it exactly, to save memory.
 
         Raises ValueError where `span` does not fit the weight's input width.

@@ -10,14 +10,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
-from torch.utils.checkpoint import checkpoint
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee import losses
 from unsee.data import open_image, validate
@@ -27,12 +24,10 @@ from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import (
     CRITERIA,
     ConfinedWeight,
-    LowRank,
-    null_projector,
+    Span,
     retained_basis,
     retained_drift,
-    soft_root,
-    soft_root_low_rank,
+    span,
 )
 from unsee.memory import Memory, plan, release
 from unsee.models.checkpoint import Vlm
@@ -40,17 +35,13 @@ from unsee.models.features import Features, Inputs, all_features, joined, visual
 from unsee.models.inputs import image_inputs
 from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
 from unsee.records import LayerDrift, Sample
-from unsee.regions import RegionSettings, TargetFeatures, belonging, region
-from unsee.training import Bars, Progress, Schedule, TrainingLog, fingerprint, train
+from unsee.regions import RegionSettings, TargetFeatures, belonging, region, valid_shift
+from unsee.training import Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, train
 from unsee.views import varied
 
 LOOK_EVERY = 25  # steps between two looks at how far the run is
 NEGATIVES = 32  # target images of before that a step's contrast sees
 WATCHED = 256  # retained images whose drift a look measures
-NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
-GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
-WIDE, RANK = 2048, 512  # from which width on the soft root is of low rank, and which
-Span = Tensor | LowRank | None
 
 
 @dataclass(frozen=True)
@@ -160,11 +151,13 @@ class NSCVF:
         place = None if state is None else state.parent
         with tempfile.TemporaryDirectory(prefix="unsee-", dir=place) if bounds.frugal else nullcontext() as scratch:
             started = time.monotonic()
-            photos, seen = None, tuple(validate(target, "target"))
-            if retained:
+            validate(target, "target")
+            photos = None
+            if retained and moments is not None:
+                photos = prepare(vlm, retained, bounds.images)
+            elif retained:
                 where = None if scratch is None else Path(scratch)
-                measured, photos = measure(vlm, retained, self.moment_settings(seed), bounds, where)
-                moments, seen = moments or measured, seen + measured.hashes
+                moments, photos = measure(vlm, retained, self.moment_settings(seed), bounds, where)
             if moments is None:
                 raise InputError(
                     "there are neither retained images nor moments; give photos of others, or a moments file."
@@ -175,10 +168,11 @@ class NSCVF:
                     f"the moments are of the crossings {', '.join(known)}; they cannot be used for others alone."
                 )
             prepared = time.monotonic()
-            photos_of = prepare(vlm, target, bounds.images)
-            run = _Run(self, vlm, target, photos_of, photos, moments, seed, bounds)
+            shown = prepare(vlm, target, bounds.images)
+            run = _Run(self, vlm, target, shown, photos, moments, seed, bounds)
+            seen = shown.hashes + (() if photos is None else photos.hashes)
             key = fingerprint(str(self), memory, str(seed), moments.model, *moments.hashes, *seen)
-            with _training(run, frugal=bounds.frugal):
+            with recomputed(vlm.model) if bounds.frugal else nullcontext(), run.put_back():
                 logs = run.train(seed, state, key, progress)
             timings = {"moments_s": prepared - started, "forget_s": time.monotonic() - prepared}
             return Edit(
@@ -199,27 +193,6 @@ class NSCVF:
             )
 
 
-@contextmanager
-def _training(run: "_Run", *, frugal: bool) -> Iterator[None]:
-    """While open, a frugal run computes activations again in the backward pass; what was trained is put back."""
-    modules = dict(run.vlm.model.named_modules())
-    layers = [module for module in modules.values() if isinstance(module, GradientCheckpointingLayer)]
-    try:
-        for layer in layers if frugal else ():
-            # The layer alone is told that it trains: what it holds, dropout for one, is not.
-            layer.gradient_checkpointing = layer.training = True
-            vars(layer)["_gradient_checkpointing_func"] = partial(checkpoint, use_reentrant=False)
-        yield
-    finally:
-        for layer in layers:
-            layer.gradient_checkpointing = layer.training = False
-        for name, start in run.start.items():
-            weight = modules[name].weight
-            weight.requires_grad_(False)
-            weight.grad = None
-            weight.copy_(start)
-
-
 class _Run:
     """One request: its images, where they go, and the loss; reference features are computed once, here."""
 
@@ -237,14 +210,15 @@ class _Run:
         self.settings, self.vlm, self.moments, self.retained = settings, vlm, moments, retained
         self.bounds, self.layout = bounds, moments.features.layout
         own = TargetFeatures(self.layout.vectors(target.features), target.concept)
-        shift, self.reach, self.named_before, self.named_in_region = _valid_shift(settings, own, moments, seed)
+        asked = RegionSettings(settings.modes, settings.directions, settings.reach, seed)
+        self.sent = valid_shift(settings.region, own, moments.features, asked)
         generator = Generator().manual_seed(seed)
         opened = [open_image(sample.image) for sample in samples if sample.image is not None]
         copies = [image_inputs(vlm.processor, varied(opened, generator)) for _ in range(settings.views)]
         self.inputs: list[Inputs] = [*target.inputs, *(image for copy in copies for image in copy)]
         self.original = joined([target.features, *(self._features(copy) for copy in copies)])
         self.concept = target.concept.repeat(1 + settings.views)
-        self.shift = shift.repeat(1 + settings.views, 1)
+        self.shift = self.sent.shift.repeat(1 + settings.views, 1)
         self.images, self.own = len(opened), own
         known = moments.features
         self.coordinates = losses.identity(self.original, known)
@@ -257,6 +231,19 @@ class _Run:
         self.after: dict[str, Tensor] = {}
         self.drifts: list[LayerDrift] = []
         self.rounding: dict[str, float] = {}
+
+    @contextmanager
+    def put_back(self) -> Iterator[None]:
+        """While open, weights may move; those that did are then what they were, and frozen."""
+        modules = dict(self.vlm.model.named_modules())
+        try:
+            yield
+        finally:
+            for name, start in self.start.items():
+                weight = modules[name].weight
+                weight.requires_grad_(False)
+                weight.grad = None
+                weight.copy_(start)
 
     def _features(self, images: Sequence[Inputs]) -> Features:
         return all_features(self.vlm.model, images, self.bounds.images)
@@ -281,7 +268,7 @@ class _Run:
                 self.look,
                 bars,
                 Schedule(steps, settings.rate, settings.weight_decay, LOOK_EVERY),
-                seed=seed + number * len(self.inputs),
+                seed=seed + number,
                 state=state if state is None or len(turns) == 1 else state.with_stem(f"{state.stem}_{number}"),
                 key=key,
                 progress=progress,
@@ -308,27 +295,16 @@ class _Run:
         return turns
 
     def _confined(self, names: Sequence[str]) -> dict[str, ConfinedWeight]:
-        modules, spans = dict(self.vlm.model.named_modules()), dict[str, Span]()
-        made = {}
+        settings, modules = self.settings, dict(self.vlm.model.named_modules())
+        spans, made = dict[str, Span](), {}
         for name in names:
             first = self.moments.first[name]
-            if first not in spans:
-                spans[first] = self._span(first)
+            if first not in spans and settings.null_space:
+                spans[first] = span(self.moments.grams[first], settings.criterion, settings.keep, settings.ridge)
             weight = modules[name].weight
-            made[name] = ConfinedWeight(weight, spans[first], self.vlm.dtype_of(f"{name}.weight"))
+            made[name] = ConfinedWeight(weight, spans.get(first), self.vlm.dtype_of(f"{name}.weight"))
             weight.requires_grad_(True)
         return made
-
-    def _span(self, layer: str) -> Span:
-        settings = self.settings
-        if not settings.null_space:
-            return None
-        gram = self.moments.grams[layer]
-        if settings.criterion != "soft":
-            return null_projector(retained_basis(gram, settings.criterion, settings.keep)).float()
-        if gram.width >= WIDE:
-            return soft_root_low_rank(gram, settings.ridge, RANK)
-        return soft_root(gram, settings.ridge).float()
 
     def _round(self, looked: dict[str, float]) -> None:
         """Rounds the trained weights to how they are stored, once, and measures what that changes."""
@@ -428,28 +404,9 @@ class _Run:
     def facts(self) -> dict[str, float]:
         """What the region turned out to be, and what rounding changed."""
         return {
-            "region_reach": self.reach,
-            "named_before": self.named_before,
-            "named_in_region": self.named_in_region,
+            "region_reach": self.sent.reach,
+            "named_before": self.sent.named_before,
+            "named_in_region": self.sent.named_there,
             "retained_images": self.moments.count,
             **self.rounding,
         }
-
-
-def _valid_shift(
-    settings: NSCVF, own: TargetFeatures, moments: Moments, seed: int
-) -> tuple[Tensor, float, float, float]:
-    """The shift (n, d), its reach, and the share of images named before and in the region.
-
-    The reach grows until the images are no longer named from their region (see `belonging`), or MOST_REACH is passed.
-    """
-    known = moments.features
-    named = belonging(own.vectors, own.concept, own, known).mean().item()
-    reach = settings.reach
-    while True:
-        asked = RegionSettings(settings.modes, settings.directions, reach, seed)
-        shift = region(settings.region)(own, known, asked)
-        inside = belonging(own.vectors + shift, own.concept, own, known).mean().item()
-        if inside < NAMED or reach * GROW > MOST_REACH:
-            return shift, reach, named, inside
-        reach *= GROW

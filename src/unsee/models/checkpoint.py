@@ -47,6 +47,7 @@ from unsee.models.locate import Partition, locate
 from unsee.models.processors import first_line, open_processor
 from unsee.models.shards import DTYPES, INDEX, Stored, file_hash, header, headers, patch, places, shards
 
+ADAPTER = "adapter_config.json"  # of peft
 OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".onnx", ".safetensors")
 
 
@@ -99,6 +100,11 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
         raise InputError(f"{file} cannot be read ({first_line(error)}); expected a transformers config.") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise InputError(f"{file} names no model_type; expected a transformers config.")
+    if (folder / ADAPTER).exists():
+        raise InputError(
+            f"{folder} holds an adapter ({ADAPTER}) that changes the weights when the model is opened; "
+            "merge it into them first and save the model."
+        )
     kind = raw["model_type"]
     if "auto_map" in raw and kind not in CONFIG_MAPPING and not trust_remote_code:
         raise InputError(
@@ -175,8 +181,8 @@ def visual_places(folder: Path, model: PreTrainedModel, partition: Partition) ->
     return {name: files[name] for name, renamed in _renamed(model, files).items() if renamed in wanted}
 
 
-def _fill(folder: Path, model: PreTrainedModel, partition: Partition) -> dict[str, Stored]:
-    """Reads the visual tensors, as float32, into a model without values; says where they lie."""
+def _stored(folder: Path, model: PreTrainedModel, partition: Partition) -> dict[str, Stored]:
+    """Where each stored tensor lies that the visual part is made of, by the headers of the files that hold one."""
     visual = visual_places(folder, model, partition)
     stored: dict[str, Stored] = {}
     for file in sorted(set(visual.values())):
@@ -190,11 +196,16 @@ def _fill(folder: Path, model: PreTrainedModel, partition: Partition) -> dict[st
         raise InputError(
             f"{stored[odd].file} stores {odd} as {stored[odd].dtype}; expected floats (a quantised checkpoint?)."
         )
+    return stored
+
+
+def _visual_part(vlm: Vlm) -> PreTrainedModel:
+    """The model with its visual values, as float32, and no others."""
+    model, folder, partition = deepcopy(vlm.outline), vlm.folder, vlm.partition
     with ExitStack() as stack:
-        opened = {
-            file: stack.enter_context(safe_open(file, framework="pt")) for file in {p.file for p in stored.values()}
-        }
-        slices = {name: opened[place.file].get_slice(name) for name, place in stored.items()}
+        files = {place.file for place in vlm.stored.values()}
+        opened = {file: stack.enter_context(safe_open(file, framework="pt")) for file in files}
+        slices = {name: opened[place.file].get_slice(name) for name, place in vlm.stored.items()}
         mapping: Any = get_model_conversion_mapping(model)
         settings = LoadStateDictConfig(dtype=torch.float32, weight_mapping=mapping)
         info, _ = convert_and_load_state_dict_in_model(model, slices, settings)
@@ -202,9 +213,7 @@ def _fill(folder: Path, model: PreTrainedModel, partition: Partition) -> dict[st
     missing: Any = set(info.missing_keys) & set(partition.buffers)
     model._move_missing_keys_from_meta_to_device(missing, None, None, None)
     model._initialize_missing_keys(is_quantized=False)
-    model.requires_grad_(False)
-    model.eval()
-    return stored
+    return model
 
 
 def _complain(folder: Path, partition: Partition, info: LoadStateDictInfo) -> None:
@@ -232,35 +241,33 @@ def load(model: str | Path, *, language: bool = False, trust_remote_code: bool =
     folder, empty, partition = skeleton(model, trust_remote_code=trust_remote_code)
     shards(folder)
     processor = open_processor(folder, trust_remote_code=trust_remote_code)
-    opened = deepcopy(empty)
+    stored = _stored(folder, empty, partition)
+    named = _renamed(empty, stored)
+    dtypes = {named[name]: DTYPES[place.dtype] for name, place in stored.items() if named[name] in partition.visual}
+    vlm = Vlm(folder, empty, empty, processor, partition, stored, dtypes)
     try:
-        stored = _fill(folder, opened, partition)
-    except (OSError, RuntimeError, SafetensorError) as error:
+        opened = _whole(vlm, trust_remote_code=trust_remote_code) if language else _visual_part(vlm)
+    except InputError:  # a sentence already, and a ValueError too
+        raise
+    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
         raise InputError(f"the weights in {folder} cannot be read ({first_line(error)}).") from error
+    opened.eval().requires_grad_(False)
     for name, parameter in visual_parameters(opened, partition).items():
         if not torch.isfinite(parameter).all():
             raise InputError(f"{folder} stores {name} with NaN or Inf; such a model cannot be edited.")
-    named = _renamed(empty, stored)
-    dtypes = {named[name]: DTYPES[place.dtype] for name, place in stored.items() if named[name] in partition.visual}
-    vlm = Vlm(folder, opened, empty, processor, partition, stored, dtypes)
-    if not language:
-        return vlm
-    return replace(vlm, model=_whole(vlm, trust_remote_code=trust_remote_code))
+    return replace(vlm, model=opened)
 
 
 def _whole(vlm: Vlm, *, trust_remote_code: bool) -> PreTrainedModel:
     """The model with its language model, for answers."""
     headers(vlm.folder)
     half = set(vlm.dtypes.values()) == {torch.bfloat16}
-    dtype = torch.bfloat16 if half else torch.float32  # half precision is no good on a CPU
-    try:
-        opened = AutoModelForImageTextToText.from_pretrained(
-            vlm.folder, dtype=dtype, local_files_only=True, trust_remote_code=trust_remote_code
-        )
-    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"the weights in {vlm.folder} cannot be read ({first_line(error)}).") from error
-    opened.requires_grad_(False)
-    opened.eval()
+    opened: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
+        vlm.folder,
+        dtype=torch.bfloat16 if half else torch.float32,  # half precision is no good on a CPU
+        local_files_only=True,
+        trust_remote_code=trust_remote_code,
+    )
     return opened
 
 

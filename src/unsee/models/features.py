@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,13 @@ from transformers import Kosmos2Model, PreTrainedModel
 from unsee.errors import InputError
 
 Inputs = dict[str, Tensor]  # the visual inputs of one image, as its processor gives them
+
+
+@runtime_checkable
+class _SeesImages(Protocol):
+    """The vision-language models of transformers 5; no base class of theirs declares the method."""
+
+    def get_image_features(self, **inputs: Tensor) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,17 +131,19 @@ CROSSINGS: dict[str, Callable[[PreTrainedModel, Inputs], dict[str, Any]]] = {
 
 def _general(model: PreTrainedModel, inputs: Inputs) -> dict[str, Any]:
     """The convention of transformers 5: projected features as pooler_output, DeepStack levels beside them."""
-    method = getattr(model.base_model, "get_image_features", None)
-    if method is None:
+    base = model.base_model
+    if not isinstance(base, _SeesImages):
         raise InputError(f"{type(model).__name__} gives no image features by themselves; this family is not supported.")
-    wanted = inspect.signature(method).parameters
+    wanted = inspect.signature(base.get_image_features).parameters
     named = {name.removesuffix("_images"): value for name, value in inputs.items()}  # as Video-LLaVA calls its pixels
-    output = method(**{name: value for name, value in named.items() if name in wanted})
+    output = base.get_image_features(**{name: value for name, value in named.items() if name in wanted})
     found = {}
-    if getattr(output, "pooler_output", None) is not None:
-        found["projector"] = output.pooler_output
-    for level, deep in enumerate(getattr(output, "deepstack_features", None) or ()):
-        found[f"deepstack_{level}"] = deep[1] if isinstance(deep[0], int) else deep  # some name the layer beside it
+    if output.get("pooler_output") is not None:
+        found["projector"] = output["pooler_output"]
+    for level, deep in enumerate(output.get("deepstack_features") or ()):
+        # Some name the decoder layer beside the features; of two for one layer, the model takes the last.
+        layer, features = deep if isinstance(deep[0], int) else (level, deep)
+        found[f"deepstack_{layer}"] = features
     if not found:
         raise InputError(f"{type(model).__name__} gives no projected image features; this family is not supported.")
     return found

@@ -42,7 +42,8 @@ def tokens_vary(processor: ProcessorMixin) -> bool:
 
 def check_tokens(vlm: Vlm, image: Image, features: Features) -> None:
     """Raises InputError where the processor makes room for another number of image tokens than the first image has."""
-    token = getattr(vlm.model.config, "image_token_id", None) or getattr(vlm.model.config, "image_token_index", None)
+    facts = vlm.model.config.to_dict()
+    token = facts.get("image_token_id", facts.get("image_token_index"))
     if token is None or "projector" not in features.counts:
         return
     ids = chat_inputs(vlm, [(image, "?")])["input_ids"]
@@ -54,22 +55,18 @@ def check_tokens(vlm: Vlm, image: Image, features: Features) -> None:
         )
 
 
-def has_template(vlm: Vlm) -> bool:
-    """Whether the checkpoint has a chat template; without one, questions are asked as they are."""
-    return bool(getattr(vlm.processor, "chat_template", None))
-
-
 def chat_inputs(vlm: Vlm, questions: Sequence[tuple[Image | None, str]]) -> Inputs:
     """Left-padded inputs of a batch for `generate`: each question in the checkpoint's chat template, with its image.
 
-    Either all questions have an image or none. Everything the processor makes is passed on, as the model needs it.
-    Raises InputError where processor and tokenizer do not fit each other.
+    Without a template, questions are asked as they are. Either all questions have an image or none. Everything the
+    processor makes is passed on, as the model needs it. Raises InputError where processor and tokenizer do not fit each
+    other.
     """
     images = [image for image, _ in questions if image is not None]
     texts = [text for _, text in questions]
     options = {"padding": True, "padding_side": "left"}
     try:
-        if not has_template(vlm):
+        if not vlm.processor.chat_template:
             batch = vlm.processor(images=images or None, text=texts, return_tensors="pt", **options)
         else:
             chats: list[list[dict[str, Any]]] = []

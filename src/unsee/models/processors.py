@@ -70,13 +70,13 @@ def open_processor(folder: Path, *, trust_remote_code: bool = False) -> Processo
     """The processor of a checkpoint folder. Raises InputError where it is missing, damaged or takes no images."""
     try:
         with without_torchvision():
-            processor: ProcessorMixin = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
+            processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (ValueError, OSError, KeyError, TypeError, ImportError) as error:
         raise InputError(
             f"{folder} has no usable processor ({first_line(error)}); "
             "expected the image processor and tokenizer beside the weights."
         ) from error
-    if getattr(processor, "image_processor", None) is None:
+    if not isinstance(processor, ProcessorMixin) or "image_processor" not in processor.get_attributes():
         raise InputError(
             f"{folder} has no image processor; "
             "expected preprocessor_config.json or processor_config.json beside the weights."
