@@ -1,7 +1,5 @@
 """How much is held at once: everything for small models, less for large ones, least when asked for."""
 
-import ctypes
-import sys
 from dataclasses import dataclass
 
 from unsee.errors import unknown
@@ -36,11 +34,3 @@ def plan(mode: str, visual: int) -> Memory:
     if visual >= LARGE:
         return Memory(images=2, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True)
     return Memory(images=128, grams=UNBOUNDED, weights=UNBOUNDED, frugal=False)
-
-
-def release() -> None:
-    """Gives memory that was let go back to the system; glibc would keep what lies between blocks still in use."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other libraries of C have none
-        if trim is not None:
-            trim(0)

@@ -1,7 +1,8 @@
 """The partition of a model: disjoint, complete, and drawn where the language model begins."""
 
 import pytest
-from transformers import LlamaConfig, LlamaForCausalLM
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, T5Gemma2Config, T5Gemma2ForConditionalGeneration
 
 from unsee.errors import InputError
 from unsee.models.checkpoint import Vlm
@@ -33,3 +34,10 @@ def test_a_model_without_an_image_encoder_is_refused() -> None:
     config = LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
     with pytest.raises(InputError, match="some/folder holds a LlamaForCausalLM without a separate image encoder"):
         locate(LlamaForCausalLM(config), "some/folder")
+
+
+def test_an_image_encoder_inside_that_of_the_text_is_refused() -> None:
+    with torch.device("meta"):
+        model = T5Gemma2ForConditionalGeneration(T5Gemma2Config())
+    with pytest.raises(InputError, match="cannot be told apart from its image encoder"):
+        locate(model, "some/folder")

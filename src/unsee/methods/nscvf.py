@@ -29,7 +29,7 @@ from unsee.linalg.subspace import (
     retained_drift,
     span,
 )
-from unsee.memory import Memory, plan, release
+from unsee.memory import Memory, plan
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined, visual_features
 from unsee.models.inputs import image_inputs
@@ -337,8 +337,6 @@ class _Run:
             moving = drawn[start : start + size]
             staying = kept[max(0, start - len(drawn)) : max(0, start + size - len(drawn))]
             yield self._part(moving, staying, aside, len(drawn), max(1, len(kept)))
-        if self.bounds.frugal:
-            release()  # what the backward pass held, before the optimizer takes its own
 
     def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
         settings, known, retained = self.settings, self.moments.features, self.retained

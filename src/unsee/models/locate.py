@@ -70,12 +70,13 @@ def _visual_tensors(model: PreTrainedModel, source: str) -> set[int]:
             f"{source} holds a {type(model).__name__} without a separate image encoder; "
             "expected a vision-language model."
         )
-    if decoder is None or decoder is model or _holds(decoder, encoder):
+    words = model.get_input_embeddings()
+    if decoder is None or decoder is model or _holds(decoder, encoder) or _holds(encoder, words):
         raise InputError(
             f"{source} holds a {type(model).__name__} whose language model cannot be told apart from "
             "its image encoder; this family is not supported."
         )
-    language = [_language_root(model, encoder, decoder), model.get_input_embeddings(), model.get_output_embeddings()]
+    language = [_language_root(model, encoder, decoder), words, model.get_output_embeddings()]
     protected = {id(t) for module in language if module is not None for t in (*module.parameters(), *module.buffers())}
     return {id(t) for name, t in everything if id(t) not in protected and _is_visual_name(name)}
 
