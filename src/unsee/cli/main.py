@@ -1,7 +1,9 @@
 """`unsee COMMAND ...`: finds the command's module, and turns a user's mistake into one sentence and exit code 2."""
 
+import gc
 import sys
 from importlib import import_module
+from types import ModuleType
 
 from unsee import __version__
 from unsee.errors import InputError, unknown
@@ -30,6 +32,17 @@ def _usage() -> str:
     )
 
 
+def _command(name: str) -> ModuleType:
+    """The module of a command, without looking for garbage among the million objects that importing torch makes."""
+    gc.disable()
+    try:
+        module = import_module(f"unsee.cli.{name}")
+        gc.freeze()  # nor later, above all not at the end of the process
+    finally:
+        gc.enable()
+    return module
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns 0 when done, 1 when a check failed, 2 for bad arguments or input."""
     args = sys.argv[1:] if argv is None else argv
@@ -42,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args[0] not in COMMANDS:
             raise unknown("command", args[0], COMMANDS)
-        code: int = import_module(f"unsee.cli.{args[0]}").main(args[1:])
+        code: int = _command(args[0]).main(args[1:])
     except InputError as error:
         print(f"unsee: {error}", file=sys.stderr)
         return 2

@@ -40,8 +40,9 @@ class _Shapes(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        empty = any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves((args, kwargs)))
-        if empty:
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        empty = any(tensor.is_meta for tensor in tensors)
+        if empty and any(tensor.is_floating_point() and not tensor.is_meta for tensor in tensors):
             args, kwargs = tree_map_only(Tensor, lambda t: t.to("meta") if t.is_floating_point() else t, (args, kwargs))
         if kwargs.get("device") is not None:
             source = next((arg for arg in args if isinstance(arg, Tensor)), None)
@@ -69,8 +70,21 @@ def hooked(hooks: Iterable[tuple[nn.Module, Callable[[Tensor], None]]]) -> Itera
             handle.remove()
 
 
+def _leaves(result: Tensor) -> set[int]:
+    """The ids of the tensors that a backward pass from `result` would reach."""
+    ahead, seen, found = [result.grad_fn], set[Any](), set[int]()
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        found.add(id(getattr(node, "variable", None)))
+        ahead += [following for following, _ in node.next_functions]
+    return found
+
+
 def outline(model: PreTrainedModel, partition: Partition, image: Inputs, crossings: Sequence[str] = ()) -> Outline:
-    """Follows one image through a model on the meta device, forward and back; raises as `visual_features` does.
+    """Follows one image through a model on the meta device; raises as `visual_features` does.
 
     The layers that count are those on which the named crossings depend, all of them where none is named.
     """
@@ -96,11 +110,11 @@ def outline(model: PreTrainedModel, partition: Partition, image: Inputs, crossin
             with hooked((modules[name], note(name)) for name in weights):
                 features = visual_features(model, [image])
             total = torch.stack([value.sum() for value in features.only(crossings).values.values()]).sum()
-            gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+            reached = _leaves(total)
     finally:
         for weight in weights.values():
             weight.requires_grad_(False)
-    trained = tuple(name for name, gradient in zip(weights, gradients, strict=True) if gradient is not None)
+    trained = tuple(name for name, weight in weights.items() if id(weight) in reached)
     readers = {name: next(other for other in trained if first[other] == first[name]) for name in trained}
     shapes = {name: (value.shape[1], value.shape[2]) for name, value in features.values.items()}
     return Outline(trained, readers, shapes)
