@@ -90,15 +90,14 @@ def _save(file: Path, state: dict[str, object]) -> None:
 
 
 def _restore(
-    file: Path, key: str, weights: Mapping[str, ConfinedWeight], optimizer: torch.optim.Optimizer
+    file: Path, key: str, weights: Mapping[str, ConfinedWeight], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> TrainingLog:
     try:
         state = torch.load(file, weights_only=True)
         if state["key"] == key:
             for name, weight in weights.items():
-                weight.free.data.copy_(state["weights"][name])
-                weight.push()
-            optimizer.load_state_dict(state["optimizer"])
+                weight.weight.data.copy_(state["weights"][name])
+                optimizers[name].load_state_dict(state["optimizers"][name])
             return TrainingLog(state["step"], "", state["looks"])
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, IndexError, UnpicklingError) as error:
         raise InputError(f"{file} cannot be read ({error}); remove it, or run without --resume.") from error
@@ -119,43 +118,41 @@ def train(
     key: str = "",
     progress: Progress | None = None,
 ) -> TrainingLog:
-    """Moves `weights` down `loss` with AdamW, each within its span.
+    """Moves `weights` down `loss` with AdamW, each within its span and by an optimizer of its own.
 
     `loss` draws its batch from the generator it is given, which depends on the seed and the step alone, so that a run
     resumed from `state` makes the same steps as one that was never interrupted. `look` measures the run every few
     steps; it stops when `bars` are reached.
     """
-    optimizer = torch.optim.AdamW(
-        [w.free for w in weights.values()], lr=schedule.rate, weight_decay=schedule.weight_decay
-    )
+    # Decay is the weight's own; one optimizer a weight, so that the steps of all are never held at once.
+    optimizers = {name: torch.optim.AdamW([w.free], weight_decay=0.0) for name, w in weights.items()}
     log = TrainingLog(0, "")
     if state is not None and state.exists():
-        log = _restore(state, key, weights, optimizer)
+        log = _restore(state, key, weights, optimizers)
     looks = list(log.looks)
     if looks and bars.reached(looks[-1]):
         return TrainingLog(log.steps, f"every bound was reached: {bars.describe(looks[-1])}", looks)
     for step in range(log.steps, schedule.steps):
         warm = min(1.0, (step + 1) / max(1.0, 0.05 * schedule.steps))
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / schedule.steps))
+        rate = schedule.rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / schedule.steps))
         for part in loss(Generator().manual_seed(seed * 1_000_003 + step)):
             part.backward()
-        for weight in weights.values():
+        for name, weight in weights.items():
             weight.pull()
-        optimizer.step()
-        for weight in weights.values():
-            weight.push()
+            optimizers[name].param_groups[0]["lr"] = rate
+            optimizers[name].step()
+            weight.push(rate * schedule.weight_decay)
         if (step + 1) % schedule.look_every and step + 1 < schedule.steps:
             continue
         looks.append({"step": step + 1, **look()})
         if progress is not None:
             progress(step + 1, schedule.steps, bars.describe(looks[-1]))
         if state is not None:
-            saved = {name: weight.free.detach() for name, weight in weights.items()}
-            _save(
-                state,
-                {"key": key, "step": step + 1, "weights": saved, "optimizer": optimizer.state_dict(), "looks": looks},
-            )
+            saved = {
+                "weights": {name: weight.weight.detach() for name, weight in weights.items()},
+                "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
+            }
+            _save(state, {"key": key, "step": step + 1, "looks": looks, **saved})
         if bars.reached(looks[-1]):
             return TrainingLog(step + 1, f"every bound was reached: {bars.describe(looks[-1])}", looks)
     return TrainingLog(schedule.steps, f"the step limit was reached: {bars.describe(looks[-1])}", looks)

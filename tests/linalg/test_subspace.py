@@ -262,14 +262,15 @@ def plain_path(
 
 
 def confined_path(confined: ConfinedWeight, task: Task, make: Optimizer = adamw) -> list[Tensor]:
-    """The weight before and after each of 8 steps of an optimizer that moves A."""
+    """The weight before and after each of 8 steps of an optimizer that moves A, and decays it where it decays."""
     optimizer = make([confined.free])
+    group = optimizer.param_groups[0]
     path = [confined.weight.detach().clone()]
     for _ in range(8):
         torch.autograd.backward(task(confined.weight))
         confined.pull()
         optimizer.step()
-        confined.push()
+        confined.push(group["lr"] * group["weight_decay"])
         path.append(confined.weight.detach().clone())
     return path
 
@@ -306,13 +307,14 @@ def test_pulling_is_the_gradient_of_the_free_matrix(seed: int, rows: int, width:
     span = soft_root(gram_of(retained(seed, count, width)), ridge)
     weight, task = fit(seed, rows, width)
     confined = ConfinedWeight(weight, span)
-    with torch.no_grad():
-        confined.free.copy_(normal(seed + 6, rows, width))
+    free = normal(seed + 6, rows, width).requires_grad_()
+    confined.free.data = free.detach().clone()
     confined.push()
-    (expected,) = torch.autograd.grad(task(confined.start + confined.free @ span), [confined.free])
+    (expected,) = torch.autograd.grad(task(confined.start + free @ span), [free])
     torch.autograd.backward(task(weight))
     confined.pull()
     assert confined.free.grad is not None
+    assert not confined.free.any()
     assert weight.grad is None
     assert norm(confined.free.grad - expected) <= 1e-10 * norm(expected)
 
@@ -369,9 +371,9 @@ def test_the_weight_is_set_in_place_in_its_own_dtype(dtype: torch.dtype, toleran
     weight = torch.nn.Parameter(normal(1, 3, 9).to(dtype))
     before, place, projector = weight.detach().clone(), weight.data_ptr(), null_projector(basis)
     confined = ConfinedWeight(weight, projector)
-    with torch.no_grad():
-        confined.free.copy_(normal(2, 3, 9))
+    confined.free.data = normal(2, 3, 9).to(dtype)
     confined.push()
+    assert not confined.free.numel()
     assert weight.dtype == confined.free.dtype == dtype
     assert confined.weight is weight
     assert weight.data_ptr() == place
@@ -381,8 +383,6 @@ def test_the_weight_is_set_in_place_in_its_own_dtype(dtype: torch.dtype, toleran
     after = weight.detach().double()
     assert norm(after - before) > 0.1
     assert norm((after - before) @ basis) < tolerance * norm(after)
-    confined.push()
-    assert torch.equal(weight.detach().double(), after)
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (2, 3), (3,), (1, 3, 3)])
@@ -621,5 +621,5 @@ def test_a_start_kept_as_it_is_stored_makes_the_same_steps_to_the_bit(stored: to
 def test_a_start_that_its_stored_dtype_does_not_hold_is_kept_whole(value: float) -> None:
     confined = ConfinedWeight(torch.nn.Parameter(torch.full((2, 3), value)), None, torch.float16)
     assert confined.start.dtype == torch.float32
-    confined.push()
+    confined.restore()
     assert torch.equal(confined.weight, torch.full((2, 3), value))

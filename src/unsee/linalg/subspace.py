@@ -173,9 +173,12 @@ class ConfinedWeight:
 
     S (d_in, d_in) is symmetric: a null-space projector, a soft root, or their product where they commute; None leaves
     W free. The step is confined and not the gradient alone, because Adam's scaling by coordinate and weight decay leave
-    the null space of a projected gradient. Weight decay acts on A, so it pulls W back to W0 and not to zero. All of it
-    is in the weight's dtype, and W is confined up to its rounding. Source: the null space of Adam-NSCL and AlphaEdit;
-    this form is ours.
+    the null space of a projected gradient. Decay acts on A, so it pulls W back to W0 and not to zero. All of it is in
+    the weight's dtype, and W is confined up to its rounding. Source: the null space of Adam-NSCL and AlphaEdit; this
+    form is ours.
+
+    What the optimizer is given is `free`, A's step alone: of A itself nothing is read again, and it would be as large
+    as W. It is empty between `push` and `pull`.
     """
 
     def __init__(self, weight: Parameter, span: Span | None, stored: torch.dtype | None = None) -> None:
@@ -191,25 +194,28 @@ class ConfinedWeight:
         if stored is not None and torch.equal(self.start.to(stored).to(self.start.dtype), self.start):
             self.start = self.start.to(stored)
         self.span = None if span is None else span.to(weight.device, weight.dtype)
-        self.free = Parameter(torch.zeros_like(weight))
+        self.free = Parameter(weight.new_empty(0))
 
     @torch.no_grad()
     def pull(self) -> None:
-        """Turns the weight's gradient into that of A, before the optimizer's step, and clears it.
+        """Makes `free` a zero step with the gradient of A, before the optimizer's step, and clears the weight's.
 
         Raises ValueError where the weight has none.
         """
         if self.weight.grad is None:
             raise ValueError("the weight has no gradient; call backward first")
+        self.free.data = torch.zeros_like(self.weight)
         self.free.grad = self.weight.grad if self.span is None else self.weight.grad @ self.span
         self.weight.grad = None
 
     @torch.no_grad()
-    def push(self) -> None:
-        """Sets the weight to W0 + A S, after the optimizer's step, and lets the gradient go."""
-        self.weight.copy_(self.free if self.span is None else self.free @ self.span)
-        self.weight.add_(self.start)
+    def push(self, decay: float = 0.0) -> None:
+        """Moves the weight by `free` S, after the optimizer's step, and lets go of both; A shrinks by `decay` first."""
+        if decay:
+            self.weight.lerp_(self.start.to(self.weight.dtype), decay)
+        self.weight.add_(self.free if self.span is None else self.free @ self.span)
         self.free.grad = None
+        self.free.data = self.weight.new_empty(0)
 
     @torch.no_grad()
     def restore(self) -> None:
