@@ -47,7 +47,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "views_20": {"views": 20},
     "steps_400": {"steps": 400},
     "contrast_1": {"contrast": 1.0},
-    "pooled": {"pooled": True},
+    "runs_1": {"runs": 1},
+    "runs_4": {"runs": 4},
+    "runs_16": {"runs": 16},
 }
 
 

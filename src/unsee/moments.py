@@ -22,7 +22,7 @@ from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
 from unsee.models.outline import hooked, outline
 from unsee.records import Sample
 from unsee.regions import Modes, RetainedFeatures, find_modes
-from unsee.vectors import Layout, layout, spreads
+from unsee.vectors import RUNS, Layout, layout, spreads
 
 FORMAT = "unsee-moments-2"
 BATCH = 64
@@ -33,12 +33,16 @@ Note = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class MomentSettings:
-    """How retained features are summarised; `crossings` are those that count, all where it is empty."""
+    """How retained features are summarised.
+
+    `crossings` are those that count, all where it is empty; `runs` those of tokens that are averaged, see `Layout`: 0
+    for none, or vectors.RUNS where the number of tokens varies.
+    """
 
     modes: int
     seed: int
     crossings: tuple[str, ...] = ()
-    pooled: bool = False
+    runs: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +128,10 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     return Photos(inputs, features, concept, names, tuple(hashes))
 
 
-def _summary(photos: Photos, settings: MomentSettings, *, pooled: bool) -> RetainedFeatures:
+def _summary(photos: Photos, settings: MomentSettings, runs: int) -> RetainedFeatures:
     features, concept = photos.features.only(settings.crossings), photos.concept
     spread = spreads(features)
-    how = layout(features, spread, pooled=pooled)
+    how = layout(features, spread, runs)
     vectors = how.vectors(features)
     if len(photos.names) == 1:
         concept, _ = find_modes(vectors, concept, UNLABELLED_MODES, settings.seed)
@@ -186,7 +190,7 @@ def measure(
 ) -> tuple[Moments, Photos]:
     """The moments of the retained samples, and the samples ready for training. Raises InputError for too few."""
     photos = prepare(vlm, samples, min(BATCH, memory.images))
-    summary = _summary(photos, settings, pooled=settings.pooled or tokens_vary(vlm.processor))
+    summary = _summary(photos, settings, settings.runs or (RUNS if tokens_vary(vlm.processor) else 0))
     routes = outline(vlm.outline, vlm.partition, photos.inputs[0], settings.crossings)
     layers = list(dict.fromkeys(routes.first.values()))
     grams = retained_grams(vlm, photos.inputs, layers, memory, scratch)

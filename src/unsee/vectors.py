@@ -4,20 +4,23 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from unsee.errors import InputError
 from unsee.models.features import Features
 
-LONGEST = 1 << 17  # numbers of a vector; images with more are described by the mean over their tokens
+LONGEST = 1 << 17  # numbers of a vector; images with more are described by the means over runs of their tokens
+RUNS = 16  # runs that the tokens of an image are divided into where they are not taken one by one
 
 
 @dataclass(frozen=True)
 class Layout:
     """How features become vectors.
 
-    `shapes` are (tokens, width) by crossing; tokens is 1 where `pooled`, when an image counts with the mean over its
-    tokens: because their number varies, or because there are too many. `scales` are what each crossing is divided by,
-    so that all vary alike.
+    `shapes` are (tokens, width) by crossing. Where `pooled`, because the number of tokens varies or is large, an image
+    is cut into so many runs of tokens, in their order and as long as each other up to one token, and counts with the
+    mean over each: tokens come row by row, so that a run is a band of the image. `scales` are what each crossing is
+    divided by, so that all vary alike.
     """
 
     shapes: dict[str, tuple[int, int]]
@@ -36,18 +39,34 @@ class Layout:
                     "measure the moments again on this model, with images as the target's."
                 )
             if self.pooled:
-                value = value.sum(1) / features.counts[name][:, None]
+                value = _run_means(features, name, tokens)
             parts.append(value.flatten(1) / self.scales[name])
         return torch.cat(parts, 1)
 
     def shifted(self, features: Features, shift: Tensor) -> Features:
-        """The features with every token moved by the shift (image, d) of its image."""
+        """The features with every token moved by the shift (image, d) of its image, or of its run where pooled."""
         values, start = dict(features.values), 0
         for name, (tokens, width) in self.shapes.items():
             part = shift[:, start : start + tokens * width].view(len(shift), tokens, width) * self.scales[name]
             start += tokens * width
-            values[name] = values[name] + part * own_tokens(features, name)
+            moved = _runs(features, name, tokens) @ part if self.pooled else part * own_tokens(features, name)
+            values[name] = values[name] + moved
         return Features(values, features.counts)
+
+
+def _runs(features: Features, name: str, runs: int) -> Tensor:
+    """(image, token, run) float: 1 where a token belongs to a run, 0 for padding."""
+    value, count = features.values[name], features.counts[name]
+    run = (torch.arange(value.shape[1]) * runs // count[:, None]).clamp(max=runs - 1)
+    return F.one_hot(run, runs) * own_tokens(features, name)
+
+
+def _run_means(features: Features, name: str, runs: int) -> Tensor:
+    """(image, run, width); a run without a token, of an image with fewer tokens than runs, has the image's mean."""
+    value, own = features.values[name], _runs(features, name, runs)
+    sums, sizes = own.transpose(1, 2) @ value, own.sum(1)[..., None]
+    whole = sums.sum(1, keepdim=True) / sizes.sum(1, keepdim=True)
+    return torch.where(sizes > 0, sums / sizes.clamp(min=1), whole)
 
 
 def own_tokens(features: Features, name: str) -> Tensor:
@@ -67,12 +86,18 @@ def spreads(features: Features) -> dict[str, float]:
     return found
 
 
-def layout(features: Features, spread: dict[str, float], *, pooled: bool) -> Layout:
-    """The layout for features such as these; `pooled` where their token counts may vary between images."""
+def layout(features: Features, spread: dict[str, float], runs: int = 0) -> Layout:
+    """The layout for features such as these, with so many runs of tokens; 0 takes each token by itself.
+
+    Where that would make too long a vector, there are fewer runs, of several tokens each.
+    """
     shapes = {name: (value.shape[1], value.shape[2]) for name, value in features.values.items()}
-    pooled = pooled or sum(tokens * width for tokens, width in shapes.values()) > LONGEST
-    if pooled:
-        shapes = {name: (1, width) for name, (_, width) in shapes.items()}
+    if not runs and sum(tokens * width for tokens, width in shapes.values()) > LONGEST:
+        runs = RUNS
+    if runs:
+        fitting = max(1, LONGEST // sum(width for _, width in shapes.values()))
+        most = {name: min(runs, fitting, int(features.counts[name].min())) for name in shapes}
+        shapes = {name: (most[name], width) for name, (_, width) in shapes.items()}
     first = next(iter(spread.values()))
     scales = {name: (value / first) ** 0.5 if value > 0 and first > 0 else 1.0 for name, value in spread.items()}
-    return Layout(shapes, scales, pooled)
+    return Layout(shapes, scales, pooled=runs > 0)

@@ -262,9 +262,7 @@ def test_naming_every_crossing_is_naming_none(vlm, target, retained):
 
 
 def test_pooled_images_can_be_forgotten_too(vlm, target, retained):
-    edit = api.forget(
-        vlm, target, retained, method=NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0, pooled=True)
-    )
+    edit = api.forget(vlm, target, retained, method=NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0, runs=1))
     assert edit.method["looks"][-1]["target"] < 0.9
 
 

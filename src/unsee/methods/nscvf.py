@@ -78,8 +78,8 @@ class NSCVF:
     """Variations of each target image, 0 or more."""
     crossings: tuple[str, ...] = ()
     """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
-    pooled: bool = False
-    """Describe an image by the mean over its tokens, as is done anyway where their number varies or is large."""
+    runs: int = 0
+    """Runs of tokens that describe an image; 0: each token, or 16 runs where their number varies or is large."""
     steps: int = 200
     """Most training steps, 1 or more."""
     rate: float = 2e-3
@@ -112,6 +112,7 @@ class NSCVF:
             "distill": self.distill,
             "identity": self.identity,
             "views": self.views,
+            "runs": self.runs,
             "weight_decay": self.weight_decay,
             "stop_target": self.stop_target,
             "stop_drift": self.stop_drift,
@@ -132,7 +133,7 @@ class NSCVF:
 
     def moment_settings(self, seed: int) -> MomentSettings:
         """How this method wants the retained features summarised."""
-        return MomentSettings(modes=self.modes, seed=seed, crossings=self.crossings, pooled=self.pooled)
+        return MomentSettings(modes=self.modes, seed=seed, crossings=self.crossings, runs=self.runs)
 
     def forget(
         self,
