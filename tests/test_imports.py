@@ -14,12 +14,13 @@ from unsee.records import Result, to_json
 
 ROOT = Path(unsee.__file__).parent
 FLOORS = (
-    {"linalg", "records", "errors", "timing"},
+    {"linalg", "records", "errors", "timing", "disk"},
     {"models"},
     {"vectors", "memory", "views"},
     {"training", "edit", "losses", "regions", "data", "metrics", "moments"},
     {"methods", "benchmarks"},
     {"api", "evaluation", "reporting", "testing"},
+    {"session"},
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -9,8 +9,9 @@ from typing import Any
 from safetensors import SafetensorError
 from torch import Tensor
 
+from unsee.disk import sync
 from unsee.errors import InputError
-from unsee.models.checkpoint import Vlm, sync, write
+from unsee.models.checkpoint import Vlm, write
 from unsee.records import LayerDrift
 
 

@@ -18,6 +18,7 @@ from transformers import LogitsProcessor
 
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import open_image
+from unsee.disk import file_hash
 from unsee.errors import InputError
 from unsee.metrics.accuracy import KEPT, accuracy, balance, exact_match, oracle_gap
 from unsee.metrics.forget_quality import ks_p_value, one_minus_js
@@ -25,7 +26,7 @@ from unsee.models.checkpoint import Vlm, load
 from unsee.models.features import Inputs, all_features
 from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.models.processors import first_line
-from unsee.models.shards import differences, file_hash, shards
+from unsee.models.shards import differences, shards
 from unsee.records import PHASES, Check, Example, MapPoint, Sample, Score
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from unsee.errors import InputError
 from unsee.models import shards
-from unsee.models.shards import INDEX, Stored, differences, file_hash, header, headers, patch, places
+from unsee.models.shards import INDEX, Stored, differences, header, headers, patch, places
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 TENSORS = {
@@ -229,8 +229,3 @@ def test_a_missing_and_an_added_tensor_differ(folder: Path) -> None:
     save_file(other, copy / "model.safetensors")
     assert differences(folder, copy, []) == (4, ["a", "added"])
     assert differences(folder, copy, ["a", "added"]) == (3, [])
-
-
-def test_the_hash_of_a_file_is_its_sha256(tmp_path: Path) -> None:
-    (tmp_path / "abc").write_bytes(b"abc")
-    assert file_hash(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

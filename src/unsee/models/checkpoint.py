@@ -1,7 +1,6 @@
 """Checkpoint folders: opening the visual part of one, or all of it, and writing an edited copy."""
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -41,11 +40,12 @@ from transformers.core_model_loading import (
 from transformers.modeling_utils import LoadStateDictConfig
 from transformers.utils.loading_report import LoadStateDictInfo
 
+from unsee.disk import file_hash
 from unsee.errors import InputError
 from unsee.models.families import FAMILIES
 from unsee.models.locate import Partition, locate
 from unsee.models.processors import first_line, open_processor
-from unsee.models.shards import DTYPES, INDEX, Stored, file_hash, header, headers, patch, places, shards
+from unsee.models.shards import DTYPES, INDEX, Stored, header, headers, patch, places, shards
 
 ADAPTER = "adapter_config.json"  # of peft
 OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".onnx", ".safetensors")
@@ -335,16 +335,6 @@ def hashes(folder: Path, known: dict[tuple[int, int], str] | None = None) -> dic
             known[identity] = file_hash(file)
         found[file.relative_to(folder).as_posix()] = known[identity]
     return found
-
-
-def sync(folder: Path) -> None:
-    """Flushes every file of a folder, and the folder, to the disk."""
-    for path in [*folder.rglob("*"), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def visual_hash(vlm: Vlm) -> str:

@@ -4,7 +4,6 @@ Format: https://huggingface.co/docs/safetensors: eight bytes of header length, a
 here reads a tensor that it was not asked for.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -169,9 +168,3 @@ def _same(one: Stored, other: Stored) -> bool:
     if one.start == other.start and one.file.samefile(other.file):
         return True
     return all(a == b for a, b in zip(_chunks(one), _chunks(other), strict=True))
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
