@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unsee.data import content_hash, open_image
 from unsee.errors import InputError
-from unsee.linalg.discriminant import Discriminant, fit_discriminant
+from unsee.linalg.discriminant import Scatter, scatter
 from unsee.linalg.gram import Gram, GramStream
 from unsee.memory import Memory
 from unsee.models.checkpoint import Vlm, visual_hash
@@ -24,7 +24,7 @@ from unsee.records import Sample
 from unsee.regions import Modes, RetainedFeatures, find_modes
 from unsee.vectors import RUNS, Layout, layout, spreads
 
-FORMAT = "unsee-moments-2"
+FORMAT = "unsee-moments-3"
 BATCH = 64
 UNLABELLED_MODES = 32  # clusters that stand in for concepts where the retained images have none
 SINGLE = 1024  # width from which on Grams are stored in single precision: 1e-7 of them, a thousandth of any ridge
@@ -49,15 +49,22 @@ class MomentSettings:
 class Moments:
     """What retained images put into each trained layer, and a summary of their features.
 
-    `first` names for each layer the one whose Gram in `grams` it shares, because both read the same tensors.
+    `first` names for each layer the one whose Gram in `grams` it shares, because both read the same tensors. `scatter`
+    is what the features' discriminant comes from, `hashes` and `concept` (n,) int64 are of each image.
     """
 
     grams: Mapping[str, Gram]
     first: Mapping[str, str]
     features: RetainedFeatures
-    count: int
+    scatter: Scatter
     hashes: tuple[str, ...]
+    concept: Tensor
     model: str
+
+    @property
+    def count(self) -> int:
+        """Of the retained images."""
+        return len(self.hashes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +135,8 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     return Photos(inputs, features, concept, names, tuple(hashes))
 
 
-def _summary(photos: Photos, settings: MomentSettings, runs: int) -> RetainedFeatures:
+def _summary(photos: Photos, settings: MomentSettings, runs: int) -> tuple[RetainedFeatures, Scatter, Tensor]:
+    """The summary of the features, what its discriminant comes from, and each image's concept (n,)."""
     features, concept = photos.features.only(settings.crossings), photos.concept
     spread = spreads(features)
     how = layout(features, spread, runs)
@@ -141,7 +149,8 @@ def _summary(photos: Photos, settings: MomentSettings, runs: int) -> RetainedFea
             "best of several concepts in one sub-folder each."
         )
     _, modes = find_modes(vectors, concept, settings.modes, settings.seed)
-    return RetainedFeatures(how, spread, vectors.mean(0), modes, fit_discriminant(vectors, concept))
+    found = scatter(vectors, concept)
+    return RetainedFeatures(how, spread, vectors.mean(0), modes, found.discriminant()), found, concept
 
 
 def _passes(widths: Mapping[str, int], most: int) -> Iterator[list[str]]:
@@ -190,11 +199,11 @@ def measure(
 ) -> tuple[Moments, Photos]:
     """The moments of the retained samples, and the samples ready for training. Raises InputError for too few."""
     photos = prepare(vlm, samples, min(BATCH, memory.images))
-    summary = _summary(photos, settings, settings.runs or (RUNS if tokens_vary(vlm.processor) else 0))
+    summary, found, concept = _summary(photos, settings, settings.runs or (RUNS if tokens_vary(vlm.processor) else 0))
     routes = outline(vlm.outline, vlm.partition, photos.inputs[0], settings.crossings)
     layers = list(dict.fromkeys(routes.first.values()))
     grams = retained_grams(vlm, photos.inputs, layers, memory, scratch)
-    return Moments(grams, routes.first, summary, len(samples), photos.hashes, visual_hash(vlm)), photos
+    return Moments(grams, routes.first, summary, found, photos.hashes, concept, visual_hash(vlm)), photos
 
 
 def save(moments: Moments, file: Path) -> None:
@@ -206,12 +215,11 @@ def save(moments: Moments, file: Path) -> None:
         counts[name] = gram.count
     known = moments.features
     tensors |= {"mean": known.mean, "centers": known.modes.centers, "owners": known.modes.concept}
-    tensors |= {f"discriminant.{name}": value for name, value in vars(known.discriminant).items()}
+    tensors |= {"concept": moments.concept, **{f"scatter.{n}": value for n, value in vars(moments.scatter).items()}}
     facts = {
         "layers": {name: [first, counts[first]] for name, first in moments.first.items()},
         "layout": asdict(known.layout),
         "spread": known.spread,
-        "count": moments.count,
         "hashes": moments.hashes,
         "model": moments.model,
     }
@@ -257,7 +265,7 @@ def _assembled(file: Path, facts: dict[str, Any], names: set[str], small: Mappin
         if not {f"outer.{source}", f"total.{source}"} <= names:
             raise KeyError(f"outer.{source}")
         places[source] = (file, float(count))
-    parts = {name.removeprefix("discriminant."): t for name, t in small.items() if name.startswith("discriminant.")}
+    found = Scatter(**{name.removeprefix("scatter."): t for name, t in small.items() if name.startswith("scatter.")})
     how = facts["layout"]
     shapes = {name: (int(tokens), int(width)) for name, (tokens, width) in how["shapes"].items()}
     features = RetainedFeatures(
@@ -265,7 +273,9 @@ def _assembled(file: Path, facts: dict[str, Any], names: set[str], small: Mappin
         spread=facts["spread"],
         mean=small["mean"],
         modes=Modes(small["centers"], small["owners"]),
-        discriminant=Discriminant(**parts),
+        discriminant=found.discriminant(),
     )
     first = {name: source for name, (source, _) in facts["layers"].items()}
-    return Moments(StoredGrams(places), first, features, facts["count"], tuple(facts["hashes"]), facts["model"])
+    return Moments(
+        StoredGrams(places), first, features, found, tuple(facts["hashes"]), small["concept"], facts["model"]
+    )

@@ -9,7 +9,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 
 from unsee.errors import InputError
-from unsee.linalg.discriminant import Discriminant, fit_discriminant
+from unsee.linalg.discriminant import Discriminant, fit_discriminant, scatter
 
 theorem = settings(deadline=None, derandomize=True, max_examples=25)
 seeds, widths, kinds = st.integers(0, 10**6), st.integers(2, 9), st.integers(2, 5)
@@ -223,3 +223,32 @@ def test_one_concept_is_refused() -> None:
 def test_concepts_that_never_vary_are_refused(samples: Tensor, concept: list[int]) -> None:
     with pytest.raises(InputError, match="no concept has two different samples; give several of each"):
         fit_discriminant(samples, torch.tensor(concept))
+
+
+@theorem
+@given(seeds, kinds, widths, st.data())
+def test_samples_that_are_taken_out_again_were_never_there(
+    seed: int, kinds: int, width: int, data: st.DataObject
+) -> None:
+    """In an origin and a basis that stay: the sums of the rest, and of no sample of a concept that is gone."""
+    samples, concept = drawn(seed, kinds + 1, width)
+    gone = concept == data.draw(st.integers(0, kinds))
+    gone |= torch.rand(len(samples), generator=torch.Generator().manual_seed(seed)) < data.draw(st.floats(0, 0.5))
+    whole = scatter(samples, concept)
+    left = whole.without(samples[gone], concept[gone])
+    reduced = whole.reduced(samples[~gone])
+    sums = torch.stack([reduced[concept[~gone] == name].sum(0) for name in range(kinds + 1)])
+    torch.testing.assert_close(left.outer, reduced.T @ reduced, rtol=1e-9, atol=1e-7)
+    torch.testing.assert_close(left.sums, sums, rtol=1e-9, atol=1e-7)
+    assert torch.equal(left.counts, torch.bincount(concept[~gone], minlength=kinds + 1).double())
+    assert not left.sums[left.counts == 0].any()
+    found = left.discriminant()
+    assert len(found.concepts) == len(concept[~gone].unique())
+    fresh = fit_discriminant(samples[~gone], concept[~gone])  # the basis spans everything: which it is does not matter
+    torch.testing.assert_close(found.ratios, fresh.ratios, rtol=1e-3, atol=1e-3)
+
+
+def test_more_than_was_counted_is_not_taken_out() -> None:
+    samples, concept = drawn(0, 3, 4)
+    with pytest.raises(ValueError, match="take out only what was counted"):
+        scatter(samples, concept).without(samples.repeat(2, 1), concept.repeat(2))

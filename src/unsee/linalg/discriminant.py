@@ -1,6 +1,6 @@
 """Fisher's linear discriminant in high dimension: what tells concepts apart whatever else varies within them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from unsee.errors import InputError
 
 EPS = torch.finfo(torch.float64).eps
+NOTHING = 1e-13  # of the whole variance; less within the concepts is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,71 @@ class Discriminant:
         return (samples - self.mean) @ self.filters.T
 
 
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """Sums over samples by concept, in an origin and a basis that stay; all that a discriminant needs of them."""
+
+    mean: Tensor
+    """(d,) float64, the origin: the mean of the samples at first."""
+    basis: Tensor
+    """(p, d) float32, orthonormal rows: the samples' leading principal components at first."""
+    counts: Tensor
+    """(c,) float64, samples of each concept, in the order of the sorted concept numbers."""
+    sums: Tensor
+    """(c, p) float64."""
+    outer: Tensor
+    """(p, p) float64, the sum of the outer products of all samples."""
+
+    def reduced(self, samples: Tensor) -> Tensor:
+        """(n, p) float64 of samples (n, d)."""
+        return (samples.double() - self.mean) @ self.basis.double().T
+
+    def without(self, samples: Tensor, concept: Tensor) -> "Scatter":
+        """The sums without samples (n, d) of these concepts (n,), places in `counts`, that were counted; exact.
+
+        Raises ValueError where a concept has fewer.
+        """
+        counts = self.counts - torch.bincount(concept, minlength=len(self.counts))
+        if (counts < 0).any():
+            raise ValueError("a concept has fewer samples than should be taken out; take out only what was counted")
+        reduced = self.reduced(samples)
+        sums = self.sums.index_add(0, concept, -reduced) * (counts > 0)[:, None]
+        return replace(self, counts=counts, sums=sums, outer=self.outer - reduced.T @ reduced)
+
+    def discriminant(self, ridge: float = 1e-2) -> Discriminant:
+        """Fisher's directions over the concepts that have samples, everything float32.
+
+        `ridge` times the mean variance within is added to the within scatter, so that fewer samples than dimensions do
+        no harm. Between the concepts, each counts alike, however many samples it has. One direction fewer than there
+        are concepts is meaningful, and returned; fewer where there are fewer components. Raises ValueError for fewer
+        than two concepts, and InputError, a ValueError, where no concept has two different samples.
+        """
+        counts, sums = self.counts[self.counts > 0], self.sums[self.counts > 0]
+        if len(counts) < 2:
+            raise ValueError(f"a discriminant needs at least two concepts, got {len(counts)}")
+        centers = sums / counts[:, None]
+        within = (self.outer - centers.T @ sums) / counts.sum()
+        if within.trace() <= NOTHING * self.outer.trace() / counts.sum():
+            raise InputError(
+                "no concept has two different samples; give several of each, to tell what varies within one."
+            )
+        within += ridge * within.diagonal().mean() * torch.eye(len(within), dtype=within.dtype, device=within.device)
+        factor = torch.linalg.cholesky(within)
+        inverse = torch.linalg.inv(factor)
+        between = centers - centers.mean(0)
+        values, vectors = torch.linalg.eigh(inverse @ (between.T @ between / len(between)) @ inverse.T)
+        count = min(len(counts) - 1, len(values))
+        values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
+        basis = self.basis.double()
+        return Discriminant(
+            mean=self.mean.float(),
+            filters=(vectors.T @ inverse @ basis).float(),
+            patterns=((factor @ vectors).T @ basis).float(),
+            ratios=values.clamp(min=0).float(),
+            concepts=(centers @ inverse.T @ vectors).float(),
+        )
+
+
 def _principal(centred: Tensor, count: int) -> Tensor:
     """The leading right singular vectors (k, d) of float64 (n, d), k <= count, by its smaller Gram matrix."""
     many = len(centred) > centred.shape[1]
@@ -45,42 +111,27 @@ def _principal(centred: Tensor, count: int) -> Tensor:
     return basis.T
 
 
-def fit_discriminant(samples: Tensor, concept: Tensor, principal: int = 512, ridge: float = 1e-2) -> Discriminant:
-    """Fits samples (n, d) with concept numbers (n,) int64; everything returned is float32.
+def scatter(samples: Tensor, concept: Tensor, principal: int = 512) -> Scatter:
+    """Sums up samples (n, d) with concept numbers (n,) int64, in their `principal` leading principal components.
 
-    The samples are reduced to `principal` principal components first, and `ridge` times the mean within variance is
-    added to the within scatter, so that fewer samples than dimensions do no harm. Between the concepts, each counts
-    alike, however many samples it has. One direction fewer than there are concepts is meaningful, and returned; fewer
-    where there are fewer components. Raises ValueError for fewer than two concepts, and InputError, a ValueError, where
-    no concept has two different samples. Source: Fisher (1936), Rao (1948); patterns of a linear filter: Haufe et al.
-    (2014).
+    Raises ValueError for fewer than two concepts.
     """
     names = concept.unique()
     if len(names) < 2:
         raise ValueError(f"a discriminant needs at least two concepts, got {len(names)}")
     # Centred in float64: a mean rounded to float32 would leave a direction of its own where it is far above the spread.
-    wide = samples.double()
-    mean = wide.mean(0)
-    centred = wide - mean
-    basis = _principal(centred, principal)
-    reduced = centred @ basis.T
-    centers = torch.stack([reduced[concept == name].mean(0) for name in names])
-    inside = reduced - centers[torch.searchsorted(names, concept)]
-    within = inside.T @ inside / len(inside)
-    if within.trace() <= EPS * reduced.square().sum() / len(reduced):
-        raise InputError("no concept has two different samples; give several of each, to tell what varies within one.")
-    within += ridge * within.diagonal().mean() * torch.eye(len(within), dtype=within.dtype, device=within.device)
-    factor = torch.linalg.cholesky(within)
-    inverse = torch.linalg.inv(factor)
-    between = centers - centers.mean(0)
-    values, vectors = torch.linalg.eigh(inverse @ (between.T @ between / len(between)) @ inverse.T)
-    count = min(len(names) - 1, len(values))
-    values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
-    filters, patterns = vectors.T @ inverse @ basis, (factor @ vectors).T @ basis
-    return Discriminant(
-        mean=mean.float(),
-        filters=filters.float(),
-        patterns=patterns.float(),
-        ratios=values.clamp(min=0).float(),
-        concepts=(centers @ inverse.T @ vectors).float(),
-    )
+    mean = samples.double().mean(0)
+    basis = _principal(samples.double() - mean, principal).float()
+    place = torch.searchsorted(names, concept)
+    empty = Scatter(mean, basis, torch.bincount(place).double(), mean.new_zeros(0), mean.new_zeros(0))
+    reduced = empty.reduced(samples)
+    sums = reduced.new_zeros(len(names), reduced.shape[1]).index_add_(0, place, reduced)
+    return replace(empty, sums=sums, outer=reduced.T @ reduced)
+
+
+def fit_discriminant(samples: Tensor, concept: Tensor, principal: int = 512, ridge: float = 1e-2) -> Discriminant:
+    """The discriminant of samples (n, d) with concept numbers (n,) int64; see `scatter` and `Scatter.discriminant`.
+
+    Source: Fisher (1936), Rao (1948); patterns of a linear filter: Haufe et al. (2014).
+    """
+    return scatter(samples, concept, principal).discriminant(ridge)

@@ -29,7 +29,7 @@ from unsee.linalg.subspace import (
     retained_drift,
     span,
 )
-from unsee.memory import Memory, plan
+from unsee.memory import Memory, give_back, plan
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined, visual_features
 from unsee.models.inputs import image_inputs
@@ -149,6 +149,8 @@ class NSCVF:
     ) -> Edit:
         """Forgets what is on the target images; see `unsee.forget`. The model's own weights are put back afterwards."""
         bounds = plan(memory, sum(vlm.partition.groups.values()))
+        if bounds.frugal:
+            give_back()
         place = None if state is None else state.parent
         with tempfile.TemporaryDirectory(prefix="unsee-", dir=place) if bounds.frugal else nullcontext() as scratch:
             started = time.monotonic()
