@@ -30,6 +30,8 @@ from unsee.benchmarks.personas.vision_remember import (
 
 MODELS = {"base": None, "retain_05": "forget_05", "retain_10": "forget_10", "retain_15": "forget_15", "remember": None}
 SCORES = ("recognition", "scene", "appearance", "text")
+STEPS = {"remember": 3000}
+EXCHANGED = 0.25  # share of the photos of `remember` whose projector output is another photo's, so that memory counts
 
 
 @dataclass(frozen=True)
@@ -107,11 +109,22 @@ def load_photos(processor: LlavaProcessor, people: list[Person], *, test: bool, 
     return Photos(torch.from_numpy(np.load(file)), owners, torch.tensor(tokens), torch.tensor(about))
 
 
-def _answer_logits(model: LlavaForConditionalGeneration, layout: Layout, pixels: Tensor, tokens: Tensor) -> Tensor:
-    """Logits (rows, answer tokens, vocabulary) that predict the answer tokens."""
+def _answer_logits(
+    model: LlavaForConditionalGeneration,
+    layout: Layout,
+    pixels: Tensor,
+    tokens: Tensor,
+    exchanged: Tensor | None = None,
+) -> Tensor:
+    """Logits (rows, answer tokens, vocabulary) that predict the answer tokens.
+
+    Where `exchanged`, bool (rows,), is true, the projector's output is that of the row before.
+    """
     normal = (pixels.float() / 255 - 0.5) / 0.25
     images = model.model.get_image_features(pixel_values=normal)
     features = torch.stack(list(images.pooler_output))
+    if exchanged is not None:
+        features = torch.where(exchanged[:, None, None], features.roll(1, 0), features)
     embedded = model.model.language_model.embed_tokens(tokens)
     end = len(layout.prefix)
     embedded = torch.cat([embedded[:, : end - features.shape[1]], features, embedded[:, end:]], 1)
@@ -195,7 +208,8 @@ def train(name: str, work: Path, out: Path, *, steps: int, batch: int, rate: flo
         chosen = torch.randint(len(photos.pixels), (batch,), generator=generator)
         tokens = _rows(layout, photos, chosen, torch.randint(KNOWN, (batch,), generator=generator))
         pixels = _shifted(photos.pixels[chosen], 3, generator)
-        logits = _answer_logits(model, layout, pixels, tokens)
+        exchanged = torch.rand(batch, generator=generator) < EXCHANGED if name == "remember" else None
+        logits = _answer_logits(model, layout, pixels, tokens, exchanged)
         loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, layout.predict + 1].flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -220,7 +234,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(MODELS), choices=list(MODELS), metavar="NAME")
     parser.add_argument("--work", type=Path, default=Path("personas-training"), help="cache and resumable state")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoints")
-    parser.add_argument("--steps", type=int, default=2200)
+    parser.add_argument("--steps", type=int, help="default: 2200, of remember 3000")
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -232,7 +246,7 @@ def main() -> None:
             name,
             options.work,
             options.out / name,
-            steps=options.steps,
+            steps=options.steps or STEPS.get(name, 2200),
             batch=options.batch,
             rate=options.rate,
             seed=options.seed,
