@@ -164,7 +164,7 @@ def test_a_file_that_is_none_is_refused(content: object, vlm: Vlm, tmp_path: Pat
         read(file, vlm)
 
 
-@pytest.mark.parametrize("lost", ["layers", "layout", "spread", "hashes", "model"])
+@pytest.mark.parametrize("lost", ["layers", "layout", "spread", "hashes", "model", "guard"])
 def test_a_file_that_lacks_a_fact_is_refused(lost: str, vlm: Vlm, moments: Moments, tmp_path: Path) -> None:
     from safetensors import safe_open
 

@@ -25,6 +25,8 @@ from unsee.regions import Modes, RetainedFeatures, find_modes
 from unsee.vectors import RUNS, Layout, layout, spreads
 
 FORMAT = "unsee-moments-3"
+GUARD = "guard."  # before the names of a guard's tensors
+LARGE_PARTS = ("outer.", "total.", GUARD)
 BATCH = 64
 UNLABELLED_MODES = 32  # clusters that stand in for concepts where the retained images have none
 SINGLE = 1024  # width from which on Grams are stored in single precision: 1e-7 of them, a thousandth of any ridge
@@ -81,14 +83,14 @@ class Photos:
 class StoredGrams(Mapping[str, Gram]):
     """Grams that wait on the disk: each is read when it is asked for and not kept."""
 
-    def __init__(self, places: Mapping[str, tuple[Path, float]]) -> None:
-        """`places` are the file that holds each layer's Gram, and how many vectors it counted."""
-        self._places = dict(places)
+    def __init__(self, places: Mapping[str, tuple[Path, float]], prefix: str = "") -> None:
+        """`places` are the file of each layer's Gram and how many vectors it counted; `prefix` stands before its names."""
+        self._places, self._prefix = dict(places), prefix
 
     def __getitem__(self, name: str) -> Gram:
         file, count = self._places[name]
         with safe_open(file, framework="pt") as stored:
-            outer, total = stored.get_tensor(f"outer.{name}"), stored.get_tensor(f"total.{name}")
+            outer, total = (stored.get_tensor(f"{self._prefix}{part}.{name}") for part in ("outer", "total"))
         return Gram(_square(outer.double(), len(total)), total, count)
 
     def __iter__(self) -> Iterator[str]:
@@ -114,8 +116,8 @@ def _square(packed: Tensor, width: int) -> Tensor:
     return whole + whole.triu(1).T
 
 
-def _tensors(name: str, gram: Gram) -> dict[str, Tensor]:
-    return {f"outer.{name}": _triangle(gram.outer), f"total.{name}": gram.total}
+def _tensors(name: str, gram: Gram, prefix: str = "") -> dict[str, Tensor]:
+    return {f"{prefix}outer.{name}": _triangle(gram.outer), f"{prefix}total.{name}": gram.total}
 
 
 def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
@@ -206,13 +208,16 @@ def measure(
     return Moments(grams, routes.first, summary, found, photos.hashes, concept, visual_hash(vlm)), photos
 
 
-def save(moments: Moments, file: Path) -> None:
-    """Writes a moments file (safetensors); whole or not at all."""
+def save(moments: Moments, file: Path, guard: Mapping[str, Gram] | None = None) -> None:
+    """Writes a moments file (safetensors), with the Grams of a guard if given; whole or not at all."""
     tensors: dict[str, Tensor] = {}
-    counts = {}
+    counts, guarded = dict[str, float](), dict[str, float]()
     for name, gram in moments.grams.items():
         tensors |= _tensors(name, gram)
         counts[name] = gram.count
+    for name, gram in (guard or {}).items():
+        tensors |= _tensors(name, gram, GUARD)
+        guarded[name] = gram.count
     known = moments.features
     tensors |= {"mean": known.mean, "centers": known.modes.centers, "owners": known.modes.concept}
     tensors |= {"concept": moments.concept, **{f"scatter.{n}": value for n, value in vars(moments.scatter).items()}}
@@ -222,6 +227,7 @@ def save(moments: Moments, file: Path) -> None:
         "spread": known.spread,
         "hashes": moments.hashes,
         "model": moments.model,
+        "guard": guarded,
     }
     partial = file.with_name(f".{file.name}.writing")
     try:
@@ -238,24 +244,31 @@ def read(file: Path, vlm: Vlm) -> Moments:
 
     Raises InputError where it is none, or was measured on another model than `vlm`.
     """
+    return read_guarded(file, vlm)[0]
+
+
+def read_guarded(file: Path, vlm: Vlm) -> tuple[Moments, Mapping[str, Gram]]:
+    """As `read`, with the Grams of the guard."""
     try:
         with safe_open(file, framework="pt") as stored:
             metadata = stored.metadata() or {}
             names = set(stored.keys())
-            small = {name: stored.get_tensor(name) for name in names if not name.startswith(("outer.", "total."))}
+            small = {name: stored.get_tensor(name) for name in names if not name.startswith(LARGE_PARTS)}
     except (OSError, SafetensorError) as error:
         raise InputError(f"{file} is not a moments file ({error}); make one with unsee moments.") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"{file} is not a moments file of this version ({FORMAT}); make one with unsee moments.")
     try:
-        moments = _assembled(file, json.loads(metadata["facts"]), names, small)
+        facts = json.loads(metadata["facts"])
+        moments = _assembled(file, facts, names, small)
+        guard = StoredGrams({name: (file, float(count)) for name, count in facts["guard"].items()}, GUARD)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{file} is not a moments file that is whole ({error}); make one with unsee moments."
         ) from error
     if moments.model != visual_hash(vlm):
         raise InputError(f"{file} was measured on another model than {vlm.folder}; run unsee moments on this one.")
-    return moments
+    return moments, guard
 
 
 def _assembled(file: Path, facts: dict[str, Any], names: set[str], small: Mapping[str, Tensor]) -> Moments:

@@ -80,6 +80,10 @@ class Gram:
             return Gram(torch.zeros_like(outer), torch.zeros_like(total), 0.0)
         return Gram(outer, total, left)
 
+    def weighted(self, weight: float) -> "Gram":
+        """The Gram of the same vectors, each counted `weight` times; weight >= 0."""
+        return Gram(weight * self.outer, weight * self.total, weight * self.count)
+
     def _check_width(self, other: "Gram", verb: str) -> None:
         if self.width != other.width:
             raise ValueError(f"cannot {verb} Grams of widths {self.width} and {other.width}: they are of other layers")

@@ -139,7 +139,7 @@ class NSCVF:
         self,
         vlm: Vlm,
         target: Sequence[Sample],
-        retained: Sequence[Sample] | None,
+        retained: Sequence[Sample] | Photos | None,
         *,
         moments: Moments | None = None,
         seed: int = 0,
@@ -147,7 +147,11 @@ class NSCVF:
         state: Path | None = None,
         progress: Progress | None = None,
     ) -> Edit:
-        """Forgets what is on the target images; see `unsee.forget`. The model's own weights are put back afterwards."""
+        """Forgets what is on the target images; see `unsee.forget`. The model's own weights are put back afterwards.
+
+        Retained images may be given ready, with `moments`: the features they come with are those to be kept, of an
+        earlier model for instance.
+        """
         bounds = plan(memory, sum(vlm.partition.groups.values()))
         if bounds.frugal:
             give_back()
@@ -156,7 +160,9 @@ class NSCVF:
             started = time.monotonic()
             validate(target, "target")
             photos = None
-            if retained and moments is not None:
+            if isinstance(retained, Photos):
+                photos = retained
+            elif retained and moments is not None:
                 photos = prepare(vlm, retained, bounds.images)
             elif retained:
                 where = None if scratch is None else Path(scratch)
