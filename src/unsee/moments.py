@@ -84,7 +84,7 @@ class StoredGrams(Mapping[str, Gram]):
     """Grams that wait on the disk: each is read when it is asked for and not kept."""
 
     def __init__(self, places: Mapping[str, tuple[Path, float]], prefix: str = "") -> None:
-        """`places` are the file of each layer's Gram and how many vectors it counted; `prefix` stands before its names."""
+        """`places` are each Gram's file and how many vectors it counted; `prefix` stands before its names."""
         self._places, self._prefix = dict(places), prefix
 
     def __getitem__(self, name: str) -> Gram:

@@ -34,7 +34,7 @@ class State:
         return replace(self, guard=_Sums(grams, self.guard, 1.0) if self.guard else grams)
 
     def without(self, hashes: tuple[str, ...], vectors: Tensor, grams: Mapping[str, Gram]) -> "State":
-        """Without retained images of these hashes: vectors (n, d) and Grams of just those, on the model before any request.
+        """Without retained images of these hashes; vectors (n, d) and Grams are of those, before any request.
 
         Grams, sums by concept and the mean are then what they would be had the images never been counted, up to
         rounding. What only sets units stays: the spreads, and the basis of the sums. Raises InputError where fewer than
@@ -45,7 +45,9 @@ class State:
         left = torch.ones(moments.count, dtype=torch.bool).index_fill_(0, gone, value=False)
         scatter = moments.scatter.without(vectors, moments.concept[gone])
         if int((scatter.counts > 0).sum()) < 2:
-            raise InputError("fewer than two retained concepts would be left; make a session with more retained images.")
+            raise InputError(
+                "fewer than two retained concepts would be left; make a session with more retained images."
+            )
         features, modes = moments.features, moments.features.modes
         total = features.mean.double() * moments.count - vectors.double().sum(0)
         there = scatter.counts[modes.concept] > 0

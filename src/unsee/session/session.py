@@ -1,0 +1,474 @@
+"""Requests that arrive one after the other over years, on one model: forgotten, remembered, checked, taken back."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from unsee import __version__, data
+from unsee.api import Images, environment, evaluate
+from unsee.benchmarks.benchmark import Benchmark
+from unsee.edit import with_folder
+from unsee.errors import InputError
+from unsee.linalg.subspace import retained_drift
+from unsee.memory import plan
+from unsee.methods import NSCVF
+from unsee.models.checkpoint import Vlm, hashes, load, visual_hash, visual_parameters
+from unsee.models.checkpoint import write as write_checkpoint
+from unsee.moments import Photos, measure, prepare, read_guarded, retained_grams
+from unsee.moments import save as save_moments
+from unsee.records import Sample
+from unsee.session import certificate, settings
+from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, parse
+from unsee.session.settings import FILE, Settings
+from unsee.session.state import State
+from unsee.session.store import Store, check_files, creation, link
+from unsee.training import Progress
+
+STATE, WEIGHTS = "state.safetensors", "weights.safetensors"
+UNDO, CERTIFICATES = "undo", "certificates"
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def create(
+    folder: Path,
+    model: str | Path,
+    retain: Images,
+    *,
+    method: NSCVF | None = None,
+    seed: int = 0,
+    memory: str = "normal",
+    guard: float = 1.0,
+    max_drift: float | None = None,
+    trust_remote_code: bool = False,
+) -> None:
+    """Makes a session: measures the retained images once, and hashes every file of the model.
+
+    Raises InputError where `folder` exists, or the model or the images cannot be used.
+    """
+    settings.check(guard, max_drift)
+    method = method or NSCVF()
+    facts: dict[str, Any] = {}
+    with creation(folder, facts) as files:
+        vlm = load(model, trust_remote_code=trust_remote_code)
+        samples = _samples(retain)
+        data.validate(samples, "retained")
+        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        with tempfile.TemporaryDirectory(prefix="unsee-", dir=files.parent) as scratch:
+            where = Path(scratch) if bounds.frugal else None
+            moments, _ = measure(vlm, samples, method.moment_settings(seed), bounds, where)
+            salt = secrets.token_hex(16)
+            salted = tuple(_salted(salt, digest) for digest in moments.hashes)
+            save_moments(replace(moments, hashes=salted), files / STATE, {})
+        save_file({}, files / WEIGHTS, metadata={"format": "pt"})
+        made = Settings(str(vlm.folder.absolute()), salt, method, seed, memory, guard, max_drift, trust_remote_code)
+        settings.write(made, files / FILE)
+        facts |= {
+            "unsee": __version__,
+            "weights_after": moments.model,
+            "retained_images": moments.count,
+            "model_files": hashes(vlm.folder),
+            "environment": environment(),
+        }
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that was made: its certificate, and what the operator should know."""
+
+    certificate: dict[str, Any]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Of one Gram: its layer, width, directions still free at first and now, and the layer's drift so far."""
+
+    layer: str
+    width: int
+    free_before: float
+    free: float
+    drift: float
+
+
+class Session:
+    """An open session. Use it as a context; nobody else can open it meanwhile."""
+
+    def __init__(self, folder: Path | str) -> None:
+        """Raises InputError where it is no session or open elsewhere, BrokenSessionError for its ledger."""
+        self.store = Store(Path(folder))
+        try:
+            self.settings = settings.read(self.store.folder / FILE)
+        except BaseException:
+            self.store.close()
+            raise
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self.store.folder
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The ledger."""
+        return list(self.store.entries)
+
+    def standing(self) -> list[Entry]:
+        """The requests that were not taken back, in their order."""
+        return standing(self.store.entries)
+
+    def forget(
+        self,
+        target: Images,
+        identifier: str,
+        *,
+        reason: str = "",
+        retain: Images | None = None,
+        benchmark: Benchmark | str | None = None,
+        keep_undo: bool = False,
+        key: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Request:
+        """Makes the model forget what is on the target images, after everything before; the folder changes at the end.
+
+        Retained images are optional; they are kept as the model saw them before any request. Images of forgotten
+        targets among them are left out. With `benchmark`, the certificate has the scores before and after.
+
+        Raises InputError, and leaves the session as it was, for an id that was used, an image that was forgotten
+        before, a model that is not the session's, or a drift above the session's bound.
+        """
+        started = time.monotonic()
+        if not IDENTIFIER.fullmatch(identifier):
+            raise InputError(
+                f"the id {identifier!r} cannot be used; expected up to 64 letters, digits, dots or dashes."
+            )
+        if any(entry.facts.get("id") == identifier for entry in self.store.entries):
+            raise InputError(f"the id {identifier} was used before; give each request an id of its own.")
+        signing = None if key is None else certificate.read_key(key)
+        base, samples = self._base(), _samples(target)
+        salted = [_salted(self.settings.salt, digest) for digest in data.validate(samples, "target")]
+        self._check_new(salted)
+        state = self._state(base)
+        bounds = plan(self.settings.memory, sum(base.partition.groups.values()))
+        layers = list(state.retained.grams)
+        known = [place for place, digest in enumerate(salted) if digest in set(state.retained.hashes)]
+        if known:  # of the model before any request, on which they were counted
+            counted = prepare(base, [samples[place] for place in known], bounds.images)
+            own = state.retained.features.layout.vectors(counted.features)
+            grams = retained_grams(base, counted.inputs, layers, bounds)
+            state = state.without(tuple(salted[place] for place in known), own, grams)
+        photos = None if retain is None else self._retained(base, _samples(retain), set(salted), bounds.images)
+        began = {name: value.detach().clone() for name, value in visual_parameters(base.model, base.partition).items()}
+        before = self._weights()
+        vlm = _patched(base, before)
+        edit = self.settings.method.forget(
+            vlm,
+            samples,
+            photos,
+            moments=state.confining(self.settings.guard),
+            seed=self.settings.seed + len(self.store.entries),
+            memory=self.settings.memory,
+            progress=progress,
+        )
+        hash_before = visual_hash(vlm)
+        _patched(vlm, edit.weights)
+        drift = _drifts(vlm, began, state)
+        self._check_drift(drift)
+        shown = [image for sample in samples for image in prepare(vlm, [sample], 1).inputs]
+        state = state.guarded(retained_grams(vlm, shown, layers, bounds))
+        after = dict(before) | {name: value.contiguous() for name, value in edit.weights.items()}
+        warnings = _warnings(len(known), len(salted))
+        facts = {
+            "unsee": __version__,
+            "id": identifier,
+            "number": len(self.standing()) + 1,
+            "reason": reason,
+            "target_images": len(salted),
+            "target_hashes": salted,
+            "taken_out_of_statistics": len(known),
+            "retained_images": 0 if photos is None else len(photos.inputs),
+            "retained_statistics": state.retained.count,
+            "seed": edit.seed,
+            "method": {name: value for name, value in edit.facts().items() if name != "looks"},
+            "weights_before": hash_before,
+            "weights_after": visual_hash(vlm),
+            "changed": sorted(edit.weights),
+            "protected_parameters": len(base.partition.protected),
+            "drift": drift,
+            "scores": [] if benchmark is None else self._scores(before, after, benchmark),
+            "warnings": warnings,
+            "undo_kept": keep_undo,
+            "previous": self.store.entries[-1].hash,
+            "environment": environment(),
+        }
+        facts["seconds"] = round(time.monotonic() - started, 2)
+        made = certificate.signed(facts, signing)
+        summary = {name: made[name] for name in ("id", "reason", "weights_before", "weights_after", "undo_kept")}
+        with self.store.change("forget", summary | {"target_hashes": salted}) as files:
+            _save_state(state, files / STATE)
+            save_file(after, files / WEIGHTS, metadata={"format": "pt"})
+            certificate.save(made, files / CERTIFICATES / f"{identifier}.json")
+            if keep_undo:
+                for name in (STATE, WEIGHTS):
+                    link(self.folder / name, files / UNDO / identifier / name)
+        return Request(made, warnings)
+
+    def undo(self, identifier: str) -> None:
+        """Takes back the last request that stands: weights and state are again, bit for bit, what they were before it.
+
+        Raises InputError where it is not the last one, or its undo data was not kept.
+        """
+        requests = self.standing()
+        if identifier not in [entry.facts["id"] for entry in requests]:
+            raise InputError(f"there is no request {identifier} to take back; see unsee session log.")
+        last = requests[-1]
+        if last.facts["id"] != identifier:
+            raise InputError(
+                f"{identifier} is not the last request: {last.facts['id']} came after it; take that back first."
+            )
+        kept = [f"{UNDO}/{identifier}/{name}" for name in (STATE, WEIGHTS)]
+        if not all((self.folder / name).is_file() for name in kept):
+            raise InputError(f"no undo data of {identifier} is there: it was not kept (--keep-undo) or was sealed.")
+        facts = {"id_undone": identifier, "weights_before": last.facts["weights_after"]}
+        with self.store.change("undo", facts | {"weights_after": last.facts["weights_before"]}, remove=kept) as files:
+            for name in kept:
+                link(self.folder / name, files / Path(name).name)
+
+    def seal(self) -> int:
+        """Destroys all undo data; returns of how many requests."""
+        kept = sorted(p.relative_to(self.folder).as_posix() for p in (self.folder / UNDO).rglob("*") if p.is_file())
+        count = len({Path(name).parent for name in kept})
+        with self.store.change("seal", {"requests": count}, remove=kept):
+            pass
+        return count
+
+    def export(self, out: Path, *, copy: bool = False, overwrite: bool = False) -> Path:
+        """Writes the model as it is after the last request as a checkpoint; see `Edit.save`."""
+        base = self._base()
+        weights = self._weights()
+        with_folder(out, lambda folder: write_checkpoint(base, weights, folder, copy=copy), overwrite=overwrite)
+        return out
+
+    def capacity(self) -> list[Capacity]:
+        """How many directions of each layer's inputs later requests can still use, before any request and now.
+
+        A direction of energy s counts r t / (s + r t), with r the ridge and t the mean energy of the retained inputs:
+        1 where nothing retained or forgotten is, 0 where much is.
+        """
+        base = self._base()
+        state = self._state(base)
+        began = {name: value.detach().clone() for name, value in visual_parameters(base.model, base.partition).items()}
+        drift = _drifts(_patched(base, self._weights()), began, state)
+        confining = state.confining(self.settings.guard)
+        readers: dict[str, list[str]] = {}
+        for name, first in state.retained.first.items():
+            readers.setdefault(first, []).append(name)
+        ridge, found = self.settings.method.ridge, []
+        for first, names in readers.items():
+            retained = state.retained.grams[first].second
+            now = confining.grams[first].outer / state.retained.grams[first].count
+            unit = ridge * float(retained.diagonal().mean())
+            free = [float((unit / (torch.linalg.eigvalsh(g).clamp(min=0) + unit)).sum()) for g in (retained, now)]
+            found.append(Capacity(first, len(now), free[0], free[1], max(drift[name] for name in names)))
+        return found
+
+    def _base(self) -> Vlm:
+        """The model before any request. Raises InputError where it is not the one the session was made on."""
+        base = load(self.settings.model, trust_remote_code=self.settings.trust_remote_code)
+        if visual_hash(base) != self.store.entries[0].facts["weights_after"]:
+            raise InputError(
+                f"{self.settings.model} is not the model this session was made on: its visual weights have another "
+                "hash; put the model back, or make a new session."
+            )
+        return base
+
+    def _state(self, base: Vlm) -> State:
+        return State(*read_guarded(self.folder / STATE, base))
+
+    def _weights(self) -> dict[str, Tensor]:
+        return load_file(self.folder / WEIGHTS)
+
+    def _check_new(self, salted: Sequence[str]) -> None:
+        for entry in self.standing():
+            if set(salted) & set(entry.facts["target_hashes"]):
+                raise InputError(
+                    f"an image of the target was forgotten before, by the request {entry.facts['id']}; "
+                    "leave out what that one had."
+                )
+
+    def _retained(self, base: Vlm, samples: Sequence[Sample], target: set[str], batch: int) -> Photos:
+        """Retained images ready for training, as the model before any request sees them, without forgotten ones."""
+        gone = target | {digest for entry in self.standing() for digest in entry.facts["target_hashes"]}
+        kept = [
+            sample
+            for sample, digest in zip(samples, data.validate(samples, "retained"), strict=True)
+            if _salted(self.settings.salt, digest) not in gone
+        ]
+        if not kept:
+            raise InputError("all retained images are of forgotten targets; give others, or none.")
+        return prepare(base, kept, batch)
+
+    def _check_drift(self, drift: Mapping[str, float]) -> None:
+        bound = self.settings.max_drift
+        if bound is None:
+            return
+        full = sorted((name for name, value in drift.items() if value > bound), key=lambda name: -drift[name])
+        if full:
+            listed = ", ".join(f"{name} {drift[name]:.3g}" for name in full[:4])
+            more = f" and {len(full) - 4} more" if len(full) > 4 else ""
+            raise InputError(
+                f"the request would exceed the drift budget of {bound:g} in {len(full)} layers ({listed}{more}); "
+                "nothing was written. Give a gentler method, or make a new session on the exported model."
+            )
+
+    def _scores(
+        self, before: Mapping[str, Tensor], after: Mapping[str, Tensor], benchmark: Benchmark | str
+    ) -> list[dict[str, Any]]:
+        """The scores of the benchmark before and after, on checkpoints that are gone afterwards."""
+        base = self._base()
+        with tempfile.TemporaryDirectory(prefix="unsee-", dir=self.folder.absolute().parent) as place:
+            folders = [Path(place) / name for name in ("before", "after")]
+            for folder, weights in zip(folders, (before, after), strict=True):
+                folder.mkdir()
+                write_checkpoint(base, weights, folder)
+            result = evaluate(folders[1], before=folders[0], benchmark=benchmark)
+        return [asdict(score) for score in result.scores]
+
+
+def standing(entries: Sequence[Entry]) -> list[Entry]:
+    """The requests of a ledger that were not taken back, in their order."""
+    found: list[Entry] = []
+    for entry in entries:
+        if entry.event == "forget":
+            found.append(entry)
+        elif entry.event == "undo":
+            found.pop()
+    return found
+
+
+def verify(folder: Path | str, public_key: Path | None = None) -> str:
+    """Checks a session's ledger, every file, the model, weights, certificates and signatures; says what it checked.
+
+    With `public_key`, every certificate must be signed by it. Raises BrokenSessionError for the first thing that does
+    not hold.
+    """
+    expected = None if public_key is None else certificate.read_public_key(public_key)
+    with Store(Path(folder)) as store:
+        entries, place = store.entries, store.folder
+        checked = check_files(place, entries)
+        made = settings.read(place / FILE)
+        model = Path(made.model)
+        if not model.is_dir():
+            raise BrokenSessionError(f"the model {model} is not there; put it back.")
+        files = entries[0].facts["model_files"]
+        found = hashes(model)
+        for name in sorted(files.keys() | found.keys()):
+            if files.get(name) != found.get(name):
+                raise BrokenSessionError(f"{model / name} is not what it was when the session began; put it back.")
+        signatures = _check_requests(place, entries, expected)
+        base = load(model, trust_remote_code=made.trust_remote_code)
+        weights = load_file(place / WEIGHTS)
+        strange = sorted(set(weights) - set(base.partition.visual))
+        if strange:
+            raise BrokenSessionError(f"{WEIGHTS} holds {strange[0]}, which is no visual parameter.")
+        last = [entry for entry in entries if "weights_after" in entry.facts][-1]
+        if visual_hash(_patched(base, weights)) != last.facts["weights_after"]:
+            raise BrokenSessionError(f"{WEIGHTS} does not give the weights whose hash the ledger has.")
+        read_guarded(place / STATE, load(model, trust_remote_code=made.trust_remote_code))
+        return (
+            f"{len(entries)} entries, {checked} files, {len(files)} files of the model, "
+            f"{signatures} of {len([e for e in entries if e.event == 'forget'])} certificates signed"
+        )
+
+
+def _check_requests(folder: Path, entries: Sequence[Entry], expected: str | None) -> int:
+    """Checks certificates against the ledger, and the chain of weights; returns how many are signed."""
+    signatures, weights = 0, entries[0].facts["weights_after"]
+    for entry in entries[1:]:
+        if "weights_before" in entry.facts:
+            if entry.facts["weights_before"] != weights:
+                raise BrokenSessionError(
+                    f"{LEDGER}, line {entry.number + 1}, does not begin where the one before ended."
+                )
+            weights = entry.facts["weights_after"]
+        if entry.event != "forget":
+            continue
+        name = f"{CERTIFICATES}/{entry.facts['id']}.json"
+        found = certificate.read(folder / name)
+        different = [key for key, value in entry.facts.items() if found.get(key) != value]
+        if different or found.get("previous") != entry.previous:
+            raise BrokenSessionError(
+                f"{name} says something else than the ledger ({', '.join(different) or 'previous'})."
+            )
+        signatures += certificate.check_signature(found, name, expected)
+    return signatures
+
+
+def log(folder: Path | str) -> list[Entry]:
+    """The entries of a session's ledger, every line checked."""
+    place = Path(folder) / LEDGER
+    try:
+        return parse(place.read_bytes())
+    except OSError as error:
+        raise InputError(f"{folder} is no session ({error.strerror}); make one with unsee session init.") from error
+
+
+def _samples(images: Images) -> list[Sample]:
+    return data.load(Path(images)) if isinstance(images, str | Path) else list(images)
+
+
+def _salted(salt: str, digest: str) -> str:
+    return hmac.new(salt.encode(), digest.encode(), hashlib.sha256).hexdigest()
+
+
+def _patched(vlm: Vlm, weights: Mapping[str, Tensor]) -> Vlm:
+    """The same model, its visual parameters set to these values."""
+    parameters = visual_parameters(vlm.model, vlm.partition)
+    with torch.no_grad():
+        for name, value in weights.items():
+            parameters[name].copy_(value)
+    return vlm
+
+
+def _drifts(vlm: Vlm, began: Mapping[str, Tensor], state: State) -> dict[str, float]:
+    """tr(D G D^T) / tr(W G W^T) of each layer, D its change since the session began, G of what is retained."""
+    parameters, found = visual_parameters(vlm.model, vlm.partition), {}
+    for name, first in state.retained.first.items():
+        start = began[f"{name}.weight"]
+        delta = parameters[f"{name}.weight"].detach() - start
+        found[name] = retained_drift(delta, start, state.retained.grams[first]) if delta.any() else 0.0
+    return found
+
+
+def _save_state(state: State, file: Path) -> None:
+    save_moments(state.retained, file, state.guard)
+
+
+def _warnings(known: int, shown: int) -> list[str]:
+    if known == shown:
+        return []
+    if known:
+        return [
+            f"{known} of {shown} target images were among the retained ones and are taken out; "
+            "other photos of the same target that were, and were not shown now, still count as retained"
+        ]
+    return [
+        f"none of the {shown} target images was among the retained ones, so that nothing was taken out; "
+        "if other photos of the same target were, they still count as retained"
+    ]

@@ -1,0 +1,66 @@
+"""What a session was made with: its session.toml."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from unsee.errors import InputError, unknown
+from unsee.methods import METHODS, NSCVF
+from unsee.session.ledger import BrokenSessionError
+
+FILE = "session.toml"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of every request of a session."""
+
+    model: str
+    """The checkpoint folder, as an absolute path."""
+    salt: str
+    """Goes into every hash of an image, so that hashes of two sessions cannot be compared."""
+    method: NSCVF
+    seed: int = 0
+    memory: str = "normal"
+    guard: float = 1.0
+    """How often a forgotten target's vectors count among the retained ones; 0 leaves them unguarded."""
+    max_drift: float | None = None
+    """Bound on tr(D G D^T) / tr(W G W^T) of any layer, D its change since the session began."""
+    trust_remote_code: bool = False
+
+
+def check(guard: float, max_drift: float | None) -> None:
+    """Raises InputError for a value out of range."""
+    if not 0 <= guard < float("inf"):
+        raise InputError(f"guard is {guard}; expected a number of 0 or more.")
+    if max_drift is not None and not 0 < max_drift < float("inf"):
+        raise InputError(f"max-drift is {max_drift}; expected a number above 0.")
+
+
+def write(settings: Settings, file: Path) -> None:
+    """Writes session.toml."""
+    own = {name: value for name, value in vars(settings).items() if name != "method" and value is not None}
+    method = {"name": settings.method.name, **asdict(settings.method)}
+    file.write_text(_table("session", own) + "\n" + _table("method", method), encoding="utf-8")
+
+
+def _table(name: str, values: Mapping[str, Any]) -> str:
+    """A TOML table; JSON writes strings, numbers, truth values and lists of these as TOML does."""
+    return f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+
+
+def read(file: Path) -> Settings:
+    """The settings of a session. Raises BrokenSessionError where they cannot be read."""
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        method = dict(tables["method"])
+        name = method.pop("name")
+        if name not in METHODS:
+            raise unknown("method", name, METHODS)
+        lists = {key: tuple(value) for key, value in method.items() if isinstance(value, list)}
+        return Settings(method=METHODS[name](**method | lists), **tables["session"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BrokenSessionError(f"{FILE} cannot be read ({error}); restore the session from a copy.") from error
