@@ -18,8 +18,8 @@ from unsee.errors import InputError
 from unsee.memory import plan
 from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.moments import measure, read_guarded, retained_grams
-from unsee.session.ledger import BrokenSessionError
-from unsee.session.session import STATE, WEIGHTS, Session, create, log, verify
+from unsee.session.ledger import BrokenSessionError, read
+from unsee.session.session import STATE, WEIGHTS, Session, create, verify
 from unsee.testing import photo_folder, stored
 
 NORMAL = plan("normal", 1)
@@ -32,7 +32,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_a_request_is_recorded_and_holds(session: Path, checkpoint: Path, tmp_path: Path) -> None:
     assert verify(session).startswith("2 entries")
     made = json.loads((session / "certificates" / "first.json").read_text())
-    entry = log(session)[1]
+    entry = read(session)[1]
     assert (entry.event, made["id"], made["reason"]) == ("forget", "first", "a letter of 1 May")
     assert (
         made["weights_before"] == visual_hash(load(checkpoint)) != made["weights_after"] == entry.facts["weights_after"]
@@ -41,7 +41,8 @@ def test_a_request_is_recorded_and_holds(session: Path, checkpoint: Path, tmp_pa
     assert made["retained_statistics"] == 12
     assert set(made["drift"]) == {name.removesuffix(".weight") for name in made["changed"]}
     with Session(session) as opened:
-        out = opened.export(tmp_path / "out")
+        assert opened.export(tmp_path / "out").passed
+    out = tmp_path / "out"
     assert visual_hash(load(out)) == made["weights_after"]
     before, after = stored(checkpoint), stored(out)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
@@ -81,8 +82,8 @@ def test_the_target_is_taken_out_of_the_statistics_exactly(once: Path, vlm: Vlm,
 
 def test_the_guard_is_the_gram_of_the_target_on_the_edited_model(session: Path, people: Path, tmp_path: Path) -> None:
     with Session(session) as opened:
-        out = opened.export(tmp_path / "out")
-        edited = load(out)
+        opened.export(tmp_path / "out")
+        edited = load(tmp_path / "out")
         state = opened._state(opened._base())
     photos = [sample for sample in data.load(people) if sample.concept == "concept_0"]
     from unsee.moments import prepare
@@ -198,7 +199,7 @@ def test_a_drift_above_the_budget_stops_the_request(begun: Path, people: Path, t
             InputError, match=r"would exceed the drift budget of 1e-12 in \d+ layers \(.*nothing was written"
         ):
             opened.forget(people / "concept_0", "first")
-    assert len(log(folder)) == 1
+    assert len(read(folder)) == 1
     assert not (folder / "certificates").exists()
     verify(folder)
 

@@ -11,6 +11,7 @@ from unsee.errors import InputError, unknown
 COMMANDS = {
     "demo": "forget ten people of the embedded benchmark, offline, and measure it",
     "forget": "make a model forget what is on some photos",
+    "session": "requests one after the other, recorded and provable",
     "evaluate": "score a model on a benchmark, beside the model before and an oracle",
     "moments": "retained statistics, so that later requests need no retained image",
     "inspect": "which parameters are visual, which are protected, what would be trained",

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from unsee.errors import InputError
@@ -105,3 +106,27 @@ def files_of(entries: Iterable[Entry]) -> dict[str, str]:
         for name in entry.removed:
             found.pop(name, None)
     return found
+
+
+def read(folder: Path) -> list[Entry]:
+    """The entries of a session's ledger. Raises InputError where there is none, BrokenSessionError as `parse`."""
+    try:
+        return parse((folder / LEDGER).read_bytes())
+    except OSError as error:
+        raise InputError(f"{folder} is no session ({error.strerror}); make one with unsee session init.") from error
+
+
+def standing(entries: Iterable[Entry]) -> list[Entry]:
+    """The requests that were not taken back, in their order."""
+    found: list[Entry] = []
+    for entry in entries:
+        if entry.event == "forget":
+            found.append(entry)
+        elif entry.event == "undo":
+            found.pop()
+    return found
+
+
+def kept_undo(entries: Iterable[Entry]) -> list[str]:
+    """The ids of requests whose undo data is there."""
+    return sorted({name.split("/")[1] for name in files_of(entries) if name.startswith("undo/")})

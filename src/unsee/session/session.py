@@ -20,6 +20,7 @@ from unsee.api import Images, environment, evaluate
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.edit import with_folder
 from unsee.errors import InputError
+from unsee.evaluation import language_model_unchanged
 from unsee.linalg.subspace import retained_drift
 from unsee.memory import plan
 from unsee.methods import NSCVF
@@ -27,9 +28,9 @@ from unsee.models.checkpoint import Vlm, hashes, load, visual_hash, visual_param
 from unsee.models.checkpoint import write as write_checkpoint
 from unsee.moments import Photos, measure, prepare, read_guarded, retained_grams
 from unsee.moments import save as save_moments
-from unsee.records import Sample
+from unsee.records import Check, Sample
 from unsee.session import certificate, settings
-from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, parse
+from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, standing
 from unsee.session.settings import FILE, Settings
 from unsee.session.state import State
 from unsee.session.store import Store, check_files, creation, link
@@ -258,12 +259,15 @@ class Session:
             pass
         return count
 
-    def export(self, out: Path, *, copy: bool = False, overwrite: bool = False) -> Path:
-        """Writes the model as it is after the last request as a checkpoint; see `Edit.save`."""
+    def export(self, out: Path, *, copy: bool = False, overwrite: bool = False) -> Check:
+        """Writes the model as it is after the last request as a checkpoint, as `Edit.save` does.
+
+        Returns the check that compared every tensor that is not visual, byte for byte.
+        """
         base = self._base()
         weights = self._weights()
         with_folder(out, lambda folder: write_checkpoint(base, weights, folder, copy=copy), overwrite=overwrite)
-        return out
+        return language_model_unchanged(base, out)
 
     def capacity(self) -> list[Capacity]:
         """How many directions of each layer's inputs later requests can still use, before any request and now.
@@ -351,17 +355,6 @@ class Session:
         return [asdict(score) for score in result.scores]
 
 
-def standing(entries: Sequence[Entry]) -> list[Entry]:
-    """The requests of a ledger that were not taken back, in their order."""
-    found: list[Entry] = []
-    for entry in entries:
-        if entry.event == "forget":
-            found.append(entry)
-        elif entry.event == "undo":
-            found.pop()
-    return found
-
-
 def verify(folder: Path | str, public_key: Path | None = None) -> str:
     """Checks a session's ledger, every file, the model, weights, certificates and signatures; says what it checked.
 
@@ -418,15 +411,6 @@ def _check_requests(folder: Path, entries: Sequence[Entry], expected: str | None
             )
         signatures += certificate.check_signature(found, name, expected)
     return signatures
-
-
-def log(folder: Path | str) -> list[Entry]:
-    """The entries of a session's ledger, every line checked."""
-    place = Path(folder) / LEDGER
-    try:
-        return parse(place.read_bytes())
-    except OSError as error:
-        raise InputError(f"{folder} is no session ({error.strerror}); make one with unsee session init.") from error
 
 
 def _samples(images: Images) -> list[Sample]:

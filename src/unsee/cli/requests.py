@@ -1,0 +1,314 @@
+"""The actions of `unsee session` that open the model."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import tyro
+from rich.console import Console
+
+from unsee.cli.parse import parse
+from unsee.cli.progress import noting
+from unsee.cli.quiet import quiet
+from unsee.cli.table import print_table
+from unsee.edit import refuse_existing
+from unsee.errors import unknown
+from unsee.methods import METHODS, NSCVF
+from unsee.session.ledger import BrokenSessionError, read
+from unsee.session.session import CERTIFICATES, Session, create, verify
+
+Method = TypeVar("Method")
+Folder = Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class Init(Generic[Method]):
+    """Begin a session: measure the photos that stand for what must be kept, and hash the model.
+
+    The photos are needed this once. If later targets are among them, show a request the same photos, and they are
+    taken out of what was measured, exactly. --method NAME chooses the method, whose settings are below; every request
+    uses them.
+
+    Example:
+      unsee session init sessions/shop --model checkpoints/my-vlm --retain photos/others
+    """
+
+    dir: Folder
+    """The session's folder, to be made."""
+    model: str
+    """A checkpoint folder of transformers, or a hub id OWNER/NAME. It must stay where and as it is."""
+    retain: Path
+    """Photos of what must be kept."""
+    guard: float = 1.0
+    """How often what a forgotten target gives now counts among what is kept; 0: later requests may bring it back."""
+    max_drift: float | None = None
+    """Refuse a request after which tr(D G D^T) / tr(W G W^T) of a layer would be above this; D since the beginning."""
+    seed: int = 0
+    """Of everything that is random."""
+    memory: Literal["normal", "low"] = "normal"
+    """low trains a few layers at a time, each for its share of the steps, and holds far less."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoint brings along."""
+    method: Method = field(default_factory=NSCVF)  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Forget what is on some photos, after everything that was forgotten before.
+
+    Of the photos nothing is stored but salted hashes. The folder changes at the end, all at once: a request that is
+    killed was never made.
+
+    Example:
+      unsee session forget sessions/shop --target photos/alice --id 2026-017 --reason "letter of 1 May"
+    """
+
+    dir: Folder
+    """The session's folder."""
+    target: Path
+    """Photos of what must be forgotten."""
+    id: str
+    """Names the request in the ledger: up to 64 letters, digits, dots or dashes. Not a person's name."""
+    reason: str = ""
+    """Kept in the ledger and the certificate as it is."""
+    retain: Path | None = None
+    """Photos of what must be kept, if they are still there; fewer others are forgotten with them."""
+    benchmark: str | None = None
+    """Scores of this benchmark before and after go into the certificate (unsee ls benchmarks)."""
+    keep_undo: bool = False
+    """Keep what is needed to take the request back. That is the forgotten knowledge; seal destroys it."""
+    key: Path | None = None
+    """Sign the certificate with this Ed25519 key, a PEM file."""
+
+
+@dataclass(frozen=True)
+class Undo:
+    """Take back the last request, bit for bit. Its undo data must have been kept (--keep-undo).
+
+    Example:
+      unsee session undo sessions/shop --id 2026-017
+    """
+
+    dir: Folder
+    """The session's folder."""
+    id: str
+    """The last request's."""
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Destroy all undo data: what was forgotten cannot be taken back from this folder any more.
+
+    Example:
+      unsee session seal sessions/shop
+    """
+
+    dir: Folder
+    """The session's folder."""
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Check a session: 0 where everything holds, 1 with the first thing that does not.
+
+    Checked are the chain of the ledger, the hash of every file of the session and of the model, the hash of the weights
+    after the last request, and certificates with their signatures.
+
+    Example:
+      unsee session verify sessions/shop
+    """
+
+    dir: Folder
+    """The session's folder."""
+    public_key: Path | None = None
+    """Every certificate must be signed by the key of this PEM file."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the model as it is after the last request as a checkpoint.
+
+    Example:
+      unsee session export sessions/shop --out out/shop
+    """
+
+    dir: Folder
+    """The session's folder."""
+    out: Path
+    """Folder to write the checkpoint to; it must not exist."""
+    copy: bool = False
+    """Copy the files that do not change instead of linking them."""
+    overwrite: bool = False
+    """Replace --out if it exists."""
+
+
+@dataclass(frozen=True)
+class CapacityOptions:
+    """Show how many directions of each layer's inputs later requests can still use.
+
+    Example:
+      unsee session capacity sessions/shop
+    """
+
+    dir: Folder
+    """The session's folder."""
+    json: bool = False
+    """Print JSON."""
+
+
+def main(action: str, args: list[str]) -> int:
+    """Runs one action."""
+    return RUN[action](args)
+
+
+def _init(args: list[str]) -> int:
+    name, rest = _chosen(args)
+    kind: Any = Init
+    options = parse(kind[METHODS[name]], rest, "unsee session init")
+    quiet()
+    create(
+        options.dir,
+        options.model,
+        options.retain,
+        method=options.method,
+        seed=options.seed,
+        memory=options.memory,
+        guard=options.guard,
+        max_drift=options.max_drift,
+        trust_remote_code=options.trust_remote_code,
+    )
+    first = read(options.dir)[0].facts
+    print(f"{options.dir}: {first['retained_images']} retained images, weights {first['weights_after'][:12]}.")
+    return 0
+
+
+def _chosen(args: list[str]) -> tuple[str, list[str]]:
+    """The method's name, and the arguments without it."""
+    for place, word in enumerate(args):
+        if word == "--method" and place + 1 < len(args):
+            name, rest = args[place + 1], args[:place] + args[place + 2 :]
+        elif word.startswith("--method="):
+            name, rest = word.partition("=")[2], args[:place] + args[place + 1 :]
+        else:
+            continue
+        if name not in METHODS:
+            raise unknown("method", name, METHODS)
+        return name, rest
+    return NSCVF.name, args
+
+
+@contextmanager
+def _open(folder: Path) -> Iterator[Session]:
+    quiet()
+    with Session(folder) as session:
+        if session.store.recovered:
+            print(f"unsee: {folder}: {session.store.recovered}.", file=sys.stderr)
+        yield session
+
+
+def _forget(args: list[str]) -> int:
+    options = parse(Forget, args, "unsee session forget")
+    with _open(options.dir) as session, noting() as note:
+        made = session.forget(
+            options.target,
+            options.id,
+            reason=options.reason,
+            retain=options.retain,
+            benchmark=options.benchmark,
+            keep_undo=options.keep_undo,
+            key=options.key,
+            progress=lambda done, total, text: note("forgetting", done, total, text),
+        )
+    facts = made.certificate
+    for warning in made.warnings:
+        print(f"unsee: warning: {warning}.", file=sys.stderr)
+    worst = max(facts["drift"], key=facts["drift"].__getitem__)
+    print(f"{options.id}: {facts['method']['stopped']}.")
+    print(
+        f"{facts['taken_out_of_statistics']} of {facts['target_images']} target images taken out of the statistics, "
+        f"{facts['retained_statistics']} left; largest drift {facts['drift'][worst]:.2g} ({worst})."
+    )
+    print(f"weights {facts['weights_before'][:12]} -> {facts['weights_after'][:12]}, {len(facts['changed'])} tensors.")
+    for score in facts["scores"]:
+        if score["phase"] == "after":
+            print(f"{score['name']}/{score['subset']} {score['value']:.3f}")
+    print(f"certificate: {options.dir / CERTIFICATES / options.id}.json")
+    if options.keep_undo:
+        Console().print(
+            "undo data is kept: it is what was forgotten, and unsee session seal destroys it.",
+            style="bold red",
+            highlight=False,
+        )
+    return 0
+
+
+def _undo(args: list[str]) -> int:
+    options = parse(Undo, args, "unsee session undo")
+    with _open(options.dir) as session:
+        session.undo(options.id)
+        print(f"{options.id} is taken back: weights {session.entries[-1].facts['weights_after'][:12]}, as before it.")
+    return 0
+
+
+def _seal(args: list[str]) -> int:
+    options = parse(Seal, args, "unsee session seal")
+    with _open(options.dir) as session:
+        print(f"undo data of {session.seal()} requests is destroyed.")
+    return 0
+
+
+def _verify(args: list[str]) -> int:
+    options = parse(Verify, args, "unsee session verify")
+    quiet()
+    try:
+        print(f"{options.dir} holds: {verify(options.dir, options.public_key)}.")
+    except BrokenSessionError as error:
+        print(f"unsee: {options.dir}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _export(args: list[str]) -> int:
+    options = parse(Export, args, "unsee session export")
+    with _open(options.dir) as session:
+        refuse_existing(options.out, overwrite=options.overwrite, reads=(options.dir, session.settings.model))
+        check = session.export(options.out, copy=options.copy, overwrite=options.overwrite)
+    print(f"{options.out} is written.")
+    print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
+    return 0 if check.passed else 1
+
+
+def _capacity(args: list[str]) -> int:
+    options = parse(CapacityOptions, args, "unsee session capacity")
+    with _open(options.dir) as session:
+        found = session.capacity()
+    if options.json:
+        print(json.dumps([asdict(each) for each in found], indent=1))
+        return 0
+    rows = [
+        {
+            "inputs of": each.layer,
+            "width": str(each.width),
+            "free at first": f"{each.free_before:.1f}",
+            "free now": f"{each.free:.1f}",
+            "drift": f"{each.drift:.2g}",
+        }
+        for each in found
+    ]
+    print_table(rows)
+    return 0
+
+
+RUN: dict[str, Callable[[list[str]], int]] = {
+    "init": _init,
+    "forget": _forget,
+    "undo": _undo,
+    "seal": _seal,
+    "verify": _verify,
+    "export": _export,
+    "capacity": _capacity,
+}

@@ -1,0 +1,103 @@
+"""`unsee session ACTION`: continual requests, recorded and provable."""
+
+import json
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from unsee.cli.parse import parse
+from unsee.cli.table import print_table
+from unsee.errors import unknown
+from unsee.session.ledger import Entry, kept_undo, read
+
+ACTIONS = {
+    "init": "measure the retained photos and begin a session",
+    "forget": "one request: forget what is on some photos, after everything before",
+    "log": "what was done, and when",
+    "capacity": "how many directions are left in each layer",
+    "undo": "take back the last request, where its undo data was kept",
+    "seal": "destroy all undo data",
+    "verify": "check ledger, files, model, weights, certificates and signatures",
+    "export": "write the model as it is now as a checkpoint",
+}
+
+
+def _usage() -> str:
+    width = max(map(len, ACTIONS))
+    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in ACTIONS.items())
+    return (
+        "usage: unsee session ACTION DIR [OPTIONS]\n\n"
+        "Requests one after the other on one model, each recorded so that it can be checked.\n\n"
+        f"{rows}\n\n"
+        "  unsee session ACTION --help   the action's options, with an example\n\n"
+        "example: unsee session init sessions/shop --model checkpoints/my-vlm --retain photos/others"
+    )
+
+
+@dataclass(frozen=True)
+class Options:
+    """Show what was done in a session, and when.
+
+    Every line of the ledger is checked; `unsee session verify` checks the rest too.
+
+    Example:
+      unsee session log sessions/shop
+    """
+
+    dir: Annotated[Path, tyro.conf.Positional]
+    """The session's folder."""
+    json: bool = False
+    """Print the ledger's entries as JSON."""
+
+
+def main(args: list[str]) -> int:
+    """Runs one action."""
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if args[0] not in ACTIONS:
+        raise unknown("action", args[0], ACTIONS)
+    if args[0] == "log":
+        return _log(args[1:])
+    code: int = import_module("unsee.cli.requests").main(args[0], args[1:])  # the others need torch
+    return code
+
+
+def _log(args: list[str]) -> int:
+    options = parse(Options, args, "unsee session log")
+    entries = read(options.dir)
+    if options.json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+        return 0
+    print_table([_row(entry) for entry in entries])
+    kept = kept_undo(entries)
+    if kept:
+        Console().print(
+            f"undo data of {', '.join(kept)} is kept: it is what was forgotten. unsee session seal {options.dir} "
+            "destroys it.",
+            style="bold red",
+            highlight=False,
+        )
+    return 0
+
+
+def _row(entry: Entry) -> dict[str, str]:
+    facts = entry.facts
+    what = {
+        "init": f"{facts.get('retained_images')} retained images",
+        "forget": f"{len(facts.get('target_hashes', ()))} images. {facts.get('reason', '')}".strip(),
+        "undo": "taken back",
+        "seal": f"undo data of {facts.get('requests')} requests destroyed",
+    }
+    return {
+        "": str(entry.number),
+        "when (UTC)": entry.time[:19].replace("T", " "),
+        "event": entry.event,
+        "id": facts.get("id") or facts.get("id_undone") or "",
+        "what": what.get(entry.event, ""),
+        "weights": facts.get("weights_after", "")[:12],
+    }
