@@ -34,7 +34,7 @@ def _usage() -> str:
         "Requests one after the other on one model, each recorded so that it can be checked.\n\n"
         f"{rows}\n\n"
         "  unsee session ACTION --help   the action's options, with an example\n\n"
-        "example: unsee session init sessions/shop --model checkpoints/my-vlm --retain photos/others"
+        "Example:\n  unsee session init sessions/shop --model checkpoints/my-vlm --retain photos/others"
     )
 
 

@@ -1,0 +1,75 @@
+"""`unsee session` as it is typed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., int]
+FEW = ("--steps", "3", "--batch", "4", "--views", "1")
+
+
+@pytest.fixture
+def folder(unsee: Run, checkpoint: Path, retained: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "session"
+    assert unsee("session", "init", folder, "--model", checkpoint, "--retain", retained, *FEW) == 0
+    return folder
+
+
+def test_the_life_of_a_session(
+    unsee: Run, folder: Path, target: Path, retained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = ("--target", target, "--id", "2026-1", "--reason", "[b]x[/b]", "--keep-undo")
+    assert unsee("session", "forget", folder, *first) == 0
+    said = capsys.readouterr()
+    assert "undo data is kept: it is what was forgotten" in said.out
+    assert "none of the 3 target images was among the retained ones" in said.err
+    assert unsee("session", "log", folder) == 0
+    said = capsys.readouterr()
+    assert "[b]x[/b]" in said.out
+    assert "undo data of 2026-1 is kept" in said.out
+    assert unsee("session", "verify", folder) == 0
+    assert "holds: 2 entries" in capsys.readouterr().out
+    assert unsee("session", "undo", folder, "--id", "2026-1") == 0
+    assert unsee("session", "forget", folder, "--target", retained / "concept_0", "--id", "2026-2") == 0
+    assert "3 of 3 target images taken out of the statistics, 9 left" in capsys.readouterr().out
+    assert unsee("session", "seal", folder) == 0
+    assert unsee("session", "capacity", folder, "--json") == 0
+    out = capsys.readouterr().out
+    rows = json.loads(out[out.index("[") :])
+    assert {"layer", "width", "free_before", "free", "drift"} == set(rows[0])
+    assert unsee("session", "export", folder, "--out", tmp_path / "out") == 0
+    assert "passed: language_model_unchanged" in capsys.readouterr().out
+    assert unsee("session", "log", folder, "--json") == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert [entry["event"] for entry in entries] == ["init", "forget", "undo", "forget", "seal"]
+    assert "undo_kept" in entries[1]["facts"]
+
+
+def test_what_does_not_hold_is_1_and_what_cannot_be_done_is_2(
+    unsee: Run, folder: Path, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert unsee("session", "log", tmp_path) == 2
+    assert "is no session" in capsys.readouterr().err
+    assert unsee("session", "forgte", folder) == 2
+    assert "did you mean 'forget'" in capsys.readouterr().err
+    assert unsee("session", "init", tmp_path / "x", "--method", "nscfv", "--model", "m", "--retain", target) == 2
+    assert "did you mean 'nscvf'" in capsys.readouterr().err
+    assert unsee("session", "undo", folder, "--id", "none") == 2
+    assert "there is no request none" in capsys.readouterr().err
+    assert unsee("session", "export", folder, "--out", folder, "--overwrite") == 2
+    assert "which is read" in capsys.readouterr().err
+    toml = (folder / "session.toml").read_text()
+    (folder / "session.toml").write_text(toml.replace("steps = 3", "steps = 4"))
+    assert unsee("session", "verify", folder) == 1
+    assert "session.toml was changed" in capsys.readouterr().err
+    (folder / "session.toml").write_text("steps = [")
+    assert unsee("session", "forget", folder, "--target", target, "--id", "a") == 2
+    assert "session.toml cannot be read" in capsys.readouterr().err
+    (folder / "session.toml").write_text(toml)
+    with (folder / "ledger.jsonl").open("a") as file:
+        file.write("{}\n")
+    assert unsee("session", "verify", folder) == 1
+    assert "ledger.jsonl, line 2, cannot be read" in capsys.readouterr().err
+    assert unsee("session", "forget", folder, "--target", target, "--id", "a") == 2
