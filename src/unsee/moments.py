@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Moments:
     hashes: tuple[str, ...]
     concept: Tensor
     model: str
+    guard: Mapping[str, Gram] = field(default_factory=dict)
+    """What is protected beside the Grams, by the same names; see `unsee.linalg.subspace.span`."""
 
     @property
     def count(self) -> int:

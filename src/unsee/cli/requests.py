@@ -213,7 +213,7 @@ def _open(folder: Path) -> Iterator[Session]:
 def _forget(args: list[str]) -> int:
     options = parse(Forget, args, "unsee session forget")
     with _open(options.dir) as session, noting() as note:
-        made = session.forget(
+        facts = session.forget(
             options.target,
             options.id,
             reason=options.reason,
@@ -223,8 +223,7 @@ def _forget(args: list[str]) -> int:
             key=options.key,
             progress=lambda done, total, text: note("forgetting", done, total, text),
         )
-    facts = made.certificate
-    for warning in made.warnings:
+    for warning in facts["warnings"]:
         print(f"unsee: warning: {warning}.", file=sys.stderr)
     worst = max(facts["drift"], key=facts["drift"].__getitem__)
     print(f"{options.id}: {facts['method']['stopped']}.")

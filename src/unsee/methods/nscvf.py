@@ -309,7 +309,8 @@ class _Run:
         for name in names:
             first = self.moments.first[name]
             if first not in spans and settings.null_space:
-                spans[first] = span(self.moments.grams[first], settings.criterion, settings.keep, settings.ridge)
+                gram, guard = self.moments.grams[first], self.moments.guard.get(first)
+                spans[first] = span(gram, settings.criterion, settings.keep, settings.ridge, guard)
             weight = modules[name].weight
             made[name] = ConfinedWeight(weight, spans.get(first), self.vlm.dtype_of(f"{name}.weight"))
             weight.requires_grad_(True)

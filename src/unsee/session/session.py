@@ -6,8 +6,10 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +23,13 @@ from unsee.benchmarks.benchmark import Benchmark
 from unsee.edit import with_folder
 from unsee.errors import InputError
 from unsee.evaluation import language_model_unchanged
+from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
-from unsee.memory import plan
+from unsee.memory import Memory, plan
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import Vlm, hashes, load, visual_hash, visual_parameters
 from unsee.models.checkpoint import write as write_checkpoint
+from unsee.models.features import Inputs
 from unsee.moments import Photos, measure, prepare, read_guarded, retained_grams
 from unsee.moments import save as save_moments
 from unsee.records import Check, Sample
@@ -84,14 +88,6 @@ def create(
 
 
 @dataclass(frozen=True)
-class Request:
-    """One request that was made: its certificate, and what the operator should know."""
-
-    certificate: dict[str, Any]
-    warnings: list[str]
-
-
-@dataclass(frozen=True)
 class Capacity:
     """Of one Gram: its layer, width, directions still free at first and now, and the layer's drift so far."""
 
@@ -145,90 +141,85 @@ class Session:
         keep_undo: bool = False,
         key: Path | None = None,
         progress: Progress | None = None,
-    ) -> Request:
+    ) -> dict[str, Any]:
         """Makes the model forget what is on the target images, after everything before; the folder changes at the end.
 
         Retained images are optional; they are kept as the model saw them before any request. Images of forgotten
-        targets among them are left out. With `benchmark`, the certificate has the scores before and after.
+        targets among them are left out. With `benchmark`, the certificate has the scores before and after. Returns the
+        certificate.
 
         Raises InputError, and leaves the session as it was, for an id that was used, an image that was forgotten
         before, a model that is not the session's, or a drift above the session's bound.
         """
         started = time.monotonic()
-        if not IDENTIFIER.fullmatch(identifier):
-            raise InputError(
-                f"the id {identifier!r} cannot be used; expected up to 64 letters, digits, dots or dashes."
-            )
-        if any(entry.facts.get("id") == identifier for entry in self.store.entries):
-            raise InputError(f"the id {identifier} was used before; give each request an id of its own.")
+        self._check_id(identifier)
         signing = None if key is None else certificate.read_key(key)
-        base, samples = self._base(), _samples(target)
+        vlm, samples = self._base(), _samples(target)
         salted = [_salted(self.settings.salt, digest) for digest in data.validate(samples, "target")]
         self._check_new(salted)
-        state = self._state(base)
-        bounds = plan(self.settings.memory, sum(base.partition.groups.values()))
-        layers = list(state.retained.grams)
-        known = [place for place, digest in enumerate(salted) if digest in set(state.retained.hashes)]
-        if known:  # of the model before any request, on which they were counted
-            counted = prepare(base, [samples[place] for place in known], bounds.images)
-            own = state.retained.features.layout.vectors(counted.features)
-            grams = retained_grams(base, counted.inputs, layers, bounds)
-            state = state.without(tuple(salted[place] for place in known), own, grams)
-        photos = None if retain is None else self._retained(base, _samples(retain), set(salted), bounds.images)
-        began = {name: value.detach().clone() for name, value in visual_parameters(base.model, base.partition).items()}
-        before = self._weights()
-        vlm = _patched(base, before)
-        edit = self.settings.method.forget(
-            vlm,
-            samples,
-            photos,
-            moments=state.confining(self.settings.guard),
-            seed=self.settings.seed + len(self.store.entries),
-            memory=self.settings.memory,
-            progress=progress,
-        )
-        hash_before = visual_hash(vlm)
-        _patched(vlm, edit.weights)
-        drift = _drifts(vlm, began, state)
-        self._check_drift(drift)
-        shown = [image for sample in samples for image in prepare(vlm, [sample], 1).inputs]
-        state = state.guarded(retained_grams(vlm, shown, layers, bounds))
-        after = dict(before) | {name: value.contiguous() for name, value in edit.weights.items()}
-        warnings = _warnings(len(known), len(salted))
-        facts = {
-            "unsee": __version__,
-            "id": identifier,
-            "number": len(self.standing()) + 1,
-            "reason": reason,
-            "target_images": len(salted),
-            "target_hashes": salted,
-            "taken_out_of_statistics": len(known),
-            "retained_images": 0 if photos is None else len(photos.inputs),
-            "retained_statistics": state.retained.count,
-            "seed": edit.seed,
-            "method": {name: value for name, value in edit.facts().items() if name != "looks"},
-            "weights_before": hash_before,
-            "weights_after": visual_hash(vlm),
-            "changed": sorted(edit.weights),
-            "protected_parameters": len(base.partition.protected),
-            "drift": drift,
-            "scores": [] if benchmark is None else self._scores(before, after, benchmark),
-            "warnings": warnings,
-            "undo_kept": keep_undo,
-            "previous": self.store.entries[-1].hash,
-            "environment": environment(),
-        }
-        facts["seconds"] = round(time.monotonic() - started, 2)
-        made = certificate.signed(facts, signing)
-        summary = {name: made[name] for name in ("id", "reason", "weights_before", "weights_after", "undo_kept")}
-        with self.store.change("forget", summary | {"target_hashes": salted}) as files:
-            _save_state(state, files / STATE)
-            save_file(after, files / WEIGHTS, metadata={"format": "pt"})
-            certificate.save(made, files / CERTIFICATES / f"{identifier}.json")
+        bounds = plan(self.settings.memory, sum(vlm.partition.groups.values()))
+        with self._scratch(bounds) as scratch:
+            counted = self._state(vlm)
+            state = _without(counted, vlm, samples, salted, bounds, scratch)
+            photos = None if retain is None else self._retained(vlm, _samples(retain), set(salted), bounds.images)
+            before = self._weights()
+            _patch(vlm, before)
+            edit = self.settings.method.forget(
+                vlm,
+                samples,
+                photos,
+                moments=state.confining(self.settings.guard),
+                seed=self.settings.seed + len(self.store.entries),
+                memory=self.settings.memory,
+                progress=progress,
+            )
+            hash_before = visual_hash(vlm)
+            _patch(vlm, edit.weights)
+            drift = _drifts(vlm, self._base(), state)
+            self._check_drift(drift)
+            after = before | {name: value.contiguous() for name, value in edit.weights.items()}
+            inputs = prepare(vlm, samples, bounds.images).inputs
+            state = state.guarded(_grams(vlm, inputs, state, bounds, scratch))
+            taken = counted.retained.count - state.retained.count
+            facts = {
+                "unsee": __version__,
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                "id": identifier,
+                "number": len(self.standing()) + 1,
+                "reason": reason,
+                "target_images": len(salted),
+                "target_hashes": salted,
+                "taken_out_of_statistics": taken,
+                "retained_images": 0 if photos is None else len(photos.inputs),
+                "retained_statistics": state.retained.count,
+                "seed": edit.seed,
+                "method": {name: value for name, value in edit.facts().items() if name != "looks"},
+                "weights_before": hash_before,
+                "weights_after": visual_hash(vlm),
+                "changed": sorted(edit.weights),
+                "protected_parameters": len(vlm.partition.protected),
+                "drift": drift,
+                "scores": [] if benchmark is None else self._scores(before, after, benchmark),
+                "warnings": _warnings(taken, len(salted)),
+                "undo_kept": keep_undo,
+                "previous": self.store.entries[-1].hash,
+                "environment": environment(),
+                "seconds": round(time.monotonic() - started, 2),
+            }
+            made = certificate.signed(facts, signing)
+            self._commit(made, state, after, keep_undo=keep_undo)
+        return made
+
+    def _commit(self, made: dict[str, Any], state: State, weights: Mapping[str, Tensor], *, keep_undo: bool) -> None:
+        """Puts a request's files in their places, all at once."""
+        same = ("id", "reason", "target_hashes", "weights_before", "weights_after", "undo_kept")
+        with self.store.change("forget", {name: made[name] for name in same}) as files:
+            save_moments(state.retained, files / STATE, state.guard)
+            save_file(dict(weights), files / WEIGHTS, metadata={"format": "pt"})
+            certificate.save(made, files / CERTIFICATES / f"{made['id']}.json")
             if keep_undo:
                 for name in (STATE, WEIGHTS):
-                    link(self.folder / name, files / UNDO / identifier / name)
-        return Request(made, warnings)
+                    link(self.folder / name, files / UNDO / made["id"] / name)
 
     def undo(self, identifier: str) -> None:
         """Takes back the last request that stands: weights and state are again, bit for bit, what they were before it.
@@ -275,10 +266,10 @@ class Session:
         A direction of energy s counts r t / (s + r t), with r the ridge and t the mean energy of the retained inputs:
         1 where nothing retained or forgotten is, 0 where much is.
         """
-        base = self._base()
+        base, vlm = self._base(), self._base()
+        _patch(vlm, self._weights())
         state = self._state(base)
-        began = {name: value.detach().clone() for name, value in visual_parameters(base.model, base.partition).items()}
-        drift = _drifts(_patched(base, self._weights()), began, state)
+        drift = _drifts(vlm, base, state)
         confining = state.confining(self.settings.guard)
         readers: dict[str, list[str]] = {}
         for name, first in state.retained.first.items():
@@ -286,7 +277,7 @@ class Session:
         ridge, found = self.settings.method.ridge, []
         for first, names in readers.items():
             retained = state.retained.grams[first].second
-            now = confining.grams[first].outer / state.retained.grams[first].count
+            now = retained + confining.guard[first].outer if confining.guard else retained
             unit = ridge * float(retained.diagonal().mean())
             free = [float((unit / (torch.linalg.eigvalsh(g).clamp(min=0) + unit)).sum()) for g in (retained, now)]
             found.append(Capacity(first, len(now), free[0], free[1], max(drift[name] for name in names)))
@@ -307,6 +298,23 @@ class Session:
 
     def _weights(self) -> dict[str, Tensor]:
         return load_file(self.folder / WEIGHTS)
+
+    @contextmanager
+    def _scratch(self, bounds: Memory) -> Iterator[Path | None]:
+        """Where Grams wait, beside the session, on large models."""
+        if not bounds.frugal:
+            yield None
+            return
+        with tempfile.TemporaryDirectory(prefix="unsee-", dir=self.folder.absolute().parent) as place:
+            yield Path(place)
+
+    def _check_id(self, identifier: str) -> None:
+        if not IDENTIFIER.fullmatch(identifier):
+            raise InputError(
+                f"the id {identifier!r} cannot be used; expected up to 64 letters, digits, dots or dashes."
+            )
+        if any(entry.facts.get("id") == identifier for entry in self.store.entries):
+            raise InputError(f"the id {identifier} was used before; give each request an id of its own.")
 
     def _check_new(self, salted: Sequence[str]) -> None:
         for entry in self.standing():
@@ -381,9 +389,10 @@ def verify(folder: Path | str, public_key: Path | None = None) -> str:
         if strange:
             raise BrokenSessionError(f"{WEIGHTS} holds {strange[0]}, which is no visual parameter.")
         last = [entry for entry in entries if "weights_after" in entry.facts][-1]
-        if visual_hash(_patched(base, weights)) != last.facts["weights_after"]:
+        read_guarded(place / STATE, base)
+        _patch(base, weights)
+        if visual_hash(base) != last.facts["weights_after"]:
             raise BrokenSessionError(f"{WEIGHTS} does not give the weights whose hash the ledger has.")
-        read_guarded(place / STATE, load(model, trust_remote_code=made.trust_remote_code))
         return (
             f"{len(entries)} entries, {checked} files, {len(files)} files of the model, "
             f"{signatures} of {len([e for e in entries if e.event == 'forget'])} certificates signed"
@@ -421,27 +430,44 @@ def _salted(salt: str, digest: str) -> str:
     return hmac.new(salt.encode(), digest.encode(), hashlib.sha256).hexdigest()
 
 
-def _patched(vlm: Vlm, weights: Mapping[str, Tensor]) -> Vlm:
-    """The same model, its visual parameters set to these values."""
+def _patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:
+    """Sets visual parameters of a model to these values."""
     parameters = visual_parameters(vlm.model, vlm.partition)
     with torch.no_grad():
         for name, value in weights.items():
             parameters[name].copy_(value)
-    return vlm
 
 
-def _drifts(vlm: Vlm, began: Mapping[str, Tensor], state: State) -> dict[str, float]:
-    """tr(D G D^T) / tr(W G W^T) of each layer, D its change since the session began, G of what is retained."""
-    parameters, found = visual_parameters(vlm.model, vlm.partition), {}
-    for name, first in state.retained.first.items():
-        start = began[f"{name}.weight"]
-        delta = parameters[f"{name}.weight"].detach() - start
-        found[name] = retained_drift(delta, start, state.retained.grams[first]) if delta.any() else 0.0
+def _without(
+    state: State, base: Vlm, samples: Sequence[Sample], salted: Sequence[str], bounds: Memory, scratch: Path | None
+) -> State:
+    """The state without those of the samples that were counted as retained, on the model on which they were."""
+    there = set(state.retained.hashes)
+    known = {digest: sample for digest, sample in zip(salted, samples, strict=True) if digest in there}
+    if not known:
+        return state
+    counted = prepare(base, list(known.values()), bounds.images)
+    vectors = state.retained.features.layout.vectors(counted.features)
+    return state.without(tuple(known), vectors, _grams(base, counted.inputs, state, bounds, scratch))
+
+
+def _grams(
+    vlm: Vlm, images: Sequence[Inputs], state: State, bounds: Memory, scratch: Path | None
+) -> Mapping[str, Gram]:
+    """What these images put into each layer of which the state has a Gram; in a folder of its own within `scratch`."""
+    place = None if scratch is None else Path(tempfile.mkdtemp(dir=scratch))
+    return retained_grams(vlm, images, list(state.retained.grams), bounds, place)
+
+
+def _drifts(now: Vlm, base: Vlm, state: State) -> dict[str, float]:
+    """tr(D G D^T) / tr(W G W^T) of each layer, D its change since the session began, G of the retained."""
+    moved, start = (visual_parameters(vlm.model, vlm.partition) for vlm in (now, base))
+    found = {}
+    for layer, first in state.retained.first.items():
+        before = start[f"{layer}.weight"].detach()
+        delta = moved[f"{layer}.weight"].detach() - before
+        found[layer] = retained_drift(delta, before, state.retained.grams[first]) if delta.any() else 0.0
     return found
-
-
-def _save_state(state: State, file: Path) -> None:
-    save_moments(state.retained, file, state.guard)
 
 
 def _warnings(known: int, shown: int) -> list[str]:

@@ -1,6 +1,6 @@
 """What a session remembers of images: the retained statistics, less forgotten targets, and a guard on those."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,22 +16,29 @@ from unsee.regions import Modes
 class State:
     """Moments of the retained images on the model before any request, and the guard.
 
-    The guard is the Gram, for each layer that has one in the moments, of what the images of forgotten targets put into
-    it on the model right after their request: later edits are to leave that alone.
+    The guard is, for each layer that has a Gram in the moments, the sum over forgotten targets of the mean h h^T of
+    what their images put into it on the model right after their request: later edits are to leave that alone. Its
+    count is that of the targets.
     """
 
     retained: Moments
     guard: Mapping[str, Gram]
 
     def confining(self, weight: float) -> Moments:
-        """The retained moments with the guard's vectors counted `weight` times among the retained ones; 0 for none."""
+        """The retained moments with the guard, `weight` times; 0 for none."""
         if not weight or not self.guard:
             return self.retained
-        return replace(self.retained, grams=_Sums(self.retained.grams, self.guard, weight))
+        return replace(self.retained, guard=_Each(self.guard, lambda name: self.guard[name].weighted(weight)))
 
     def guarded(self, grams: Mapping[str, Gram]) -> "State":
-        """With the Grams of one more target in the guard."""
-        return replace(self, guard=_Sums(grams, self.guard, 1.0) if self.guard else grams)
+        """With one more target, whose images put these Grams into the layers, in the guard."""
+
+        def mean(name: str) -> Gram:
+            gram = grams[name]
+            return gram.weighted(1 / gram.count)
+
+        before = self.guard
+        return replace(self, guard=_Each(grams, lambda name: mean(name) + before[name] if before else mean(name)))
 
     def without(self, hashes: tuple[str, ...], vectors: Tensor, grams: Mapping[str, Gram]) -> "State":
         """Without retained images of these hashes; vectors (n, d) and Grams are of those, before any request.
@@ -55,7 +62,7 @@ class State:
             self,
             retained=replace(
                 moments,
-                grams=_Differences(moments.grams, grams),
+                grams=_Each(moments.grams, lambda name: moments.grams[name] - grams[name]),
                 features=replace(
                     features,
                     mean=(total / int(left.sum())).float(),
@@ -69,33 +76,19 @@ class State:
         )
 
 
-class _Sums(Mapping[str, Gram]):
-    """One layer's Gram at a time: that of `first`, and of `other` times a weight."""
+class _Each(Mapping[str, Gram]):
+    """Grams that are made, one layer at a time, when they are asked for."""
 
-    def __init__(self, first: Mapping[str, Gram], other: Mapping[str, Gram], weight: float) -> None:
-        self.first, self.other, self.weight = first, other, weight
-
-    def __getitem__(self, name: str) -> Gram:
-        return self.first[name] + self.other[name].weighted(self.weight)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.first)
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-
-class _Differences(Mapping[str, Gram]):
-    """One layer's Gram at a time: that of `whole` less that of `part`."""
-
-    def __init__(self, whole: Mapping[str, Gram], part: Mapping[str, Gram]) -> None:
-        self.whole, self.part = whole, part
+    def __init__(self, names: Iterable[str], make: Callable[[str], Gram]) -> None:
+        self._names, self._make = dict.fromkeys(names), make
 
     def __getitem__(self, name: str) -> Gram:
-        return self.whole[name] - self.part[name]
+        if name not in self._names:
+            raise KeyError(name)
+        return self._make(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.whole)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self.whole)
+        return len(self._names)
