@@ -17,14 +17,14 @@ FLOORS = (
     {"linalg", "records", "errors", "timing", "disk"},
     {"models"},
     {"vectors", "memory", "views"},
-    {"training", "edit", "losses", "regions", "data", "metrics", "moments"},
+    {"training", "edit", "losses", "regions", "data", "metrics", "moments", "aim"},
     {"methods", "benchmarks"},
     {"api", "evaluation", "reporting", "testing"},
     {"session"},
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-SHARED = {("benchmarks", "benchmark")}  # what a benchmark is, for all of them
+SHARED = {("benchmarks", "benchmark"), ("methods", "method")}  # what each of them is
 MODULES = {
     ".".join(("unsee", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): file
     for file in sorted(ROOT.rglob("*.py"))

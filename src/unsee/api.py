@@ -15,7 +15,7 @@ from unsee.edit import Edit
 from unsee.errors import InputError
 from unsee.evaluation import Evaluation
 from unsee.evaluation import evaluate as measure_answers
-from unsee.methods import NSCVF
+from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import Vlm, load
 from unsee.moments import Moments
 from unsee.records import Result, Sample
@@ -35,7 +35,7 @@ def forget(
     target: Images,
     retain: Images | None = None,
     *,
-    method: NSCVF | None = None,
+    method: Method | None = None,
     moments: Moments | None = None,
     seed: int = 0,
     memory: str = "normal",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from unsee import __version__, api
 from unsee.cli.parse import parse
@@ -22,10 +22,11 @@ from unsee.models.shards import headers, shards
 from unsee.moments import read
 
 RECORD = "unsee.json"
+Chosen = TypeVar("Chosen")
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Generic[Chosen]):
     """Make a model forget what is on some photos, and write the edited checkpoint.
 
     Photos are a folder of images (optionally one sub-folder per person or thing), a JSONL or Parquet file, or a folder
@@ -57,7 +58,7 @@ class Options:
     """Go on with a run of the same settings that was killed."""
     overwrite: bool = False
     """Replace --out if it exists."""
-    method: NSCVF = field(default_factory=NSCVF)
+    method: Chosen = field(kw_only=True)
 
 
 def main(args: list[str]) -> int:
@@ -65,7 +66,8 @@ def main(args: list[str]) -> int:
     name, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else (NSCVF.name, args)
     if name not in METHODS:
         raise unknown("method", name, METHODS)
-    options = parse(Options, rest, f"unsee forget {name}")
+    kind: Any = Options
+    options = parse(kind[METHODS[name]], rest, f"unsee forget {name}")
     quiet()
     reads = (options.model, options.target, options.retain, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)

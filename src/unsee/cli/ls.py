@@ -12,7 +12,10 @@ from unsee.models.families import FAMILIES
 
 # Listed here and not read from the rooms, because most of those import torch; a test compares them.
 THINGS: dict[str, list[tuple[str, str]]] = {
-    "methods": [("nscvf", "contrastive visual forgetting inside the null space of what is retained")],
+    "methods": [
+        ("nscvf", "contrastive visual forgetting inside the null space of what is retained"),
+        ("closed_form", "every layer's change solved for by least squares, from moments alone, in seconds"),
+    ],
     "families": [
         (name, " · ".join(part for part in (family.status, family.title, family.refused or family.note) if part))
         for name, family in FAMILIES.items()

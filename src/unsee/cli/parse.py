@@ -2,7 +2,7 @@
 
 import re
 import sys
-from typing import TypeVar
+from typing import TypeVar, get_origin
 
 import tyro
 
@@ -14,7 +14,7 @@ def parse(kind: type[Options], args: list[str], prog: str) -> Options:
 
     The dataclass's docstring is the description; its paragraphs and the example stay as they are written.
     """
-    text = re.sub(r"\n {4}", "\n", kind.__doc__ or "").strip()
+    text = re.sub(r"\n {4}", "\n", (get_origin(kind) or kind).__doc__ or "").strip()
     return tyro.cli(
         kind,
         args=args,

@@ -53,7 +53,7 @@ class Init(Generic[Method]):
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
     trust_remote_code: bool = False
     """Run code that the checkpoint brings along."""
-    method: Method = field(default_factory=NSCVF)  # type: ignore[assignment]
+    method: Method = field(kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import torch
 from torch import Generator, Tensor
 
 from unsee import losses
-from unsee.data import open_image, validate
+from unsee.aim import Aim
+from unsee.data import validate
 from unsee.edit import Edit, plain
 from unsee.errors import InputError, unknown
 from unsee.linalg.gram import Gram
@@ -31,13 +32,11 @@ from unsee.linalg.subspace import (
 )
 from unsee.memory import Memory, give_back, plan
 from unsee.models.checkpoint import Vlm
-from unsee.models.features import Features, Inputs, all_features, joined, visual_features
-from unsee.models.inputs import image_inputs
+from unsee.models.features import Features, all_features, visual_features
 from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
 from unsee.records import LayerDrift, Sample
-from unsee.regions import RegionSettings, TargetFeatures, belonging, region, valid_shift
+from unsee.regions import RegionSettings, region
 from unsee.training import Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, train
-from unsee.views import varied
 
 LOOK_EVERY = 25  # steps between two looks at how far the run is
 NEGATIVES = 32  # target images of before that a step's contrast sees
@@ -147,11 +146,7 @@ class NSCVF:
         state: Path | None = None,
         progress: Progress | None = None,
     ) -> Edit:
-        """Forgets what is on the target images; see `unsee.forget`. The model's own weights are put back afterwards.
-
-        Retained images may be given ready, with `moments`: the features they come with are those to be kept, of an
-        earlier model for instance.
-        """
+        """Forgets what is on the target images; see `Method.forget`."""
         bounds = plan(memory, sum(vlm.partition.groups.values()))
         if bounds.frugal:
             give_back()
@@ -178,7 +173,19 @@ class NSCVF:
                 )
             prepared = time.monotonic()
             shown = prepare(vlm, target, bounds.images)
-            run = _Run(self, vlm, target, shown, photos, moments, seed, bounds)
+            asked = RegionSettings(self.modes, self.directions, self.reach, seed)
+            aim = Aim(
+                vlm,
+                target,
+                shown,
+                moments.features,
+                region=self.region,
+                asked=asked,
+                views=self.views,
+                identity=self.identity,
+                batch=bounds.images,
+            )
+            run = _Run(self, vlm, aim, photos, moments, bounds)
             seen = shown.hashes + (() if photos is None else photos.hashes)
             key = fingerprint(str(self), memory, str(seed), moments.model, *moments.hashes, *seen)
             with recomputed(vlm.model) if bounds.frugal else nullcontext(), run.put_back():
@@ -209,31 +216,15 @@ class _Run:
         self,
         settings: NSCVF,
         vlm: Vlm,
-        samples: Sequence[Sample],
-        target: Photos,
+        aim: Aim,
         retained: Photos | None,
         moments: Moments,
-        seed: int,
         bounds: Memory,
     ) -> None:
         self.settings, self.vlm, self.moments, self.retained = settings, vlm, moments, retained
-        self.bounds, self.layout = bounds, moments.features.layout
-        own = TargetFeatures(self.layout.vectors(target.features), target.concept)
-        asked = RegionSettings(settings.modes, settings.directions, settings.reach, seed)
-        self.sent = valid_shift(settings.region, own, moments.features, asked)
-        generator = Generator().manual_seed(seed)
-        opened = [open_image(sample.image) for sample in samples if sample.image is not None]
-        copies = [image_inputs(vlm.processor, varied(opened, generator)) for _ in range(settings.views)]
-        self.inputs: list[Inputs] = [*target.inputs, *(image for copy in copies for image in copy)]
-        self.original = joined([target.features, *(self._features(copy) for copy in copies)])
-        self.concept = target.concept.repeat(1 + settings.views)
-        self.shift = self.sent.shift.repeat(1 + settings.views, 1)
-        self.images, self.own = len(opened), own
-        known = moments.features
-        self.coordinates = losses.identity(self.original, known)
-        self.coordinates_there = losses.identity(self._goal(torch.arange(len(self.inputs))), known)
-        first = torch.arange(self.images)
-        self.away = losses.distance(target.features, self._goal(first), known, settings.identity).item()
+        self.bounds, self.aim = bounds, aim
+        self.coordinates = losses.identity(aim.original, moments.features)
+        self.coordinates_there = losses.identity(aim.goal(torch.arange(len(aim.inputs))), moments.features)
         count = 0 if retained is None else len(retained.features)
         self.watched = torch.arange(0, count, max(1, count // WATCHED))
         self.start: dict[str, Tensor] = {}
@@ -253,12 +244,6 @@ class _Run:
                 weight.requires_grad_(False)
                 weight.grad = None
                 weight.copy_(start)
-
-    def _features(self, images: Sequence[Inputs]) -> Features:
-        return all_features(self.vlm.model, images, self.bounds.images)
-
-    def _goal(self, drawn: Tensor) -> Features:
-        return self.layout.shifted(self.original[drawn], self.shift[drawn])
 
     def train(self, seed: int, state: Path | None, key: str, progress: Progress | None) -> list[TrainingLog]:
         """Trains the layers, in turns where the memory asks for it, the last ones first; keeps what came of them."""
@@ -336,11 +321,11 @@ class _Run:
     def loss(self, generator: Generator) -> Iterator[Tensor]:
         """The loss of one step on a batch drawn with `generator`, in parts that each take a few images."""
         settings = self.settings
-        drawn = torch.randint(len(self.inputs), (settings.batch,), generator=generator)
+        drawn = torch.randint(len(self.aim.inputs), (settings.batch,), generator=generator)
         kept = drawn[:0]
         if self.retained is not None and settings.distill > 0:
             kept = torch.randint(len(self.retained.inputs), (settings.batch * 3 // 2,), generator=generator)
-        aside = torch.randint(len(self.inputs), (NEGATIVES,), generator=generator)
+        aside = torch.randint(len(self.aim.inputs), (NEGATIVES,), generator=generator)
         size = self.bounds.images
         whole = torch.cat([drawn, kept])
         for start in range(0, len(whole), size):
@@ -350,7 +335,7 @@ class _Run:
 
     def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
         settings, known, retained = self.settings, self.moments.features, self.retained
-        images = [self.inputs[i] for i in moving.tolist()]
+        images = [self.aim.inputs[i] for i in moving.tolist()]
         if retained is not None:
             images += [retained.inputs[i] for i in staying.tolist()]
         features = visual_features(self.vlm.model, images)
@@ -358,7 +343,7 @@ class _Run:
         if len(moving):
             moved, share = features[: len(moving)], len(moving) / targets
             if settings.attract > 0:
-                apart = losses.distance(moved, self._goal(moving), known, settings.identity)
+                apart = losses.distance(moved, self.aim.goal(moving), known, settings.identity)
                 total = total + settings.attract * share * apart
             if settings.contrast > 0:
                 total = total + settings.contrast * share * self._contrast(moved, moving, aside)
@@ -373,17 +358,13 @@ class _Run:
             self.coordinates_there[drawn],
             self.coordinates[drawn],
             self.coordinates[aside],
-            same=self.concept[drawn][:, None] == self.concept[aside],
+            same=self.aim.concept[drawn][:, None] == self.aim.concept[aside],
             temperature=self.settings.temperature,
         )
 
     def look(self) -> dict[str, float]:
         """How far the run is: target (1 at first, 0 at the region), drift of retained features, and how named it is."""
-        known, first = self.moments.features, torch.arange(self.images)
-        features = self._features(self.inputs[: self.images])
-        apart = losses.distance(features, self._goal(first), known, self.settings.identity).item()
-        named = belonging(self.layout.vectors(features), self.own.concept, self.own, known).mean().item()
-        return {"target": apart / max(self.away, 1e-12), "drift": self._drift(), "named": named}
+        return {**self.aim.look(self.vlm), "drift": self._drift()}
 
     def _drift(self) -> float:
         """Mean squared drift of retained features (1: as far as a stranger); of layers where there is no image."""
@@ -393,7 +374,8 @@ class _Run:
                 retained_drift(modules[name].weight.detach() - start, start, self._gram(name))
                 for name, start in self.start.items()
             )
-        features = self._features([self.retained.inputs[i] for i in self.watched.tolist()])
+        watched = [self.retained.inputs[i] for i in self.watched.tolist()]
+        features = all_features(self.vlm.model, watched, self.bounds.images)
         return losses.distance(features, self.retained.features[self.watched], self.moments.features, 0.0).item()
 
     def _gram(self, name: str) -> Gram:
@@ -412,9 +394,9 @@ class _Run:
     def facts(self) -> dict[str, float]:
         """What the region turned out to be, and what rounding changed."""
         return {
-            "region_reach": self.sent.reach,
-            "named_before": self.sent.named_before,
-            "named_in_region": self.sent.named_there,
+            "region_reach": self.aim.sent.reach,
+            "named_before": self.aim.sent.named_before,
+            "named_in_region": self.aim.sent.named_there,
             "retained_images": self.moments.count,
             **self.rounding,
         }

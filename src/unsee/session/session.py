@@ -26,7 +26,7 @@ from unsee.evaluation import language_model_unchanged
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
 from unsee.memory import Memory, plan
-from unsee.methods import NSCVF
+from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import Vlm, hashes, load, visual_hash, visual_parameters
 from unsee.models.checkpoint import write as write_checkpoint
 from unsee.models.features import Inputs
@@ -42,6 +42,7 @@ from unsee.training import Progress
 
 STATE, WEIGHTS = "state.safetensors", "weights.safetensors"
 UNDO, CERTIFICATES = "undo", "certificates"
+FREE = 0.01  # energy, in units of the mean, at which a direction counts as half free
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -50,7 +51,7 @@ def create(
     model: str | Path,
     retain: Images,
     *,
-    method: NSCVF | None = None,
+    method: Method | None = None,
     seed: int = 0,
     memory: str = "normal",
     guard: float = 1.0,
@@ -263,7 +264,7 @@ class Session:
     def capacity(self) -> list[Capacity]:
         """How many directions of each layer's inputs later requests can still use, before any request and now.
 
-        A direction of energy s counts r t / (s + r t), with r the ridge and t the mean energy of the retained inputs:
+        A direction of energy s counts r t / (s + r t), with r = FREE and t the mean energy of the retained inputs:
         1 where nothing retained or forgotten is, 0 where much is.
         """
         base, vlm = self._base(), self._base()
@@ -274,11 +275,11 @@ class Session:
         readers: dict[str, list[str]] = {}
         for name, first in state.retained.first.items():
             readers.setdefault(first, []).append(name)
-        ridge, found = self.settings.method.ridge, []
+        found = []
         for first, names in readers.items():
             retained = state.retained.grams[first].second
             now = retained + confining.guard[first].outer if confining.guard else retained
-            unit = ridge * float(retained.diagonal().mean())
+            unit = FREE * float(retained.diagonal().mean())
             free = [float((unit / (torch.linalg.eigvalsh(g).clamp(min=0) + unit)).sum()) for g in (retained, now)]
             found.append(Capacity(first, len(now), free[0], free[1], max(drift[name] for name in names)))
         return found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unsee.errors import InputError, unknown
-from unsee.methods import METHODS, NSCVF
+from unsee.methods import METHODS, Method
 from unsee.session.ledger import BrokenSessionError
 
 FILE = "session.toml"
@@ -22,7 +22,7 @@ class Settings:
     """The checkpoint folder, as an absolute path."""
     salt: str
     """Goes into every hash of an image, so that hashes of two sessions cannot be compared."""
-    method: NSCVF
+    method: Method
     seed: int = 0
     memory: str = "normal"
     guard: float = 1.0

@@ -1,0 +1,60 @@
+"""What a request is after: the features of its images, with variations of them, and where they are sent."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from unsee import losses
+from unsee.data import open_image
+from unsee.models.checkpoint import Vlm
+from unsee.models.features import Features, Inputs, all_features, joined
+from unsee.models.inputs import image_inputs
+from unsee.moments import Photos
+from unsee.records import Sample
+from unsee.regions import RegionSettings, RetainedFeatures, TargetFeatures, belonging, valid_shift
+from unsee.views import varied
+
+
+class Aim:
+    """A request's images and their variations, with reference features, and the region of each."""
+
+    def __init__(
+        self,
+        vlm: Vlm,
+        samples: Sequence[Sample],
+        shown: Photos,
+        known: RetainedFeatures,
+        *,
+        region: str,
+        asked: RegionSettings,
+        views: int,
+        identity: float,
+        batch: int,
+    ) -> None:
+        """`shown` are the samples prepared; `views` variations are made of each, `identity` weighs their distance."""
+        self.known, self.identity, self.batch = known, identity, batch
+        self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
+        self.sent = valid_shift(region, self.own, known, asked)
+        generator = Generator().manual_seed(asked.seed)
+        opened = [open_image(sample.image) for sample in samples if sample.image is not None]
+        copies = [image_inputs(vlm.processor, varied(opened, generator)) for _ in range(views)]
+        self.images = len(opened)
+        self.inputs: list[Inputs] = [*shown.inputs, *(image for copy in copies for image in copy)]
+        self.original = joined([shown.features, *(all_features(vlm.model, copy, batch) for copy in copies)])
+        self.concept: Tensor = shown.concept.repeat(1 + views)
+        self.shift = self.sent.shift.repeat(1 + views, 1)
+        first = torch.arange(self.images)
+        self.away = losses.distance(shown.features, self.goal(first), known, identity).item()
+
+    def goal(self, drawn: Tensor) -> Features:
+        """Where the features of these images (places in `inputs`) are sent."""
+        return self.known.layout.shifted(self.original[drawn], self.shift[drawn])
+
+    def look(self, vlm: Vlm) -> dict[str, float]:
+        """How far the request's own photos are: target (1 at first, 0 at the region), and how named they are still."""
+        first = torch.arange(self.images)
+        features = all_features(vlm.model, self.inputs[: self.images], self.batch)
+        apart = losses.distance(features, self.goal(first), self.known, self.identity).item()
+        named = belonging(self.known.layout.vectors(features), self.own.concept, self.own, self.known).mean().item()
+        return {"target": apart / max(self.away, 1e-12), "named": named}

@@ -1,0 +1,262 @@
+"""Closed form: every layer's change is solved for, a few times over; no training loop and no retained image.
+
+Source: the least squares of AlphaEdit and MEMIT, carried over to a vision tower; which step each layer is asked for,
+and that all layers are solved for at once, is ours.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unsee import losses
+from unsee.aim import Aim
+from unsee.data import validate
+from unsee.edit import Edit, plain
+from unsee.errors import InputError
+from unsee.linalg.gram import GramStream
+from unsee.linalg.ridge_edit import ridge_edit
+from unsee.linalg.subspace import retained_drift
+from unsee.memory import plan
+from unsee.models.checkpoint import Vlm
+from unsee.models.features import all_features, visual_features
+from unsee.models.outline import hooked
+from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
+from unsee.records import LayerDrift, Sample
+from unsee.regions import RegionSettings, region
+from unsee.training import Progress, recomputed
+
+HALVINGS = 8  # of a sweep's step, before it is given up
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """Settings of the method."""
+
+    region: str = "discriminant"
+    """Where the target's features are sent: a name in unsee.regions.REGIONS."""
+    reach: float = 2.0
+    """Factor of the region's shift, above 0; it grows where the target would still be named."""
+    modes: int = 3
+    """Most clusters that a concept is divided into, 1 or more."""
+    directions: int = 6
+    """Discriminant directions that the region moves, 1 or more."""
+    identity: float = 1.0
+    """Weight of the coordinates that tell concepts apart, 0 or more."""
+    keep: float = 100.0
+    """Weight of what a change does to retained vectors against what it does for the target's, 0 or more."""
+    ridge: float = 0.1
+    """Weight of the change itself, above 0, in units of the mean retained energy."""
+    views: int = 8
+    """Variations of each target image, 0 or more."""
+    crossings: tuple[str, ...] = ()
+    """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
+    runs: int = 0
+    """Runs of tokens that describe an image; 0: each token, or 16 runs where their number varies or is large."""
+    sweeps: int = 20
+    """Most times that all layers are solved for, 1 or more."""
+    stop_target: float = 0.1
+    """Stop early when the target is this close to its region; 1 is where it started."""
+
+    name: ClassVar[str] = "closed_form"
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a setting out of its range."""
+        region(self.region)
+        ranges: tuple[tuple[dict[str, float], float, str], ...] = (
+            ({"reach": self.reach, "ridge": self.ridge}, 1e-12, "above 0"),
+            (
+                {
+                    "identity": self.identity,
+                    "keep": self.keep,
+                    "views": self.views,
+                    "runs": self.runs,
+                    "stop_target": self.stop_target,
+                },
+                0,
+                "of 0 or more",
+            ),
+            ({"modes": self.modes, "directions": self.directions, "sweeps": self.sweeps}, 1, "of 1 or more"),
+        )
+        for values, low, expected in ranges:
+            for field, value in values.items():
+                if not low <= value < float("inf"):
+                    raise InputError(f"{field} is {value}; expected a number {expected}.")
+
+    def moment_settings(self, seed: int) -> MomentSettings:
+        """How this method wants the retained features summarised."""
+        return MomentSettings(modes=self.modes, seed=seed, crossings=self.crossings, runs=self.runs)
+
+    def forget(
+        self,
+        vlm: Vlm,
+        target: Sequence[Sample],
+        retained: Sequence[Sample] | Photos | None,
+        *,
+        moments: Moments | None = None,
+        seed: int = 0,
+        memory: str = "normal",
+        state: Path | None = None,  # noqa: ARG002 # seconds of work are not resumed
+        progress: Progress | None = None,
+    ) -> Edit:
+        """Forgets what is on the target images; see `Method.forget`. Retained images only make the moments.
+
+        Each sweep asks every layer for the step along which the target comes nearer to its region fastest (the gradient
+        of the squared distance by the layer's output), solves `ridge_edit` in all layers, and goes as far along the
+        result as the distance falls.
+        """
+        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        started = time.monotonic()
+        validate(target, "target")
+        if moments is None:
+            if retained is None or isinstance(retained, Photos):
+                raise InputError(
+                    "there are neither retained images nor moments; give photos of others, or a moments file."
+                )
+            moments, _ = measure(vlm, retained, self.moment_settings(seed), bounds)
+        prepared = time.monotonic()
+        aim = Aim(
+            vlm,
+            target,
+            prepare(vlm, target, bounds.images),
+            moments.features,
+            region=self.region,
+            asked=RegionSettings(self.modes, self.directions, self.reach, seed),
+            views=self.views,
+            identity=self.identity,
+            batch=bounds.images,
+        )
+        modules = dict(vlm.model.named_modules())
+        weights = {name: modules[name].weight for name in moments.first}
+        start = {name: weight.detach().clone() for name, weight in weights.items()}
+        looks, stopped = list[dict[str, float]](), "the limit of sweeps was reached"
+        try:
+            with recomputed(vlm.model) if bounds.frugal else nullcontext():
+                for sweep in range(self.sweeps):
+                    went = _sweep(vlm, aim, moments, weights, self.keep, self.ridge)
+                    looks.append({"step": sweep + 1, **aim.look(vlm)})
+                    if progress is not None:
+                        progress(sweep + 1, self.sweeps, f"target {looks[-1]['target']:.3g}")
+                    if looks[-1]["target"] <= self.stop_target:
+                        stopped = "the bound was reached"
+                        break
+                    if not went:
+                        stopped = "no further step came nearer"
+                        break
+            return self._edit(vlm, moments, weights, start, aim, looks, stopped, seed, prepared - started, prepared)
+        finally:
+            with torch.no_grad():
+                for name, weight in weights.items():
+                    weight.requires_grad_(False)
+                    weight.grad = None
+                    weight.copy_(start[name])
+
+    def _edit(
+        self,
+        vlm: Vlm,
+        moments: Moments,
+        weights: Mapping[str, nn.Parameter],
+        start: Mapping[str, Tensor],
+        aim: Aim,
+        looks: list[dict[str, float]],
+        stopped: str,
+        seed: int,
+        measured: float,
+        prepared: float,
+    ) -> Edit:
+        layers, rounded, lost, moved = list[LayerDrift](), dict[str, Tensor](), 0.0, 0.0
+        for name, weight in weights.items():
+            delta = weight.detach() - start[name]
+            gram = moments.grams[moments.first[name]]
+            change = (delta.norm() / start[name].norm()).item()
+            layers.append(LayerDrift(name, retained_drift(delta, start[name], gram), change, 0, gram.width))
+            stored = weight.detach().to(vlm.dtype_of(f"{name}.weight"), copy=True)
+            if not torch.isfinite(stored).all():
+                raise InputError(f"the edit diverged: {name} is no longer finite as stored; give a larger ridge.")
+            lost += float((stored.to(weight.dtype) - weight).square().sum())
+            moved += float(delta.square().sum())
+            with torch.no_grad():
+                weight.copy_(stored)
+            rounded[f"{name}.weight"] = stored
+        again = aim.look(vlm)
+        return Edit(
+            vlm=vlm,
+            weights=rounded,
+            method={
+                "name": self.name,
+                **plain(self),
+                "steps_made": len(looks),
+                "looks": looks,
+                "region_reach": aim.sent.reach,
+                "named_before": aim.sent.named_before,
+                "named_in_region": aim.sent.named_there,
+                "retained_images": moments.count,
+                "rounding_share": (lost / moved) ** 0.5 if moved else 0.0,
+                "rounding_target": again["target"] - looks[-1]["target"],
+                "rounding_drift": 0.0,
+            },
+            seed=seed,
+            stopped=f"{stopped}: target {looks[-1]['target']:.3g} (bound {self.stop_target:.3g})",
+            layers=layers,
+            timings={"moments_s": round(measured, 2), "forget_s": round(time.monotonic() - prepared, 2)},
+        )
+
+
+def _sweep(
+    vlm: Vlm, aim: Aim, moments: Moments, weights: Mapping[str, nn.Parameter], keep: float, ridge: float
+) -> bool:
+    """Solves for every layer and goes along; false, and nothing moved, where that came no nearer."""
+    modules = dict(vlm.model.named_modules())
+    streams = {name: GramStream(modules[name].in_features) for name in moments.grams}
+    for weight in weights.values():
+        weight.requires_grad_(True)
+        weight.grad = None
+    with hooked((modules[name], stream.update) for name, stream in streams.items()):
+        before = _distance(vlm, aim, backward=True)
+    grams = {name: stream.gram for name, stream in streams.items()}
+    directions: dict[str, Tensor] = {}
+    slope = 0.0
+    for name, weight in weights.items():
+        if weight.grad is None:
+            raise InputError(f"{name} does not reach the features of the target; this model cannot be edited so.")
+        first = moments.first[name]
+        wished = -weight.grad * grams[first].count
+        edit = ridge_edit(wished, grams[first], moments.grams[first], keep, ridge, moments.guard.get(first))
+        directions[name] = edit.to(weight.dtype)
+        slope -= float((weight.grad * directions[name]).sum())
+        weight.grad = None
+        weight.requires_grad_(False)
+    went, nearest, length = 0.0, before, before / slope if slope > 0 else 0.0
+    for _ in range(HALVINGS if length else 0):
+        _move(weights, directions, length - went)
+        went, there = length, _distance(vlm, aim)
+        if there < nearest:
+            return True
+        length /= 2
+    _move(weights, directions, -went)
+    return False
+
+
+@torch.no_grad()
+def _move(weights: Mapping[str, nn.Parameter], directions: Mapping[str, Tensor], by: float) -> None:
+    for name, weight in weights.items():
+        weight.add_(directions[name], alpha=by)
+
+
+def _distance(vlm: Vlm, aim: Aim, *, backward: bool = False) -> float:
+    """The mean distance of all images of the request from where they are sent; `backward` adds up its gradients."""
+    total, count = 0.0, len(aim.inputs)
+    for start in range(0, count, aim.batch):
+        drawn = torch.arange(start, min(start + aim.batch, count))
+        images = [aim.inputs[place] for place in drawn.tolist()]
+        features = visual_features(vlm.model, images) if backward else all_features(vlm.model, images, aim.batch)
+        part = losses.distance(features, aim.goal(drawn), aim.known, aim.identity) * len(drawn) / count
+        if backward:
+            part.backward()
+        total += part.item()
+    return total
