@@ -20,9 +20,10 @@ from unsee.errors import unknown
 from unsee.methods import METHODS, NSCVF
 from unsee.session.ledger import BrokenSessionError, read
 from unsee.session.session import CERTIFICATES, Session, create, verify
+from unsee.session.settings import GUARD
 
 Method = TypeVar("Method")
-Folder = Annotated[Path, tyro.conf.Positional]
+Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Init(Generic[Method]):
     """A checkpoint folder of transformers, or a hub id OWNER/NAME. It must stay where and as it is."""
     retain: Path
     """Photos of what must be kept."""
-    guard: float = 1.0
-    """How often what a forgotten target gives now counts among what is kept; 0: later requests may bring it back."""
+    guard: float = GUARD
+    """How strongly each forgotten target is kept forgotten, against what is retained; 0: later requests may bring it
+    back."""
     max_drift: float | None = None
     """Refuse a request after which tr(D G D^T) / tr(W G W^T) of a layer would be above this; D since the beginning."""
     seed: int = 0

@@ -48,7 +48,7 @@ class Options:
       unsee session log sessions/shop
     """
 
-    dir: Annotated[Path, tyro.conf.Positional]
+    dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
     """The session's folder."""
     json: bool = False
     """Print the ledger's entries as JSON."""

@@ -35,7 +35,7 @@ from unsee.moments import save as save_moments
 from unsee.records import Check, Sample
 from unsee.session import certificate, settings
 from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, standing
-from unsee.session.settings import FILE, Settings
+from unsee.session.settings import FILE, GUARD, Settings
 from unsee.session.state import State
 from unsee.session.store import Store, check_files, creation, link
 from unsee.training import Progress
@@ -54,7 +54,7 @@ def create(
     method: Method | None = None,
     seed: int = 0,
     memory: str = "normal",
-    guard: float = 1.0,
+    guard: float = GUARD,
     max_drift: float | None = None,
     trust_remote_code: bool = False,
 ) -> None:

@@ -12,6 +12,7 @@ from unsee.methods import METHODS, Method
 from unsee.session.ledger import BrokenSessionError
 
 FILE = "session.toml"
+GUARD = 30.0
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Settings:
     method: Method
     seed: int = 0
     memory: str = "normal"
-    guard: float = 1.0
-    """How often a forgotten target's vectors count among the retained ones; 0 leaves them unguarded."""
+    guard: float = GUARD
+    """Energy of each forgotten target's vectors that is protected, against that of the retained ones; 0 for none."""
     max_drift: float | None = None
     """Bound on tr(D G D^T) / tr(W G W^T) of any layer, D its change since the session began."""
     trust_remote_code: bool = False
