@@ -21,6 +21,7 @@ FLOORS = (
     {"methods", "benchmarks"},
     {"api", "evaluation", "reporting", "testing"},
     {"session"},
+    {"stream"},
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

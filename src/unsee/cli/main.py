@@ -13,6 +13,7 @@ COMMANDS = {
     "forget": "make a model forget what is on some photos",
     "session": "requests one after the other, recorded and provable",
     "evaluate": "score a model on a benchmark, beside the model before and an oracle",
+    "bench-stream": "single requests one after the other, methods side by side",
     "moments": "retained statistics, so that later requests need no retained image",
     "inspect": "which parameters are visual, which are protected, what would be trained",
     "report": "the page of a result.json again",
@@ -37,7 +38,7 @@ def _command(name: str) -> ModuleType:
     """The module of a command, without looking for garbage among the million objects that importing torch makes."""
     gc.disable()
     try:
-        module = import_module(f"unsee.cli.{name}")
+        module = import_module(f"unsee.cli.{name.replace('-', '_')}")
         gc.freeze()  # nor later, above all not at the end of the process
     finally:
         gc.enable()

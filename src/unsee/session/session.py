@@ -163,7 +163,7 @@ class Session:
             counted = self._state(vlm)
             state = _without(counted, vlm, samples, salted, bounds, scratch)
             photos = None if retain is None else self._retained(vlm, _samples(retain), set(salted), bounds.images)
-            before = self._weights()
+            before = self.weights()
             _patch(vlm, before)
             edit = self.settings.method.forget(
                 vlm,
@@ -257,7 +257,7 @@ class Session:
         Returns the check that compared every tensor that is not visual, byte for byte.
         """
         base = self._base()
-        weights = self._weights()
+        weights = self.weights()
         with_folder(out, lambda folder: write_checkpoint(base, weights, folder, copy=copy), overwrite=overwrite)
         return language_model_unchanged(base, out)
 
@@ -268,7 +268,7 @@ class Session:
         1 where nothing retained or forgotten is, 0 where much is.
         """
         base, vlm = self._base(), self._base()
-        _patch(vlm, self._weights())
+        _patch(vlm, self.weights())
         state = self._state(base)
         drift = _drifts(vlm, base, state)
         confining = state.confining(self.settings.guard)
@@ -297,7 +297,8 @@ class Session:
     def _state(self, base: Vlm) -> State:
         return State(*read_guarded(self.folder / STATE, base))
 
-    def _weights(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Tensor]:
+        """The visual weights that differ from the model's, by parameter name, as they are stored."""
         return load_file(self.folder / WEIGHTS)
 
     @contextmanager

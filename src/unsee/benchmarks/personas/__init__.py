@@ -1,6 +1,8 @@
 """personas: the embedded benchmark of fictitious people, with the tiny models that know them."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.benchmarks.personas.drawing import draw
@@ -41,6 +43,48 @@ def _by_name(person: Person, subset: str) -> list[Sample]:
         Sample(None, person.name, q.text, q.answer, q.options, score=q.score, subset=subset)
         for q in text_questions(person)
     ]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Requests for one person each, in their order, and questions on photos that nothing was trained on.
+
+    `retained` holds the request's photos of everybody the model knows: what an operator has at first, not knowing who
+    will ask. `questions` are by person, those of `never` about people that no request is about.
+    """
+
+    model: Path
+    retained: list[Sample]
+    requests: list[tuple[str, list[Sample]]]
+    questions: dict[str, list[Sample]]
+    never: tuple[str, ...]
+
+
+def stream(split: str = "stream", seed: int = 0, photos: int = 4) -> Stream:
+    """The people of a split asking one after the other, in an order drawn from the seed.
+
+    Recognition and scene questions are about `photos` test photos of each person who asks, and half as many of others.
+
+    Raises InputError for a name that is not in `SPLITS`.
+    """
+    if split not in SPLITS:
+        raise unknown("split of personas", split, SPLITS)
+    known = population()[:KNOWN]
+    order = list(SPLITS[split])
+    Random(seed).shuffle(order)
+    shown = {person.index: [_photo(item) for item in request_shots(person)] for person in known}
+    questions: dict[str, list[Sample]] = {}
+    for person in known:
+        asked = test_shots(person)[: photos if person.index in order else max(1, photos // 2)]
+        questions[person.name] = [q for item in asked for q in _asked(item, "", ("recognition", "scene"))]
+        questions[person.name] += _by_name(person, "")
+    return Stream(
+        model=CHECKPOINTS / "base",
+        retained=[sample for person in known for sample in shown[person.index]],
+        requests=[(known[index].name, shown[index]) for index in order],
+        questions=questions,
+        never=tuple(person.name for person in known if person.index not in order),
+    )
 
 
 def load(split: str = DEFAULT_SPLIT) -> Benchmark:

@@ -1,0 +1,80 @@
+"""`unsee bench-stream`: single requests one after the other, methods side by side."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from unsee.benchmarks import personas
+from unsee.cli.parse import parse
+from unsee.cli.quiet import quiet
+from unsee.cli.table import print_table
+from unsee.errors import InputError, unknown
+from unsee.stream import VARIANTS, run, table
+
+
+@dataclass(frozen=True)
+class Options:
+    """Run 20 requests for one person each through sessions on the embedded benchmark, measured after each.
+
+    Each variant is a method as a session runs it: with and without the guard, the null space, retained images at hand.
+    The folder holds one session and one file of scores for each variant and seed; what is there is not done again.
+
+    Example:
+      unsee bench-stream --methods nscvf,closed_form --seeds 0 --out stream
+    """
+
+    out: Path
+    """Folder for sessions and scores; a stream that was cut off goes on."""
+    methods: str = ",".join(VARIANTS)
+    """Variants, with commas."""
+    seeds: str = "0"
+    """With commas; a seed draws the order of the requests too."""
+    split: str = "stream"
+    """People who ask; forget_15 has 15 others, to choose settings on."""
+    requests: int = 20
+    """Most requests."""
+    json: bool = False
+    """Print every row as JSON."""
+
+
+def main(args: list[str]) -> int:
+    """Runs what is not there yet and prints the last row of each."""
+    options = parse(Options, args, "unsee bench-stream")
+    names = options.methods.split(",")
+    for name in names:
+        if name not in VARIANTS:
+            raise unknown("method", name, VARIANTS)
+    try:
+        seeds = [int(seed) for seed in options.seeds.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"--seeds {options.seeds} cannot be read; expected numbers with commas, as in 0,1,2."
+        ) from error
+    if options.requests < 1:
+        raise InputError(f"--requests is {options.requests}; expected 1 or more.")
+    quiet()
+    options.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for seed in seeds:
+        stream = personas.stream(options.split, seed)
+        for name in names:
+            rows += run(
+                stream,
+                name,
+                seed,
+                options.out,
+                lambda text: print(text, file=sys.stderr, flush=True),
+                requests=options.requests,
+            )
+    if options.json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+        return 0
+    shown = ("variant", "seed", "request", "forgotten", "first", "never_before", "never", "scene", "text", "seconds")
+    print_table(
+        [
+            {key: f"{row[key]:.3f}" if isinstance(row[key], float) else str(row[key]) for key in shown}
+            for row in table(rows)
+        ]
+    )
+    return 0
