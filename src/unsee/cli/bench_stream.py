@@ -48,9 +48,7 @@ def main(args: list[str]) -> int:
     try:
         seeds = [int(seed) for seed in options.seeds.split(",")]
     except ValueError as error:
-        raise InputError(
-            f"--seeds {options.seeds} cannot be read; expected numbers with commas, as in 0,1,2."
-        ) from error
+        raise InputError(f"--seeds is {options.seeds}; expected numbers with commas, as in 0,1,2.") from error
     if options.requests < 1:
         raise InputError(f"--requests is {options.requests}; expected 1 or more.")
     quiet()
