@@ -18,6 +18,7 @@ FLOORS = (
     {"models"},
     {"vectors", "memory", "views"},
     {"training", "edit", "losses", "regions", "data", "metrics", "moments", "aim"},
+    {"contrastive"},
     {"methods", "benchmarks"},
     {"api", "evaluation", "reporting", "testing"},
     {"session"},

@@ -51,8 +51,6 @@ def forget(
     """
     targets = _samples(target)
     retained = None if retain is None else _samples(retain)
-    if retained is None and moments is None:
-        raise InputError("there are neither retained images nor moments; give photos of others, or a moments file.")
     if retained is not None:
         data.check_disjoint(targets, retained)
     if moments is not None:

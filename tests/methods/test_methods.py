@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from unsee import api
+from unsee import api, contrastive
 from unsee.errors import InputError
 from unsee.linalg.subspace import ConfinedWeight, retained_basis
 from unsee.memory import UNBOUNDED, Memory, plan
@@ -17,7 +17,7 @@ from unsee.testing import images, tiny_checkpoint
 
 QUICK = {"steps": 6, "batch": 4, "views": 1, "rate": 1e-2}
 NORMAL = plan("normal", 0)
-FEW = {"nscvf": QUICK, "closed_form": {"sweeps": 2, "views": 1}}
+FEW = {"nscvf": QUICK, "closed_form": {"sweeps": 2, "views": 1}, "streaming": QUICK}
 TURNS = Memory(images=2, grams=40_000, weights=12_000, frugal=True)  # layers of the tiny model take three turns
 
 
@@ -39,7 +39,8 @@ def retained() -> list[Sample]:
 @pytest.fixture
 def in_turns(monkeypatch):
     """Low memory for models as small as these."""
-    monkeypatch.setattr(nscvf, "plan", lambda mode, visual: TURNS if mode == "low" else plan(mode, visual))
+    for module in (nscvf, contrastive):
+        monkeypatch.setattr(module, "plan", lambda mode, visual: TURNS if mode == "low" else plan(mode, visual))
 
 
 def values(vlm):
@@ -148,14 +149,14 @@ def test_moments_stand_in_for_retained_images(vlm, target, retained):
 
 def test_low_memory_moves_layers_in_turns_and_leaves_the_model_as_it_was(vlm, target, retained, in_turns):
     before, made = values(vlm), []
-    trained = nscvf.train
+    trained = contrastive.train
 
     def noted(weights, *args, **kwargs):
         made.append(list(weights))
         return trained(weights, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(nscvf, "train", noted)
+        patched.setattr(contrastive, "train", noted)
         edit = api.forget(vlm, target, retained, method=NSCVF(**QUICK), memory="low")
     assert len(made) == 3
     assert all(sum(before[f"{name}.weight"].numel() for name in names) <= TURNS.weights for names in made)
@@ -214,7 +215,7 @@ def test_a_step_in_parts_has_the_gradients_of_the_whole_step(frugal, vlm, target
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(
     memory, died, vlm, target, retained, in_turns, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(nscvf, "LOOK_EVERY", 2)
+    monkeypatch.setattr(contrastive, "LOOK_EVERY", 2)
     method, state = NSCVF(steps=12, batch=4, views=1, rate=1e-2, stop_target=0, stop_drift=0), tmp_path / "state.pt"
     whole = api.forget(vlm, target, retained, method=method, memory=memory)
     with pytest.raises(KeyboardInterrupt):

@@ -15,6 +15,7 @@ THINGS: dict[str, list[tuple[str, str]]] = {
     "methods": [
         ("nscvf", "contrastive visual forgetting inside the null space of what is retained"),
         ("closed_form", "every layer's change solved for by least squares, from moments alone, in seconds"),
+        ("streaming", "as nscvf, without retained photos or moments: both are estimated from the target's photos"),
     ],
     "families": [
         (name, " · ".join(part for part in (family.status, family.title, family.refused or family.note) if part))

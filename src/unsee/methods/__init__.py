@@ -3,7 +3,8 @@
 from unsee.methods.closed_form import ClosedForm
 from unsee.methods.method import Method
 from unsee.methods.nscvf import NSCVF
+from unsee.methods.streaming import Streaming
 
-METHODS: dict[str, type[Method]] = {NSCVF.name: NSCVF, ClosedForm.name: ClosedForm}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (NSCVF, ClosedForm, Streaming)}
 
-__all__ = ["METHODS", "Method", "NSCVF", "ClosedForm"]
+__all__ = ["METHODS", "Method", "NSCVF", "ClosedForm", "Streaming"]
