@@ -10,6 +10,7 @@ from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.errors import InputError, unknown
+from unsee.reporting import curves
 from unsee.stream import VARIANTS, run, table
 
 
@@ -18,7 +19,8 @@ class Options:
     """Run 20 requests for one person each through sessions on the embedded benchmark, measured after each.
 
     Each variant is a method as a session runs it: with and without the guard, the null space, retained images at hand.
-    The folder holds one session and one file of scores for each variant and seed; what is there is not done again.
+    The folder holds one session and one file of scores for each variant and seed, and a page with the curves; what is
+    there is not done again.
 
     Example:
       unsee bench-stream --methods nscvf,closed_form --seeds 0 --out stream
@@ -52,6 +54,7 @@ def main(args: list[str]) -> int:
     if options.requests < 1:
         raise InputError(f"--requests is {options.requests}; expected 1 or more.")
     quiet()
+    page = options.out / "stream.html"
     options.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for seed in seeds:
@@ -65,6 +68,7 @@ def main(args: list[str]) -> int:
                 lambda text: print(text, file=sys.stderr, flush=True),
                 requests=options.requests,
             )
+    curves.write([asdict(row) for row in rows], f"{options.split} of personas, one request after the other", page)
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
         return 0

@@ -277,7 +277,12 @@ def render(result: Result) -> str:
 
 def write(result: Result, out: Path) -> None:
     """Write the page to `out`: whole or not at all. Raises InputError where it cannot be written."""
-    content = render(result).encode("utf-8", "replace")
+    put(render(result), out)
+
+
+def put(text: str, out: Path) -> None:
+    """Writes a page's text to `out`: whole or not at all. Raises InputError where it cannot be written."""
+    content = text.encode("utf-8", "replace")
     if not out.parent.is_dir():
         raise InputError(f"the folder {out.parent} of the report does not exist; create it or choose another --out.")
     if out.is_dir():
