@@ -98,8 +98,9 @@ def test_the_command_line_library_stays_in_cli() -> None:
         "from unsee.cli.main import main; main(['--version'])",
         "from unsee.cli.main import main; main(['ls', 'methods'])",
         "from unsee.cli.main import main; assert main(['report', 'result.json', '--out', 'page.html']) == 0",
+        "from unsee.cli.main import main; assert main(['session', 'log', 'nowhere']) == 2",
     ],
-    ids=["import", "help", "version", "ls", "report"],
+    ids=["import", "help", "version", "ls", "report", "session-log"],
 )
 def test_light_commands_do_not_import_torch(code: str, result: Result, tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(to_json(result), encoding="utf-8")

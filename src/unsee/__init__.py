@@ -3,18 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unsee import benchmarks, methods
+    from unsee import benchmarks, methods, session
     from unsee.api import evaluate, forget, load, report
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "benchmarks", "evaluate", "forget", "load", "methods", "report"]
+__all__ = ["__version__", "benchmarks", "evaluate", "forget", "load", "methods", "report", "session"]
 
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used, so that `import unsee` stays light."""
     from importlib import import_module
 
-    if name in ("benchmarks", "methods"):
+    if name in ("benchmarks", "methods", "session"):
         return import_module(f"unsee.{name}")
     if name in ("evaluate", "forget", "load", "report"):
         return vars(import_module("unsee.api"))[name]

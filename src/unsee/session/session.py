@@ -47,7 +47,7 @@ IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def create(
-    folder: Path,
+    folder: Path | str,
     model: str | Path,
     retain: Images,
     *,
@@ -65,7 +65,7 @@ def create(
     settings.check(guard, max_drift)
     method = method or NSCVF()
     facts: dict[str, Any] = {}
-    with creation(folder, facts) as files:
+    with creation(Path(folder), facts) as files:
         vlm = load(model, trust_remote_code=trust_remote_code)
         samples = _samples(retain)
         data.validate(samples, "retained")
@@ -251,15 +251,16 @@ class Session:
             pass
         return count
 
-    def export(self, out: Path, *, copy: bool = False, overwrite: bool = False) -> Check:
+    def export(self, out: Path | str, *, copy: bool = False, overwrite: bool = False) -> Check:
         """Writes the model as it is after the last request as a checkpoint, as `Edit.save` does.
 
         Returns the check that compared every tensor that is not visual, byte for byte.
         """
         base = self._base()
         weights = self.weights()
-        with_folder(out, lambda folder: write_checkpoint(base, weights, folder, copy=copy), overwrite=overwrite)
-        return language_model_unchanged(base, out)
+        place = Path(out)
+        with_folder(place, lambda folder: write_checkpoint(base, weights, folder, copy=copy), overwrite=overwrite)
+        return language_model_unchanged(base, place)
 
     def capacity(self) -> list[Capacity]:
         """How many directions of each layer's inputs later requests can still use, before any request and now.
