@@ -12,7 +12,7 @@ from unsee.methods import METHODS, Method
 from unsee.session.ledger import BrokenSessionError
 
 FILE = "session.toml"
-GUARD = 30.0
+GUARD = 100.0
 
 
 @dataclass(frozen=True)
