@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from unsee.methods.nscvf import LOOK_EVERY
+from unsee.contrastive import LOOK_EVERY
 from unsee.models.checkpoint import load
 
 Run = Callable[..., int]
@@ -43,6 +43,23 @@ def asked(checkpoint: Path, target: Path, retained: Path) -> list[object]:
     """The arguments of a short request, but for --out."""
     few = ["--steps", 4, "--batch", 4, "--views", 1]
     return ["forget", "nscvf", "--model", checkpoint, "--target", target, "--retain", retained, *few]
+
+
+@pytest.mark.parametrize("method", ["closed_form", "streaming"])
+def test_other_methods_as_they_are_typed(
+    method: str,
+    unsee: Run,
+    checkpoint: Path,
+    target: Path,
+    retained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    few = {"closed_form": ["--sweeps", 1, "--retain", retained], "streaming": ["--steps", 2, "--batch", 4]}[method]
+    out = tmp_path / "out"
+    assert unsee("forget", method, "--model", checkpoint, "--target", target, "--out", out, "--views", 0, *few) == 0
+    assert "rounding as stored lost" in capsys.readouterr().out
+    assert json.loads((out / "unsee.json").read_text())["method"]["name"] == method
 
 
 def test_the_checkpoint_that_is_written(unsee: Run, asked: list[object], checkpoint: Path, tmp_path: Path) -> None:

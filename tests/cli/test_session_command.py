@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from unsee.session.store import Store
+
 Run = Callable[..., int]
 FEW = ("--steps", "3", "--batch", "4", "--views", "1")
 
@@ -66,10 +68,30 @@ def test_what_does_not_hold_is_1_and_what_cannot_be_done_is_2(
     assert "session.toml was changed" in capsys.readouterr().err
     (folder / "session.toml").write_text("steps = [")
     assert unsee("session", "forget", folder, "--target", target, "--id", "a") == 2
-    assert "session.toml cannot be read" in capsys.readouterr().err
+    assert "session.toml was changed" in capsys.readouterr().err
     (folder / "session.toml").write_text(toml)
     with (folder / "ledger.jsonl").open("a") as file:
         file.write("{}\n")
     assert unsee("session", "verify", folder) == 1
     assert "ledger.jsonl, line 2, cannot be read" in capsys.readouterr().err
     assert unsee("session", "forget", folder, "--target", target, "--id", "a") == 2
+
+
+def test_what_a_killed_process_left_is_said_by_the_next_command(
+    unsee: Run, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("log", "verify", "seal"):
+        (folder / "staged").mkdir()
+        assert unsee("session", command, folder) == 0
+        said = capsys.readouterr()
+        assert "a change that was cut off was discarded" in said.out + said.err
+
+
+def test_while_a_request_is_made_the_log_can_be_read_and_nothing_else_done(
+    unsee: Run, folder: Path, target: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Store(folder):
+        assert unsee("session", "log", folder) == 0
+        for words in (("verify",), ("forget", "--target", target, "--id", "a")):
+            assert unsee("session", words[0], folder, *words[1:]) == 2
+            assert "is open in another process" in capsys.readouterr().err

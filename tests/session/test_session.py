@@ -20,7 +20,7 @@ from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.moments import measure, read_guarded, retained_grams
 from unsee.session.ledger import BrokenSessionError, read
 from unsee.session.session import STATE, WEIGHTS, Session, create, verify
-from unsee.testing import photo_folder, stored
+from unsee.testing import photo_folder, stored, tiny_checkpoint
 
 NORMAL = plan("normal", 1)
 
@@ -208,15 +208,26 @@ def test_a_drift_above_the_budget_stops_the_request(begun: Path, people: Path, t
     verify(folder)
 
 
-def test_another_model_is_refused(session: Path, people: Path, checkpoint: Path, tmp_path: Path) -> None:
-    other = tmp_path / "model"
-    shutil.copytree(checkpoint, other)
-    text = (session / "session.toml").read_text().replace(str(checkpoint), str(other))
-    from unsee.testing import tiny_checkpoint
+def test_another_model_is_refused(people: Path, known: Path, tmp_path: Path) -> None:
+    model = tiny_checkpoint(tmp_path / "model")
+    create(tmp_path / "session", model, known, method=METHOD)
+    tiny_checkpoint(model, seed=1)
+    refused(tmp_path / "session", "is not the model this session was made on", people / "concept_1", "first")
 
-    tiny_checkpoint(other, seed=1)
-    (session / "session.toml").write_text(text)
-    refused(session, "is not the model this session was made on", people / "concept_1", "second")
+
+def test_a_session_inside_its_model_is_refused(known: Path, tmp_path: Path) -> None:
+    model = tiny_checkpoint(tmp_path / "model")
+    with pytest.raises(InputError, match="is inside the model's folder"):
+        create(model / "session", model, known, method=METHOD)
+    assert not (model / "session").exists()
+
+
+@pytest.mark.parametrize("name", ["session.toml", STATE, WEIGHTS, "undo/first/weights.safetensors"])
+def test_nothing_is_built_on_a_changed_file(name: str, session: Path) -> None:
+    with (session / name).open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(BrokenSessionError, match=f"{name} was changed"), Session(session) as opened:
+        opened.undo("first")
 
 
 def test_retained_images_leave_out_forgotten_ones(session: Path, people: Path, known: Path) -> None:

@@ -128,8 +128,9 @@ def _changed(before: Path, after: Path) -> str:
 
 def _rounding(edit: Edit) -> str:
     """What rounding to the stored dtype did to the edit, in words."""
-    share, target, drift = (edit.method[f"rounding_{name}"] for name in ("share", "target", "drift"))
-    return f"rounding as stored lost {share:.2%} of the change (target {target:+.4f}, drift {drift:+.4f})"
+    found = {name: edit.method.get(f"rounding_{name}") for name in ("target", "drift")}
+    moved = ", ".join(f"{name} {value:+.4f}" for name, value in found.items() if value is not None)
+    return f"rounding as stored lost {edit.method['rounding_share']:.2%} of the change ({moved})"
 
 
 def write_record(edit: Edit, folder: Path, started: float) -> None:

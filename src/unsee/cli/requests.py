@@ -14,6 +14,7 @@ from rich.console import Console
 from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
+from unsee.cli.session import tell
 from unsee.cli.table import print_table
 from unsee.edit import refuse_existing
 from unsee.errors import unknown
@@ -207,8 +208,7 @@ def _chosen(args: list[str]) -> tuple[str, list[str]]:
 def _open(folder: Path) -> Iterator[Session]:
     quiet()
     with Session(folder) as session:
-        if session.store.recovered:
-            print(f"unsee: {folder}: {session.store.recovered}.", file=sys.stderr)
+        tell(session.store)
         yield session
 
 

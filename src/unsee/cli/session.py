@@ -1,6 +1,7 @@
 """`unsee session ACTION`: continual requests, recorded and provable."""
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +14,7 @@ from unsee.cli.parse import parse
 from unsee.cli.table import print_table
 from unsee.errors import unknown
 from unsee.session.ledger import Entry, kept_undo, read
+from unsee.session.store import LockedError, Store
 
 ACTIONS = {
     "init": "measure the retained photos and begin a session",
@@ -69,7 +71,7 @@ def main(args: list[str]) -> int:
 
 def _log(args: list[str]) -> int:
     options = parse(Options, args, "unsee session log")
-    entries = read(options.dir)
+    entries = _entries(options.dir)
     if options.json:
         print(json.dumps([asdict(entry) for entry in entries], indent=1))
         return 0
@@ -83,6 +85,22 @@ def _log(args: list[str]) -> int:
             highlight=False,
         )
     return 0
+
+
+def _entries(folder: Path) -> list[Entry]:
+    """The ledger, after what a killed process left is made good; as it stands while a request is being made."""
+    try:
+        with Store(folder) as store:
+            tell(store)
+            return store.entries
+    except LockedError:
+        return read(folder)
+
+
+def tell(store: Store) -> None:
+    """Says what was made good when a session was opened."""
+    if store.recovered:
+        print(f"unsee: {store.folder}: {store.recovered}.", file=sys.stderr)
 
 
 def _row(entry: Entry) -> dict[str, str]:

@@ -198,7 +198,6 @@ class ClosedForm:
                 "retained_images": moments.count,
                 "rounding_share": (lost / moved) ** 0.5 if moved else 0.0,
                 "rounding_target": again["target"] - looks[-1]["target"],
-                "rounding_drift": 0.0,
             },
             seed=seed,
             stopped=f"{stopped}: target {looks[-1]['target']:.3g} (bound {self.stop_target:.3g})",

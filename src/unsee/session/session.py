@@ -34,10 +34,10 @@ from unsee.moments import Photos, measure, prepare, read_guarded, retained_grams
 from unsee.moments import save as save_moments
 from unsee.records import Check, Sample
 from unsee.session import certificate, settings
-from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, standing
+from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, files_of, standing
 from unsee.session.settings import FILE, GUARD, Settings
 from unsee.session.state import State
-from unsee.session.store import Store, check_files, creation, link
+from unsee.session.store import Store, check_files, check_hashes, creation, link
 from unsee.training import Progress
 
 STATE, WEIGHTS = "state.safetensors", "weights.safetensors"
@@ -67,6 +67,8 @@ def create(
     facts: dict[str, Any] = {}
     with creation(Path(folder), facts) as files:
         vlm = load(model, trust_remote_code=trust_remote_code)
+        if Path(folder).resolve().is_relative_to(vlm.folder.resolve()):
+            raise InputError(f"{folder} is inside the model's folder, which must stay as it is; name another place.")
         samples = _samples(retain)
         data.validate(samples, "retained")
         bounds = plan(memory, sum(vlm.partition.groups.values()))
@@ -103,9 +105,14 @@ class Session:
     """An open session. Use it as a context; nobody else can open it meanwhile."""
 
     def __init__(self, folder: Path | str) -> None:
-        """Raises InputError where it is no session or open elsewhere, BrokenSessionError for its ledger."""
+        """Raises InputError where it is no session or open elsewhere, BrokenSessionError where it was tampered with.
+
+        Looked at are the ledger and the files that requests build on; `verify` looks at everything.
+        """
         self.store = Store(Path(folder))
         try:
+            expected = files_of(self.store.entries)
+            check_hashes(self.store.folder, {name: expected[name] for name in (FILE, STATE, WEIGHTS)})
             self.settings = settings.read(self.store.folder / FILE)
         except BaseException:
             self.store.close()
@@ -238,6 +245,8 @@ class Session:
         kept = [f"{UNDO}/{identifier}/{name}" for name in (STATE, WEIGHTS)]
         if not all((self.folder / name).is_file() for name in kept):
             raise InputError(f"no undo data of {identifier} is there: it was not kept (--keep-undo) or was sealed.")
+        expected = files_of(self.store.entries)
+        check_hashes(self.folder, {name: expected[name] for name in kept})
         facts = {"id_undone": identifier, "weights_before": last.facts["weights_after"]}
         with self.store.change("undo", facts | {"weights_after": last.facts["weights_before"]}, remove=kept) as files:
             for name in kept:
@@ -396,7 +405,7 @@ def verify(folder: Path | str, public_key: Path | None = None) -> str:
         _patch(base, weights)
         if visual_hash(base) != last.facts["weights_after"]:
             raise BrokenSessionError(f"{WEIGHTS} does not give the weights whose hash the ledger has.")
-        return (
+        return (f"{store.recovered}; " if store.recovered else "") + (
             f"{len(entries)} entries, {checked} files, {len(files)} files of the model, "
             f"{signatures} of {len([e for e in entries if e.event == 'forget'])} certificates signed"
         )

@@ -7,7 +7,7 @@ make the change. What is left then, renaming files to their places, whoever open
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ LOCK, STAGED, READY = "lock", "staged", "ready"
 REMOVALS = "removals.json"
 FILES = "files"
 CHUNK = 1 << 20
+
+
+class LockedError(InputError):
+    """Another process has the folder open."""
 
 
 class Store:
@@ -40,7 +44,7 @@ class Store:
         try:
             self._lock.acquire()
         except Timeout as error:
-            raise InputError(f"{folder} is open in another process; wait until that is done.") from error
+            raise LockedError(f"{folder} is open in another process; wait until that is done.") from error
         except OSError as error:
             raise InputError(f"{folder} cannot be written to ({error.strerror}); a session must be.") from error
         try:
@@ -168,12 +172,19 @@ def check_files(folder: Path, entries: Sequence[Entry]) -> int:
             raise BrokenSessionError(f"{name} is missing; restore the session from a copy.")
     for name in sorted(found - expected.keys() - {LEDGER, LOCK}):
         raise BrokenSessionError(f"{name} is not a file of the session: no entry of the ledger speaks of it.")
-    for name, digest in sorted(expected.items()):
-        if file_hash(folder / name) != digest:
-            raise BrokenSessionError(f"{name} was changed: it is not what the ledger says; restore it from a copy.")
+    check_hashes(folder, expected)
     if (folder / LOCK).exists() and (folder / LOCK).stat().st_size:
         raise BrokenSessionError(f"{LOCK} was changed: it should be empty.")
     return len(expected)
+
+
+def check_hashes(folder: Path, expected: Mapping[str, str]) -> None:
+    """Raises BrokenSessionError for the first of these files that does not have the SHA-256 given for it."""
+    for name, digest in sorted(expected.items()):
+        if not (folder / name).is_file():
+            raise BrokenSessionError(f"{name} is missing; restore the session from a copy.")
+        if file_hash(folder / name) != digest:
+            raise BrokenSessionError(f"{name} was changed: it is not what the ledger says; restore it from a copy.")
 
 
 def link(source: Path, place: Path) -> None:
