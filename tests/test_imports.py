@@ -18,7 +18,7 @@ FLOORS = (
     {"models"},
     {"vectors", "memory", "views"},
     {"training", "edit", "losses", "regions", "data", "metrics", "moments", "aim"},
-    {"contrastive"},
+    {"contrastive", "answering"},
     {"methods", "benchmarks"},
     {"api", "evaluation", "reporting", "testing"},
     {"session"},

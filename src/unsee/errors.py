@@ -17,3 +17,22 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}."
     return InputError(f"unknown {kind} {name!r}: {hint}")
+
+
+def check_ranges(
+    settings: object,
+    *,
+    above: Iterable[str] = (),
+    at_least_0: Iterable[str] = (),
+    at_least_1: Iterable[str] = (),
+) -> None:
+    """Raises InputError for the first of these fields of `settings` that is not a finite number in its range."""
+    for fields, low, expected in (
+        (above, 1e-12, "above 0"),
+        (at_least_0, 0, "of 0 or more"),
+        (at_least_1, 1, "of 1 or more"),
+    ):
+        for field in fields:
+            value = getattr(settings, field)
+            if not low <= value < float("inf"):
+                raise InputError(f"{field} is {value}; expected a number {expected}.")

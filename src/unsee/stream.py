@@ -10,7 +10,7 @@ import torch
 
 from unsee.benchmarks.personas import Stream
 from unsee.evaluation import generate
-from unsee.methods import NSCVF, ClosedForm, Method, Streaming
+from unsee.methods import NPO, NSCVF, ClosedForm, GradDiff, Method, Streaming
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.session.session import STATE, Session, create
@@ -35,6 +35,8 @@ VARIANTS: dict[str, Variant] = {
     "nscvf_no_null_space": Variant(replace(ONE, null_space=False)),
     "nscvf_moments": Variant(ONE, images=False),
     "streaming": Variant(Streaming(), images=False),
+    "grad_diff": Variant(GradDiff()),
+    "npo": Variant(NPO()),
     "closed_form": Variant(ClosedForm(), images=False),
     "closed_form_no_guard": Variant(ClosedForm(), guard=0.0, images=False),
 }

@@ -16,6 +16,7 @@ from tiny_method import METHOD
 from unsee import data
 from unsee.errors import InputError
 from unsee.memory import plan
+from unsee.methods import GradDiff
 from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.moments import measure, read_guarded, retained_grams
 from unsee.session.ledger import BrokenSessionError, read
@@ -234,6 +235,20 @@ def test_retained_images_leave_out_forgotten_ones(session: Path, people: Path, k
     with Session(session) as opened:
         request = opened.forget(people / "concept_1", "second", retain=known)
     assert request["retained_images"] == 8
+
+
+def test_a_method_that_runs_the_language_model_asks_about_the_photos(
+    checkpoint: Path, known: Path, people: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    create(folder, checkpoint, known, method=GradDiff(steps=1, batch=2, tokens=2))
+    with Session(folder) as opened:
+        with pytest.raises(InputError, match="needs retained photos in every request"):
+            opened.forget(people / "concept_0", "first")
+        made = opened.forget(people / "concept_0", "first", retain=known)
+    assert made["method"]["name"] == "grad_diff"
+    assert made["retained_images"] == 12
+    verify(folder)
 
 
 def test_a_resumed_session_makes_the_same_bits(begun: Path, people: Path, tmp_path: Path) -> None:

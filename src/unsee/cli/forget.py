@@ -71,7 +71,8 @@ def main(args: list[str]) -> int:
     quiet()
     reads = (options.model, options.target, options.retain, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
-    vlm = load(options.model, trust_remote_code=options.trust_remote_code)
+    language = METHODS[name].language
+    vlm = load(options.model, language=language, trust_remote_code=options.trust_remote_code)
     headers(vlm.folder)
     moments = None if options.moments is None else read(options.moments, vlm)
     started = time.monotonic()
@@ -130,7 +131,7 @@ def _rounding(edit: Edit) -> str:
     """What rounding to the stored dtype did to the edit, in words."""
     found = {name: edit.method.get(f"rounding_{name}") for name in ("target", "drift")}
     moved = ", ".join(f"{name} {value:+.4f}" for name, value in found.items() if value is not None)
-    return f"rounding as stored lost {edit.method['rounding_share']:.2%} of the change ({moved})"
+    return f"rounding as stored lost {edit.method['rounding_share']:.2%} of the change{f' ({moved})' if moved else ''}"
 
 
 def write_record(edit: Edit, folder: Path, started: float) -> None:

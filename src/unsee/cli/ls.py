@@ -16,6 +16,8 @@ THINGS: dict[str, list[tuple[str, str]]] = {
         ("nscvf", "contrastive visual forgetting inside the null space of what is retained"),
         ("closed_form", "every layer's change solved for by least squares, from moments alone, in seconds"),
         ("streaming", "as nscvf, without retained photos or moments: both are estimated from the target's photos"),
+        ("grad_diff", "up the loss of the target's answers, down that of retained ones; runs the language model"),
+        ("npo", "negative preference optimisation, with retained answers; runs the language model"),
     ],
     "families": [
         (name, " · ".join(part for part in (family.status, family.title, family.refused or family.note) if part))

@@ -18,7 +18,7 @@ from unsee import losses
 from unsee.aim import Aim
 from unsee.data import validate
 from unsee.edit import Edit, plain
-from unsee.errors import InputError
+from unsee.errors import InputError, check_ranges
 from unsee.linalg.gram import GramStream
 from unsee.linalg.ridge_edit import ridge_edit
 from unsee.linalg.subspace import retained_drift
@@ -64,29 +64,17 @@ class ClosedForm:
     """Stop early when the target is this close to its region; 1 is where it started."""
 
     name: ClassVar[str] = "closed_form"
+    language: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its range."""
         region(self.region)
-        ranges: tuple[tuple[dict[str, float], float, str], ...] = (
-            ({"reach": self.reach, "ridge": self.ridge}, 1e-12, "above 0"),
-            (
-                {
-                    "identity": self.identity,
-                    "keep": self.keep,
-                    "views": self.views,
-                    "runs": self.runs,
-                    "stop_target": self.stop_target,
-                },
-                0,
-                "of 0 or more",
-            ),
-            ({"modes": self.modes, "directions": self.directions, "sweeps": self.sweeps}, 1, "of 1 or more"),
+        check_ranges(
+            self,
+            above=("reach", "ridge"),
+            at_least_0=("identity", "keep", "views", "runs", "stop_target"),
+            at_least_1=("modes", "directions", "sweeps"),
         )
-        for values, low, expected in ranges:
-            for field, value in values.items():
-                if not low <= value < float("inf"):
-                    raise InputError(f"{field} is {value}; expected a number {expected}.")
 
     def moment_settings(self, seed: int) -> MomentSettings:
         """How this method wants the retained features summarised."""

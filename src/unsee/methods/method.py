@@ -15,6 +15,8 @@ class Method(Protocol):
     """A frozen dataclass whose fields are its settings."""
 
     name: ClassVar[str]
+    language: ClassVar[bool]
+    """Whether it runs the language model, which must then be opened with the model."""
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def moment_settings(self, seed: int) -> MomentSettings:

@@ -16,7 +16,7 @@ from typing import ClassVar
 from unsee.contrastive import contrastive
 from unsee.data import validate
 from unsee.edit import Edit
-from unsee.errors import InputError, unknown
+from unsee.errors import InputError, check_ranges, unknown
 from unsee.linalg.subspace import CRITERIA
 from unsee.memory import give_back, plan
 from unsee.models.checkpoint import Vlm
@@ -76,38 +76,22 @@ class NSCVF:
     """... and retained features have moved no more than this (1 is as far as a stranger)."""
 
     name: ClassVar[str] = "nscvf"
+    language: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its range."""
         region(self.region)
         if self.criterion not in (*CRITERIA, "soft"):
             raise unknown("criterion", self.criterion, (*CRITERIA, "soft"))
-        positive = {
-            "reach": self.reach,
-            "temperature": self.temperature,
-            "rate": self.rate,
-            "ridge": self.ridge,
-        }
-        nonnegative = {
-            "contrast": self.contrast,
-            "attract": self.attract,
-            "distill": self.distill,
-            "identity": self.identity,
-            "views": self.views,
-            "runs": self.runs,
-            "weight_decay": self.weight_decay,
-            "stop_target": self.stop_target,
-            "stop_drift": self.stop_drift,
-        }
-        counts = {"modes": self.modes, "directions": self.directions, "steps": self.steps, "batch": self.batch}
-        for values, low, expected in (
-            (positive, 1e-12, "above 0"),
-            (nonnegative, 0, "of 0 or more"),
-            (counts, 1, "of 1 or more"),
-        ):
-            for field, value in values.items():
-                if not low <= value < float("inf"):
-                    raise InputError(f"{field} is {value}; expected a number {expected}.")
+        check_ranges(
+            self,
+            above=("reach", "temperature", "rate", "ridge"),
+            at_least_0=(
+                *("contrast", "attract", "distill", "identity", "views", "runs"),
+                *("weight_decay", "stop_target", "stop_drift"),
+            ),
+            at_least_1=("modes", "directions", "steps", "batch"),
+        )
         if not 0 <= self.keep <= 1:
             raise InputError(f"keep is {self.keep}; expected a share from 0 to 1.")
         if self.contrast == self.attract == 0:

@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 from unsee.contrastive import contrastive
 from unsee.data import open_image, validate
 from unsee.edit import Edit
-from unsee.errors import InputError
+from unsee.errors import check_ranges
 from unsee.memory import give_back, plan
 from unsee.models.checkpoint import Vlm
 from unsee.moments import Moments, MomentSettings, Photos, measure
@@ -83,19 +83,17 @@ class Streaming:
     """... and the stand-ins' features have moved no more than this."""
 
     name: ClassVar[str] = "streaming"
+    language: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its range."""
         region(self.region)
-        ranges: tuple[tuple[tuple[str, ...], float, str], ...] = (
-            (("reach", "temperature", "rate", "ridge"), 1e-12, "above 0"),
-            (("contrast", "attract", "distill", "identity", "views", "runs", "weight_decay"), 0, "of 0 or more"),
-            (("modes", "directions", "standins", "steps", "batch"), 1, "of 1 or more"),
+        check_ranges(
+            self,
+            above=("reach", "temperature", "rate", "ridge"),
+            at_least_0=("contrast", "attract", "distill", "identity", "views", "runs", "weight_decay"),
+            at_least_1=("modes", "directions", "standins", "steps", "batch"),
         )
-        for fields, low, expected in ranges:
-            for field in fields:
-                if not low <= (value := getattr(self, field)) < float("inf"):
-                    raise InputError(f"{field} is {value}; expected a number {expected}.")
 
     def moment_settings(self, seed: int) -> MomentSettings:
         """How this method wants features summarised."""

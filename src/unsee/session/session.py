@@ -30,7 +30,7 @@ from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import Vlm, hashes, load, visual_hash, visual_parameters
 from unsee.models.checkpoint import write as write_checkpoint
 from unsee.models.features import Inputs
-from unsee.moments import Photos, measure, prepare, read_guarded, retained_grams
+from unsee.moments import measure, prepare, read_guarded, retained_grams
 from unsee.moments import save as save_moments
 from unsee.records import Check, Sample
 from unsee.session import certificate, settings
@@ -162,14 +162,17 @@ class Session:
         started = time.monotonic()
         self._check_id(identifier)
         signing = None if key is None else certificate.read_key(key)
-        vlm, samples = self._base(), _samples(target)
+        vlm, samples = self._base(language=self.settings.method.language), _samples(target)
         salted = [_salted(self.settings.salt, digest) for digest in data.validate(samples, "target")]
         self._check_new(salted)
         bounds = plan(self.settings.memory, sum(vlm.partition.groups.values()))
         with self._scratch(bounds) as scratch:
             counted = self._state(vlm)
             state = _without(counted, vlm, samples, salted, bounds, scratch)
-            photos = None if retain is None else self._retained(vlm, _samples(retain), set(salted), bounds.images)
+            kept = None if retain is None else self._kept(_samples(retain), set(salted))
+            # As the model before any request sees them, unless the method asks about the photos themselves.
+            whole = kept is None or self.settings.method.language
+            photos = kept if whole else prepare(vlm, kept or [], bounds.images)
             before = self.weights()
             _patch(vlm, before)
             edit = self.settings.method.forget(
@@ -198,7 +201,7 @@ class Session:
                 "target_images": len(salted),
                 "target_hashes": salted,
                 "taken_out_of_statistics": taken,
-                "retained_images": 0 if photos is None else len(photos.inputs),
+                "retained_images": len(kept or ()),
                 "retained_statistics": state.retained.count,
                 "seed": edit.seed,
                 "method": {name: value for name, value in edit.facts().items() if name != "looks"},
@@ -294,9 +297,10 @@ class Session:
             found.append(Capacity(first, len(now), free[0], free[1], max(drift[name] for name in names)))
         return found
 
-    def _base(self) -> Vlm:
+    def _base(self, *, language: bool = False) -> Vlm:
         """The model before any request. Raises InputError where it is not the one the session was made on."""
-        base = load(self.settings.model, trust_remote_code=self.settings.trust_remote_code)
+        remote = self.settings.trust_remote_code
+        base = load(self.settings.model, language=language, trust_remote_code=remote)
         if visual_hash(base) != self.store.entries[0].facts["weights_after"]:
             raise InputError(
                 f"{self.settings.model} is not the model this session was made on: its visual weights have another "
@@ -336,8 +340,8 @@ class Session:
                     "leave out what that one had."
                 )
 
-    def _retained(self, base: Vlm, samples: Sequence[Sample], target: set[str], batch: int) -> Photos:
-        """Retained images ready for training, as the model before any request sees them, without forgotten ones."""
+    def _kept(self, samples: Sequence[Sample], target: set[str]) -> list[Sample]:
+        """The retained images without forgotten ones."""
         gone = target | {digest for entry in self.standing() for digest in entry.facts["target_hashes"]}
         kept = [
             sample
@@ -346,7 +350,7 @@ class Session:
         ]
         if not kept:
             raise InputError("all retained images are of forgotten targets; give others, or none.")
-        return prepare(base, kept, batch)
+        return kept
 
     def _check_drift(self, drift: Mapping[str, float]) -> None:
         bound = self.settings.max_drift

@@ -1,0 +1,60 @@
+"""Answers of the whole model: what it says of an image, and how likely a given answer is, with gradient."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from unsee.errors import InputError
+from unsee.models.checkpoint import Vlm
+from unsee.models.inputs import chat_inputs
+
+Questions = Sequence[tuple[Image | None, str]]
+
+
+def check_language(vlm: Vlm) -> None:
+    """Raises InputError where the language model was not opened."""
+    if any(parameter.is_meta for parameter in vlm.model.parameters()):
+        raise InputError(f"{vlm.folder} was opened without its language model; open it with language=True.")
+
+
+@torch.no_grad()
+def say(vlm: Vlm, questions: Questions, tokens: int) -> list[str]:
+    """Greedy answers of at most so many tokens; either all questions have an image or none."""
+    tokenizer = vlm.processor.tokenizer
+    inputs = chat_inputs(vlm, questions)
+    model: Any = vlm.model
+    output = model.generate(
+        **inputs, do_sample=False, num_beams=1, pad_token_id=tokenizer.pad_token_id, max_new_tokens=tokens
+    )
+    asked = inputs["input_ids"]
+    if output.shape[1] >= asked.shape[1] and torch.equal(output[:, : asked.shape[1]], asked):
+        output = output[:, asked.shape[1] :]  # some families give the new tokens alone
+    return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
+
+
+def answer_losses(vlm: Vlm, questions: Questions, answers: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood (n,) of each answer and its end, summed over its tokens, and their number (n,).
+
+    With gradient by the visual weights that require it. Either all questions have an image or none.
+    """
+    tokenizer = vlm.processor.tokenizer
+    inputs = chat_inputs(vlm, questions)
+    asked = inputs["input_ids"]
+    rows = [tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for answer in answers]
+    longest = max(map(len, rows))
+    ids = torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row)) for row in rows])
+    real = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    more = {"input_ids": ids, "attention_mask": real}
+    whole = {
+        name: torch.cat([value, more.get(name, torch.zeros_like(ids)).to(value.dtype)], 1)
+        if value.shape == asked.shape
+        else value
+        for name, value in inputs.items()
+    }
+    logits = vlm.model(**whole).logits[:, asked.shape[1] - 1 : -1].float()
+    likely = F.log_softmax(logits, -1).gather(-1, ids[..., None])[..., 0]
+    return -(likely * real).sum(1), real.sum(1)
