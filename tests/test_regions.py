@@ -7,11 +7,13 @@ from unsee.errors import InputError
 from unsee.linalg.discriminant import fit_discriminant
 from unsee.regions import (
     REGIONS,
+    Modes,
     RegionSettings,
     RetainedFeatures,
     TargetFeatures,
     belonging,
     find_modes,
+    looks,
     region,
 )
 from unsee.vectors import Layout
@@ -67,6 +69,22 @@ def test_the_discriminant_region_moves_only_the_asked_directions(cloud):
     change = basis.coordinates(target.vectors + shift) - basis.coordinates(target.vectors)
     assert change[:, 3:].abs().max() < 1e-2
     assert change[:, :3].abs().max() > 1
+
+
+def test_looks_are_what_modes_of_a_concept_differ_in_and_no_shift_goes_along_them(cloud):
+    target, known = cloud
+    apart = torch.eye(WIDTH)[:2]
+    centers = known.modes.centers.repeat_interleave(3, 0) + torch.cat([apart, -apart.sum(0, keepdim=True)]).repeat(
+        CONCEPTS, 1
+    )
+    modes = Modes(centers, torch.arange(CONCEPTS).repeat_interleave(3))
+    found = looks(modes)
+    assert torch.allclose(found @ found.T, torch.eye(len(found)), atol=1e-5)
+    assert torch.allclose(apart @ found[:2].T @ found[:2], apart, atol=1e-4)
+    one = RetainedFeatures(known.layout, known.spread, known.mean, modes, known.discriminant)
+    shift = region("discriminant")(target, one, RegionSettings(1, 8, 1.0, 0))
+    assert (shift @ found.T).abs().max() < 1e-3 * shift.abs().max()
+    assert len(looks(known.modes)) == 0
 
 
 def test_modes_find_the_clusters_of_a_concept():

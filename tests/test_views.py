@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from unsee.testing import images
-from unsee.views import LARGEST, varied
+from unsee.views import LARGEST, mixed, varied
 
 
 def generator(seed: int) -> torch.Generator:
@@ -44,3 +44,36 @@ def test_views_of_one_image_differ_and_stay_near_it() -> None:
 def test_a_large_photo_is_shrunk_in_proportion() -> None:
     (view,) = varied([Image.new("RGB", (LARGEST * 2, 10), (90, 120, 150))], generator(0))
     assert view.size == (LARGEST, 5)
+
+
+def flat(*colors: int) -> list[Image.Image]:
+    return [Image.new("RGB", (40, 30), (color, color, color)) for color in colors]
+
+
+def test_a_mixed_view_has_parts_of_mates_and_others_and_nothing_else() -> None:
+    own, mate, stranger = flat(10, 20, 30)
+    found = set()
+    for seed in range(40):
+        (view,) = mixed([own, mate], [[1], [0]], [lambda: stranger], generator(seed))[:1]
+        assert view.size == own.size
+        found |= set(np.unique(np.asarray(view)))
+        assert 10 in np.asarray(view) or 20 in np.asarray(view)
+    assert found == {10, 20, 30}
+    assert np.asarray(own).max() == 10
+
+
+def test_alone_a_mixed_view_is_the_photo_and_the_generator_decides_it_all() -> None:
+    photos = images(3)
+    alone = mixed(photos, [[0], [1], [2]], [], generator(0))
+    assert [view.tobytes() for view in alone] == [photo.tobytes() for photo in photos]
+    made = [mixed(photos, [[0, 1, 2]] * 3, [lambda: photos[0]], generator(seed)) for seed in (3, 3, 4)]
+    one, same, other = ([view.tobytes() for view in views] for views in made)
+    assert one == same != other
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (31, 77)])
+def test_photos_of_any_size_mix(size: tuple[int, int]) -> None:
+    photos = [images(1, size=48)[0].resize(size), *images(1, size=20, seed=1)]
+    for seed in range(10):
+        views = mixed(photos, [[1], [0]], [lambda: photos[1]], generator(seed))
+        assert [view.size for view in views] == [photo.size for photo in photos]

@@ -1,8 +1,11 @@
 """What a request is after: the features of its images, with variations of them, and where they are sent."""
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 import torch
+from PIL.Image import Image
 from torch import Generator, Tensor
 
 from unsee import losses
@@ -12,8 +15,8 @@ from unsee.models.features import Features, Inputs, all_features, joined
 from unsee.models.inputs import image_inputs
 from unsee.moments import Photos
 from unsee.records import Sample
-from unsee.regions import RegionSettings, RetainedFeatures, TargetFeatures, belonging, valid_shift
-from unsee.views import varied
+from unsee.regions import RegionSettings, RetainedFeatures, TargetFeatures, belonging, find_modes, valid_shift
+from unsee.views import mixed, varied
 
 
 class Aim:
@@ -31,14 +34,23 @@ class Aim:
         views: int,
         identity: float,
         batch: int,
+        others: Sequence[Path | Image] = (),
     ) -> None:
-        """`shown` are the samples prepared; `views` variations are made of each, `identity` weighs their distance."""
+        """`shown` are the samples prepared; `views` variations are made of each, `identity` weighs their distance.
+
+        The variations take parts of `others`, retained photos, where there are any.
+        """
         self.known, self.identity, self.batch = known, identity, batch
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
         self.sent = valid_shift(region, self.own, known, asked)
         generator = Generator().manual_seed(asked.seed)
         opened = [open_image(sample.image) for sample in samples if sample.image is not None]
-        copies = [image_inputs(vlm.processor, varied(opened, generator)) for _ in range(views)]
+        member, _ = find_modes(self.own.vectors, self.own.concept, asked.modes, asked.seed)
+        mates = [torch.where(member == mode)[0].tolist() for mode in member]
+        aside = [partial(open_image, picture) for picture in others]
+        copies = [
+            image_inputs(vlm.processor, varied(mixed(opened, mates, aside, generator), generator)) for _ in range(views)
+        ]
         self.images = len(opened)
         self.inputs: list[Inputs] = [*shown.inputs, *(image for copy in copies for image in copy)]
         self.original = joined([shown.features, *(all_features(vlm.model, copy, batch) for copy in copies)])

@@ -3,6 +3,7 @@
 Source: arXiv 2605.05909 for the idea; docs/method.md says what is ours.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -66,6 +67,8 @@ class Settings(Protocol):
     @property
     def views(self) -> int: ...
     @property
+    def share(self) -> float: ...
+    @property
     def steps(self) -> int: ...
     @property
     def rate(self) -> float: ...
@@ -109,6 +112,7 @@ def contrastive(
         views=settings.views,
         identity=settings.identity,
         batch=bounds.images,
+        others=() if retained is None else retained.pictures,
     )
     run = _Run(settings, vlm, aim, retained, moments, bounds)
     seen = shown.hashes + (() if retained is None else retained.hashes)
@@ -202,8 +206,8 @@ class _Run:
 
     def _turns(self) -> list[list[str]]:
         modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
-        numbers = 0
-        for name in reversed(list(self.moments.first)):
+        numbers, layers = 0, list(self.moments.first)
+        for name in reversed(layers[-math.ceil(self.settings.share * len(layers)) :]):
             size = modules[name].weight.numel()
             if not turns or numbers + size > self.bounds.weights:
                 turns.append([])

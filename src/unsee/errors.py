@@ -36,3 +36,9 @@ def check_ranges(
             value = getattr(settings, field)
             if not low <= value < float("inf"):
                 raise InputError(f"{field} is {value}; expected a number {expected}.")
+
+
+def check_share(share: float) -> None:
+    """Raises InputError unless it is above 0 and at most 1."""
+    if not 0 < share <= 1:
+        raise InputError(f"share is {share}; expected a share of the layers above 0, and at most 1.")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL.Image import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -73,13 +74,17 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """Images ready for the model: inputs, reference features, concept numbers (n,), their names, and content hashes."""
+    """Images ready for the model: inputs, reference features, concept numbers (n,), their names, and content hashes.
+
+    `pictures` are the images themselves, or where they are.
+    """
 
     inputs: list[Inputs]
     features: Features
     concept: Tensor
     names: tuple[str, ...]
     hashes: tuple[str, ...]
+    pictures: tuple[Path | Image, ...]
 
 
 class StoredGrams(Mapping[str, Gram]):
@@ -136,7 +141,7 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     concept = torch.tensor([number[sample.concept] for sample in samples])
     features = all_features(vlm.model, inputs, batch)
     check_tokens(vlm, open_image(pictures[0]), features)
-    return Photos(inputs, features, concept, names, tuple(hashes))
+    return Photos(inputs, features, concept, names, tuple(hashes), tuple(pictures))
 
 
 def _summary(photos: Photos, settings: MomentSettings, runs: int) -> tuple[RetainedFeatures, Scatter, Tensor]:

@@ -19,6 +19,7 @@ PER_MODE = 3  # images that a cluster within a concept should have at least
 NEIGHBOURS = 4
 SOFTNESS = 4.0  # of `belonging`, in variances within a concept
 NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
+LOOKS = 8  # directions in which the modes of a concept differ most, which no shift by the discriminant goes along
 GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
 
 
@@ -93,6 +94,21 @@ def find_modes(vectors: Tensor, concept: Tensor, most: int, seed: int) -> tuple[
     return member, Modes(torch.stack(centers), torch.tensor(owners))
 
 
+def looks(modes: Modes) -> Tensor:
+    """Orthonormal rows (k, d), k <= LOOKS: the directions in which the modes of one concept differ most, on average.
+
+    A concept's few looks (hair, headgear, the version of a logo) tell it from others as well as its identity does, so
+    that a discriminant cannot part the two; the differences within concepts can. None where no concept has two modes.
+    """
+    apart = modes.centers.clone()
+    for name in modes.concept.unique().tolist():
+        own = modes.concept == name
+        apart[own] -= apart[own].mean(0)
+    free = len(modes.concept) - len(modes.concept.unique())
+    rows: Tensor = torch.linalg.svd(apart, full_matrices=False).Vh
+    return rows[: min(LOOKS, free)]
+
+
 def _to_modes(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings, near: int) -> Tensor:
     """Each own mode's mean goes to the average of its `near` nearest retained modes."""
     member, own = find_modes(target.vectors, target.concept, settings.modes, settings.seed)
@@ -127,18 +143,20 @@ def random(target: TargetFeatures, retained: RetainedFeatures, settings: RegionS
 def discriminant(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
     """Moves only what tells concepts apart, towards a retained concept at the median distance.
 
-    The shift lies in the leading discriminant directions and is the difference of the two concepts' means there. What
-    varies within a concept (scene, pose, look) has no part in it, because the patterns are uncorrelated with it; and a
-    nearer concept would be too near to be mistaken for.
+    The shift is the difference of the two concepts' means in the leading discriminant directions, whose patterns are
+    uncorrelated with what varies within a concept (scene, pose), less what of it lies in the `looks` of concepts; and
+    a nearer concept would be too near to be mistaken for.
     """
     basis, count = retained.discriminant, settings.directions
+    aside = looks(retained.modes)
+    patterns = basis.patterns[:count] - basis.patterns[:count] @ aside.T @ aside
     shift = torch.empty_like(target.vectors)
     for name in target.concept.unique().tolist():
         rows = target.concept == name
         own = basis.coordinates(target.vectors[rows]).mean(0)[:count]
         gaps = (basis.concepts[:, :count] - own).norm(dim=1)
         goal = basis.concepts[gaps.argsort()[len(gaps) // 2], :count]
-        shift[rows] = (goal - own) @ basis.patterns[:count]
+        shift[rows] = (goal - own) @ patterns
     return settings.reach * shift
 
 

@@ -1,7 +1,7 @@
-"""Variations of target images that a camera could have made as well: turned, moved, lit otherwise, noisier."""
+"""Variations of target images: turned, moved, lit otherwise, noisier, and mixed with other photos."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 TURN, ZOOM, MOVE = math.radians(10), 0.1, 0.1  # largest angle, change of size, and shift as a share of half the side
 LIGHT, NOISE = 0.12, 0.015  # largest change of contrast; standard deviation of the noise, of the range of a pixel
+FROM_MATE, BEHIND, BEFORE = 0.7, 0.4, 0.4  # how often a mixed view has each kind of part of another photo
 LARGEST = 2048  # pixels a side; larger photos are shrunk, because processors make them smaller still
 
 
@@ -19,11 +20,76 @@ def varied(images: Sequence[Image.Image], generator: Generator) -> list[Image.Im
     return [_varied(image, generator) for image in images]
 
 
+def mixed(
+    images: Sequence[Image.Image],
+    mates: Sequence[Sequence[int]],
+    others: Sequence[Callable[[], Image.Image]],
+    generator: Generator,
+) -> list[Image.Image]:
+    """Each RGB image with parts of other photos in their places, of the same size up to LARGEST.
+
+    `mates` are for each image the places of those that show the same look of the same concept: a box or the lower part
+    of one makes a photo of the same concept in another moment. Of `others`, photos of something else that are opened
+    when they are called, one may come behind the middle of the image and a small box of one before it.
+    """
+    return [
+        _mixed(image, [images[place] for place in own], others, generator)
+        for image, own in zip(images, mates, strict=True)
+    ]
+
+
+def _mixed(
+    image: Image.Image, mates: Sequence[Image.Image], others: Sequence[Callable[[], Image.Image]], generator: Generator
+) -> Image.Image:
+    made = _shrunk(image).copy()
+
+    def chosen(count: int) -> int:
+        return int(torch.randint(count, (), generator=generator))
+
+    def paste(photo: Image.Image, box: tuple[int, int, int, int]) -> None:
+        made.paste(photo.resize(made.size).crop(box), box[:2])
+
+    if mates and _happens(FROM_MATE, generator):
+        mate = mates[chosen(len(mates))]
+        if _happens(0.5, generator):
+            paste(mate, _box(made.size, 0.3, 0.9, generator))
+        else:
+            paste(mate, (0, round(made.height * _uniform(1 / 3, 5 / 6, generator)), *made.size))
+    if others and _happens(BEHIND, generator):
+        left, right, top = (_uniform(0, 0.22, generator) for _ in range(3))
+        below = _uniform(0, 0.11, generator)
+        edges = (left * made.width, top * made.height, (1 - right) * made.width, (1 - below) * made.height)
+        box = (round(edges[0]), round(edges[1]), round(edges[2]), round(edges[3]))
+        middle = made.crop(box)
+        made = others[chosen(len(others))]().resize(made.size)
+        made.paste(middle, box[:2])
+    if others and _happens(BEFORE, generator):
+        paste(others[chosen(len(others))](), _box(made.size, 0.1, 0.35, generator))
+    return made
+
+
+def _box(size: tuple[int, int], low: float, high: float, generator: Generator) -> tuple[int, int, int, int]:
+    """A box whose sides are these shares of an image's, anywhere in it."""
+    width, height = (max(1, round(side * _uniform(low, high, generator))) for side in size)
+    left = int(torch.randint(size[0] - width + 1, (), generator=generator))
+    top = int(torch.randint(size[1] - height + 1, (), generator=generator))
+    return left, top, left + width, top + height
+
+
+def _happens(often: float, generator: Generator) -> bool:
+    return float(torch.rand((), generator=generator)) < often
+
+
+def _shrunk(image: Image.Image) -> Image.Image:
+    if max(image.size) <= LARGEST:
+        return image
+    image = image.copy()
+    image.thumbnail((LARGEST, LARGEST))
+    return image
+
+
 def _varied(image: Image.Image, generator: Generator) -> Image.Image:
-    if max(image.size) > LARGEST:
-        image = image.copy()
-        image.thumbnail((LARGEST, LARGEST))
-    pixels = torch.from_numpy(np.asarray(image, dtype=np.float32)) / 255
+    pixels = torch.from_numpy(np.asarray(_shrunk(image), dtype=np.float32)) / 255
     light = _uniform(1 - LIGHT, 1 + LIGHT, generator)
     lit = (_turned(pixels.permute(2, 0, 1), generator) - 0.5) * light + 0.5
     noisy = lit + NOISE * torch.randn(lit.shape, generator=generator)

@@ -293,6 +293,7 @@ def test_pooled_images_can_be_forgotten_too(vlm, target, retained):
     ("setting", "value"),
     [
         ("reach", 0.0), ("temperature", -1.0), ("ridge", 0.0), ("keep", 1.5), ("steps", 0), ("batch", 0),
+        ("share", 0.0), ("share", 1.5),
         ("directions", 0), ("rate", float("nan")), ("distill", -1.0), ("region", "nowhere"), ("criterion", "kiser"),
     ],
 )  # fmt: skip
@@ -322,3 +323,13 @@ def test_with_moments_no_gram_is_measured_again(vlm, target, retained, monkeypat
     monkeypatch.setattr(module, "retained_grams", lambda *_: pytest.fail("the Grams were measured again"))
     found = api.forget(vlm, target, retained, method=method, moments=known)
     assert all(torch.equal(found.weights[name], expected.weights[name]) for name in expected.weights)
+
+
+def test_a_share_of_the_layers_is_counted_from_the_features_back(vlm, target, retained):
+    few, half, whole = (
+        api.forget(vlm, target, retained, method=NSCVF(**QUICK, share=share)) for share in (1e-3, 0.5, 1.0)
+    )
+    layers = [layer.name for layer in whole.layers]
+    assert [layer.name for layer in few.layers] == layers[-1:]
+    assert [layer.name for layer in half.layers] == layers[len(layers) // 2 :]
+    assert {f"{layer.name}.weight" for layer in few.layers} == set(few.weights)

@@ -56,8 +56,9 @@ class ClosedForm:
     """Variations of each target image, 0 or more."""
     crossings: tuple[str, ...] = ()
     """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
-    runs: int = 0
-    """Runs of tokens that describe an image; 0: each token, or 16 runs where their number varies or is large."""
+    runs: int = 1
+    """Runs of tokens whose means describe an image; 1: its mean over all tokens; 0: each token, or 16 runs where their
+    number varies or is large."""
     sweeps: int = 20
     """Most times that all layers are solved for, 1 or more."""
     stop_target: float = 0.1

@@ -16,7 +16,7 @@ from typing import ClassVar
 from unsee.contrastive import contrastive
 from unsee.data import validate
 from unsee.edit import Edit
-from unsee.errors import InputError, check_ranges, unknown
+from unsee.errors import InputError, check_ranges, check_share, unknown
 from unsee.linalg.subspace import CRITERIA
 from unsee.memory import give_back, plan
 from unsee.models.checkpoint import Vlm
@@ -32,17 +32,17 @@ class NSCVF:
 
     region: str = "discriminant"
     """Where the target's features are sent: a name in unsee.regions.REGIONS."""
-    reach: float = 2.0
+    reach: float = 2.5
     """Factor of the region's shift, above 0; it grows where the target would still be named."""
     modes: int = 3
     """Most clusters that a concept is divided into, 1 or more."""
-    directions: int = 6
+    directions: int = 12
     """Discriminant directions that the region moves, 1 or more."""
     contrast: float = 0.1
     """Weight of the contrastive loss; 0 switches it off."""
     attract: float = 1.0
     """Weight of the squared distance to the region; 0 switches it off."""
-    distill: float = 1.0
+    distill: float = 6.0
     """Weight of keeping the features of retained images; 0, or no retained image, switches it off."""
     identity: float = 1.0
     """Weight, within both, of the coordinates that tell concepts apart; 0 or more."""
@@ -56,15 +56,18 @@ class NSCVF:
     """Of soft, above 0, in units of the mean energy; smaller protects more."""
     keep: float = 0.99
     """Of the other criteria: how much is protected, in [0, 1]."""
-    views: int = 8
-    """Variations of each target image, 0 or more."""
+    views: int = 16
+    """Variations of each target image, mixed with others of the same look and with retained ones, 0 or more."""
     crossings: tuple[str, ...] = ()
     """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
-    runs: int = 0
-    """Runs of tokens that describe an image; 0: each token, or 16 runs where their number varies or is large."""
-    steps: int = 200
+    runs: int = 1
+    """Runs of tokens whose means describe an image; 1: its mean over all tokens; 0: each token, or 16 runs where their
+    number varies or is large."""
+    share: float = 0.43
+    """Of the layers that are trained, counted from the features back: above 0, 1 for all."""
+    steps: int = 400
     """Most training steps, 1 or more."""
-    rate: float = 2e-3
+    rate: float = 4e-3
     """Highest learning rate, above 0."""
     weight_decay: float = 0.0
     """Of AdamW, 0 or more."""
@@ -92,6 +95,7 @@ class NSCVF:
             ),
             at_least_1=("modes", "directions", "steps", "batch"),
         )
+        check_share(self.share)
         if not 0 <= self.keep <= 1:
             raise InputError(f"keep is {self.keep}; expected a share from 0 to 1.")
         if self.contrast == self.attract == 0:

@@ -19,7 +19,7 @@ from PIL import Image, ImageFilter
 from unsee.contrastive import contrastive
 from unsee.data import open_image, validate
 from unsee.edit import Edit
-from unsee.errors import check_ranges
+from unsee.errors import check_ranges, check_share
 from unsee.memory import give_back, plan
 from unsee.models.checkpoint import Vlm
 from unsee.moments import Moments, MomentSettings, Photos, measure
@@ -67,8 +67,11 @@ class Streaming:
     """Variations of each target image, 0 or more."""
     crossings: tuple[str, ...] = ()
     """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
-    runs: int = 0
-    """Runs of tokens that describe an image; 0: each token, or 16 runs where their number varies or is large."""
+    runs: int = 1
+    """Runs of tokens whose means describe an image; 1: its mean over all tokens; 0: each token, or 16 runs where their
+    number varies or is large."""
+    share: float = 1.0
+    """Of the layers that are trained, counted from the features back: above 0, 1 for all."""
     steps: int = 75
     """Most training steps, 1 or more."""
     rate: float = 2e-3
@@ -94,6 +97,7 @@ class Streaming:
             at_least_0=("contrast", "attract", "distill", "identity", "views", "runs", "weight_decay"),
             at_least_1=("modes", "directions", "standins", "steps", "batch"),
         )
+        check_share(self.share)
 
     def moment_settings(self, seed: int) -> MomentSettings:
         """How this method wants features summarised."""
