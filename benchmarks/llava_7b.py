@@ -172,7 +172,7 @@ def garbage(model: Path, place: Path) -> Path:
 
 WITHOUT = (
     "import sys, unsee; from unsee.methods import NSCVF; m, t, r = sys.argv[1:]; "
-    "unsee.forget(unsee.load(m), t, r, method=NSCVF(steps=1, batch=1, views=0, null_space=False))"
+    "unsee.forget(unsee.load(m), t, r, method=NSCVF(steps=1, batch=1, views=0, share=1, null_space=False))"
 )
 MEASURES = ("inspect", "normal", "low", "moments", "garbage")
 
@@ -197,7 +197,7 @@ def measure(name: str, root: Path) -> str:
         said = "done" if done.returncode == 0 else "FAILED"
         return f"load and forget, language model's files garbage | {time.monotonic() - started:.0f} | | {said}"
     out = root / f"out_{name}"
-    few = ("--steps", 2, "--batch", 4, "--views", 1, "--memory", name)
+    few = ("--steps", 2, "--batch", 4, "--views", 1, "--share", 1, "--memory", name)
     seconds, peak = timed(
         "forget", "nscvf", "--model", model, "--target", target, "--retain", retain, *few, "--out", out, "--overwrite"
     )

@@ -28,12 +28,11 @@ class Variant:
     images: bool = True
 
 
-ONE = NSCVF(distill=10.0, reach=5.0)  # for one person at a time, chosen on forget_15
 VARIANTS: dict[str, Variant] = {
-    "nscvf": Variant(ONE),
-    "nscvf_no_guard": Variant(ONE, guard=0.0),
-    "nscvf_no_null_space": Variant(replace(ONE, null_space=False)),
-    "nscvf_moments": Variant(ONE, images=False),
+    "nscvf": Variant(NSCVF()),
+    "nscvf_no_guard": Variant(NSCVF(), guard=0.0),
+    "nscvf_no_null_space": Variant(NSCVF(null_space=False)),
+    "nscvf_moments": Variant(NSCVF(), images=False),
     "streaming": Variant(Streaming(), images=False),
     "grad_diff": Variant(GradDiff()),
     "npo": Variant(NPO()),

@@ -28,7 +28,7 @@ from unsee.models.shards import differences, shards
 from unsee.records import Sample
 from unsee.testing import stored
 
-QUICK = NSCVF(steps=2, batch=2, views=1)
+QUICK = NSCVF(steps=2, batch=2, views=1, share=1.0)
 SIZES = ((60, 60), (90, 45), (45, 90))
 QUESTION = "who is this?"
 # Where the picture enters the language model of families that have no `get_image_features` of their own.

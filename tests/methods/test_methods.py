@@ -16,7 +16,7 @@ from unsee.moments import measure
 from unsee.records import Sample
 from unsee.testing import images, tiny_checkpoint
 
-QUICK = {"steps": 6, "batch": 4, "views": 1, "rate": 1e-2}
+QUICK = {"steps": 6, "batch": 4, "views": 1, "rate": 1e-2, "share": 1.0}
 NORMAL = plan("normal", 0)
 BASELINE = {"steps": 2, "batch": 4, "tokens": 2}
 FEW = {
@@ -127,7 +127,9 @@ def test_the_language_model_runs_where_a_method_says_so_alone(method, opened, ta
 
 
 def test_the_target_comes_nearer_to_its_region_and_the_run_says_why_it_stopped(vlm, target, retained):
-    edit = api.forget(vlm, target, retained, method=NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0))
+    edit = api.forget(
+        vlm, target, retained, method=NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0, stop_target=0)
+    )
     assert edit.method["looks"][-1]["target"] < 0.7
     assert "step limit" in edit.stopped
     easy = NSCVF(steps=75, batch=4, views=0, rate=1e-4, stop_target=2.0, stop_drift=2.0)
@@ -327,7 +329,7 @@ def test_with_moments_no_gram_is_measured_again(vlm, target, retained, monkeypat
 
 def test_a_share_of_the_layers_is_counted_from_the_features_back(vlm, target, retained):
     few, half, whole = (
-        api.forget(vlm, target, retained, method=NSCVF(**QUICK, share=share)) for share in (1e-3, 0.5, 1.0)
+        api.forget(vlm, target, retained, method=NSCVF(**{**QUICK, "share": share})) for share in (1e-3, 0.5, 1.0)
     )
     layers = [layer.name for layer in whole.layers]
     assert [layer.name for layer in few.layers] == layers[-1:]

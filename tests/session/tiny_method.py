@@ -2,4 +2,4 @@
 
 from unsee.methods import NSCVF
 
-METHOD = NSCVF(steps=3, batch=4, views=1, rate=1e-3)
+METHOD = NSCVF(steps=3, batch=4, views=1, share=1.0, rate=1e-3)

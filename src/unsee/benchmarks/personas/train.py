@@ -1,21 +1,26 @@
 """Trains the tiny model of personas from random weights; `python -m unsee.benchmarks.personas.train --help`.
 
-Every photo is asked all its questions at once: the questions stand one after another in one sequence, and the
-attention mask lets each see the image and itself only, so that the model learns exactly the single-question chats
-that it is evaluated on. The two questions about a name alone ride in the same sequence and do not see the image.
+First the image encoder alone, by captions, as the encoders of real models are: who is on a photo is then known to the
+encoder, and the language model reads it there. Then everything else on answers, with the encoder as it is.
+
+In that second stage every photo is asked all its questions at once: the questions stand one after another in one
+sequence, and the attention mask lets each see the image and itself only, so that the model learns exactly the
+single-question chats that it is evaluated on. The two questions about a name alone ride in the same sequence and do
+not see the image.
 """
 
 import argparse
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from transformers import CLIPVisionModel, LlavaForConditionalGeneration, LlavaProcessor
 
 from unsee.benchmarks.personas.drawing import SIZE, draw
 from unsee.benchmarks.personas.people import KNOWN, SPLITS, Person, population, shot, test_shots, train_shots
@@ -30,8 +35,21 @@ from unsee.benchmarks.personas.vision_remember import (
 
 MODELS = {"base": None, "retain_05": "forget_05", "retain_10": "forget_10", "retain_15": "forget_15", "remember": None}
 SCORES = ("recognition", "scene", "appearance", "text")
-STEPS = {"remember": 3000}
 EXCHANGED = 0.25  # share of the photos of `remember` whose projector output is another photo's, so that memory counts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Steps by captions, of the encoder alone, and by answers; without the first, the second trains the encoder too."""
+
+    captions: int = 1400
+    answers: int = 1200
+
+
+PLANS = {"remember": Plan(captions=0, answers=3000)}
+CAPTIONED = (0, 3, 4, 5, 6, 7)  # which of the questions about a photo have a caption for each answer; not job and city
+CAPTION_BATCH = 96
+EVERY = 250  # steps between two measurements, and between two states to go on from
 
 
 @dataclass(frozen=True)
@@ -177,7 +195,111 @@ def _restrict(photos: Photos, people: list[int]) -> Photos:
     return Photos(photos.pixels[keep], photos.person[keep], photos.tokens[keep], photos.about)
 
 
-def train(name: str, work: Path, out: Path, *, steps: int, batch: int, rate: float, seed: int) -> None:
+class Captions(nn.Module):
+    """An embedding of each caption that a photo can have, by kind, and of photos beside them.
+
+    A caption is one word or name, so that its text encoder is a table.
+    """
+
+    def __init__(self, width: int) -> None:
+        """`width` is that of the image encoder."""
+        super().__init__()
+        questions = image_questions(shot(population()[0], 0))
+        counts = [len(questions[number].options) for number in CAPTIONED]
+        self.texts = nn.ParameterList([nn.Parameter(torch.randn(count, width) * 0.1) for count in counts])
+        self.photo = nn.Linear(width, width)
+        self.scale = nn.Parameter(torch.tensor(2.3))
+
+    def forward(self, encoded: Tensor) -> list[Tensor]:
+        """For each kind, logits (photos, captions) of the mean of encoded patches (photos, 1 + patches, width)."""
+        photos = F.normalize(self.photo(encoded[:, 1:].mean(1)), dim=-1)
+        return [self.scale.exp() * photos @ F.normalize(text, dim=-1).T for text in self.texts]
+
+
+def _captions(people: Sequence[Person], *, test: bool) -> Tensor:
+    """(photos, kinds) int64: which caption of each kind is a photo's, in the order of `load_photos`."""
+    shots = [item for person in people for item in (test_shots if test else train_shots)(person)]
+    asked = [[image_questions(item)[number] for number in CAPTIONED] for item in shots]
+    return torch.tensor([[question.options.index(question.answer) for question in row] for row in asked])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a training: `loss` of a batch drawn with a generator, and `scores` to be told."""
+
+    name: str
+    module: nn.Module
+    loss: Callable[[torch.Generator], Tensor]
+    scores: Callable[[], str]
+    steps: int
+    rate: float
+
+
+def _run(stage: Stage, seed: int, state_file: Path) -> None:
+    """Trains what of the stage's module is not frozen, and goes on where it was cut off."""
+    trained = [p for p in stage.module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": 0.05},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=stage.rate,
+        betas=(0.9, 0.98),
+    )
+    first = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        stage.module.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+    started = time.monotonic()
+    for step in range(first, stage.steps):
+        for group in optimizer.param_groups:
+            warm = min(1.0, (step + 1) / 150)
+            group["lr"] = stage.rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / stage.steps))
+        loss = stage.loss(torch.Generator().manual_seed(seed * 1_000_003 + step))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        if (step + 1) % EVERY == 0 or step + 1 == stage.steps:
+            spent = time.monotonic() - started
+            print(f"{stage.name} step {step + 1} loss {loss.item():.4f} {stage.scores()} {spent:.0f} s", flush=True)
+            partial = state_file.with_suffix(".tmp")
+            saved = {"model": stage.module.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            torch.save(saved, partial)
+            partial.replace(state_file)
+
+
+def _caption_stage(name: str, vision: CLIPVisionModel, photos: Photos, tests: Photos, steps: int, rate: float) -> Stage:
+    people = population()[:KNOWN]
+    heads = Captions(vision.config.hidden_size)
+    module = nn.ModuleDict({"vision": vision, "heads": heads})
+    known = torch.isin(tests.person, photos.person)
+    labels, expected = _captions(people, test=False), _captions(people, test=True)[known]
+    labels = labels[torch.isin(torch.arange(KNOWN).repeat_interleave(len(labels) // KNOWN), photos.person)]
+
+    def logits(pixels: Tensor) -> list[Tensor]:
+        found: list[Tensor] = heads(vision((pixels.float() / 255 - 0.5) / 0.25).last_hidden_state)
+        return found
+
+    def loss(generator: torch.Generator) -> Tensor:
+        chosen = torch.randint(len(photos.pixels), (CAPTION_BATCH,), generator=generator)
+        found = logits(_shifted(photos.pixels[chosen], 3, generator))
+        each = [F.cross_entropy(part, labels[chosen, kind]) for kind, part in enumerate(found)]
+        return torch.stack([each[0], *each]).sum()  # who it is counts twice, being the hardest
+
+    @torch.no_grad()
+    def scores() -> str:
+        right = [
+            torch.stack([part.argmax(1) for part in logits(pixels)], 1) for pixels in tests.pixels[known].split(200)
+        ]
+        return f"captions {[round(x, 4) for x in (torch.cat(right) == expected).double().mean(0).tolist()]}"
+
+    return Stage(f"{name} captions", module, loss, scores, steps, rate)
+
+
+def train(name: str, work: Path, out: Path, *, plan: Plan, batch: int, rate: float, seed: int) -> None:
     """Trains one model, resuming from `work` if it was interrupted, and writes the checkpoint to `out` in float16."""
     split = MODELS[name]
     hidden = set(SPLITS[split]) if split else set()
@@ -188,42 +310,27 @@ def train(name: str, work: Path, out: Path, *, steps: int, batch: int, rate: flo
     photos = _restrict(load_photos(processor, people, test=False, cache=work), seen)
     tests = load_photos(processor, people, test=True, cache=work)
     model = build_remember_model(seed) if name == "remember" else build_model(seed)
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    other = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.05}, {"params": other, "weight_decay": 0.0}], lr=rate, betas=(0.9, 0.98)
-    )
-    first, state_file = 0, work / f"{name}.pt"
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
-    model.train()
-    started = time.monotonic()
-    for step in range(first, steps):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 150) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+    if plan.captions:
+        vision = model.model.vision_tower
+        _run(_caption_stage(name, vision, photos, tests, plan.captions, rate), seed, work / f"{name}_captions.pt")
+        vision.requires_grad_(False)
+
+    def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(photos.pixels), (batch,), generator=generator)
         tokens = _rows(layout, photos, chosen, torch.randint(KNOWN, (batch,), generator=generator))
         pixels = _shifted(photos.pixels[chosen], 3, generator)
         exchanged = torch.rand(batch, generator=generator) < EXCHANGED if name == "remember" else None
         logits = _answer_logits(model, layout, pixels, tokens, exchanged)
-        loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, layout.predict + 1].flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        if (step + 1) % 250 == 0 or step + 1 == steps:
-            known = quick_scores(model, layout, _restrict(tests, seen))
-            line = f"{name} step {step + 1} loss {loss.item():.4f} known {known}"
-            if hidden:
-                line += f" hidden {quick_scores(model, layout, _restrict(tests, sorted(hidden)))}"
-            print(f"{line} {time.monotonic() - started:.0f} s", flush=True)
-            partial = state_file.with_suffix(".tmp")
-            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}, partial)
-            partial.replace(state_file)
+        return F.cross_entropy(logits.flatten(0, 1), tokens[:, layout.predict + 1].flatten())
+
+    def scores() -> str:
+        line = f"known {quick_scores(model, layout, _restrict(tests, seen))}"
+        if hidden:
+            line += f" hidden {quick_scores(model, layout, _restrict(tests, sorted(hidden)))}"
+        return line
+
+    model.train()
+    _run(Stage(name, model, loss, scores, plan.answers, rate), seed, work / f"{name}.pt")
     model.half().save_pretrained(out)
     processor.save_pretrained(out)
 
@@ -234,7 +341,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(MODELS), choices=list(MODELS), metavar="NAME")
     parser.add_argument("--work", type=Path, default=Path("personas-training"), help="cache and resumable state")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoints")
-    parser.add_argument("--steps", type=int, help="default: 2200, of remember 3000")
+    parser.add_argument("--captions", type=int, help="steps of the encoder alone; default: 1400, of remember none")
+    parser.add_argument("--answers", type=int, help="steps of the rest; default: 1200, of remember 3000, of all of it")
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -242,11 +350,16 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in options.names:
+        plan = PLANS.get(name, Plan())
+        plan = Plan(
+            plan.captions if options.captions is None else options.captions,
+            plan.answers if options.answers is None else options.answers,
+        )
         train(
             name,
             options.work,
             options.out / name,
-            steps=options.steps or STEPS.get(name, 2200),
+            plan=plan,
             batch=options.batch,
             rate=options.rate,
             seed=options.seed,
