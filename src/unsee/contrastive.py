@@ -207,7 +207,9 @@ class _Run:
     def _turns(self) -> list[list[str]]:
         modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
         numbers, layers = 0, list(self.moments.first)
-        for name in reversed(layers[-math.ceil(self.settings.share * len(layers)) :]):
+        if len(self.moments.features.layout.shapes) == 1:  # the last layers reach no crossing but the last
+            layers = layers[-math.ceil(self.settings.share * len(layers)) :]
+        for name in reversed(layers):
             size = modules[name].weight.numel()
             if not turns or numbers + size > self.bounds.weights:
                 turns.append([])

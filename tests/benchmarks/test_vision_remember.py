@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from unsee import api
 from unsee.benchmarks.personas import people as census
 from unsee.benchmarks.personas.drawing import draw
 from unsee.benchmarks.personas.questions import image_questions
 from unsee.evaluation import generate
+from unsee.methods import NSCVF
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load
 from unsee.models.features import visual_features
@@ -74,6 +76,16 @@ def test_one_crossing_alone_trains_what_leads_to_it(vlm: Vlm) -> None:
     deep = outline(vlm.outline, vlm.partition, image, ["deepstack_0"]).trained
     assert 0 < len(deep) < len(trained)
     assert not any("multi_modal_projector" in name for name in deep)
+
+
+def test_a_share_of_the_layers_leaves_no_crossing_out(vlm: Vlm) -> None:
+    photos = [
+        Sample(draw(shot), person.name) for person in census.population()[:3] for shot in census.test_shots(person)
+    ]
+    few = NSCVF(steps=1, batch=2, views=0, share=0.1)
+    edit = api.forget(vlm, photos[:4], photos[12:], method=few)
+    image = image_inputs(vlm.processor, [photos[0].image])[0]
+    assert {layer.name for layer in edit.layers} == set(outline(vlm.outline, vlm.partition, image).trained)
 
 
 def test_the_image_reaches_the_answer_through_the_crossings_alone(vlm: Vlm) -> None:

@@ -64,7 +64,8 @@ class NSCVF:
     """Runs of tokens whose means describe an image; 1: its mean over all tokens; 0: each token, or 16 runs where their
     number varies or is large."""
     share: float = 0.43
-    """Of the layers that are trained, counted from the features back: above 0, 1 for all."""
+    """Of the layers that are trained, counted from the features back: above 0, 1 for all; all of them anyway where
+    features enter the language model in several places."""
     steps: int = 400
     """Most training steps, 1 or more."""
     rate: float = 4e-3
