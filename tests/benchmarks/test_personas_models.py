@@ -11,19 +11,16 @@ from unsee.benchmarks.personas.questions import chance, image_questions
 from unsee.evaluation import evaluate
 
 FORGET = [split for split in SPLITS if split.startswith("forget")]
-EVERY = 4  # of the retained photos, to save time
 
 
 @pytest.fixture(scope="module", params=FORGET)
 def scores(request):
     """name/subset -> value for the base ("before") and the oracle ("after"), on one split."""
     bench = personas.load(request.param)
-    photos = {key: order for order, key in enumerate(dict.fromkeys(id(q.image) for q in bench.questions))}
-    kept = [q for q in bench.questions if q.subset != "retained" or photos[id(q.image)] % EVERY == 0 or q.image is None]
     people = [population()[index] for index in SPLITS[request.param]]
     asked = [q for person in people for shot in census.test_shots(person) for q in image_questions(shot)[:3]]
     found = {"before": {}, "after": {}, "chance": chance(asked)}
-    bench = dataclasses.replace(bench, questions=kept, unknown=[])
+    bench = dataclasses.replace(bench, unknown=[])
     for score in evaluate(bench.oracle, bench, before=bench.model).scores:
         found[score.phase][f"{score.name}/{score.subset}"] = score.value
     return found

@@ -174,7 +174,7 @@ def test_half_precision_is_kept_and_the_edit_reports_its_rounding(
     assert all(p.dtype == torch.float32 for p in visual_parameters(vlm.model, vlm.partition).values())
     assert {vlm.dtype_of(name) for name in vlm.partition.visual} == {dtype}
     before = visual_hash(vlm)
-    edit = unsee.forget(vlm, target, retained, method=NSCVF(steps=4, batch=4, views=0, rate=5e-3, share=1.0))
+    edit = unsee.forget(vlm, target, retained, method=NSCVF(steps=4, batch=4, views=0, rate=1e-3, share=1.0))
     assert visual_hash(vlm) == before
     assert all(weight.dtype == dtype for weight in edit.weights.values())
     assert 0 < edit.method["rounding_share"] < 0.5
