@@ -3,7 +3,6 @@
 Source: arXiv 2605.05909 for the idea; docs/method.md says what is ours.
 """
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -22,6 +21,7 @@ from unsee.linalg.subspace import ConfinedWeight, Span, retained_basis, retained
 from unsee.memory import Memory, plan
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, all_features, visual_features
+from unsee.models.outline import last_layers
 from unsee.moments import Moments, Photos, prepare
 from unsee.records import LayerDrift, Sample
 from unsee.regions import RegionSettings
@@ -206,10 +206,9 @@ class _Run:
 
     def _turns(self) -> list[list[str]]:
         modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
-        numbers, layers = 0, list(self.moments.first)
-        if len(self.moments.features.layout.shapes) == 1:  # the last layers reach no crossing but the last
-            layers = layers[-math.ceil(self.settings.share * len(layers)) :]
-        for name in reversed(layers):
+        crossings = len(self.moments.features.layout.shapes)
+        numbers = 0
+        for name in reversed(last_layers(list(self.moments.first), crossings, self.settings.share)):
             size = modules[name].weight.numel()
             if not turns or numbers + size > self.bounds.weights:
                 turns.append([])

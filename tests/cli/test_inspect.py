@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from unsee.api import forget
+from unsee.methods import NSCVF
 from unsee.models.checkpoint import Vlm
+from unsee.records import Sample
+from unsee.testing import images
 
 Run = Callable[..., int]
 
@@ -33,6 +37,17 @@ def test_json_describes_the_model(
     assert (facts["files"], facts["files_with_visual_tensors"]) == (1, 1)
     assert isinstance(facts["quirks"], list)
     assert all(len(names) == 3 for names in facts["shared_inputs"])
+
+
+def test_it_names_what_the_default_method_trains(
+    unsee: Run, checkpoint: Path, vlm: Vlm, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert unsee("inspect", "--model", checkpoint, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    target = [Sample(image, "target") for image in images(2, seed=1)]
+    retained = [Sample(image, f"other {number % 2}") for number, image in enumerate(images(8, seed=2))]
+    edit = forget(vlm, target, retained, method=NSCVF(steps=1, batch=2, views=0))
+    assert {f"{name}.weight" for name in facts["trained_layers"]} == set(edit.weights)
 
 
 def test_the_table_says_the_same(unsee: Run, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from unsee.models.checkpoint import Vlm, skeleton
 from unsee.models.features import Inputs, visual_features
 from unsee.models.inputs import image_inputs
-from unsee.models.outline import Outline, hooked, outline
+from unsee.models.outline import Outline, hooked, last_layers, outline
 from unsee.testing import images
 
 
@@ -45,7 +45,7 @@ def test_the_trained_layers_are_those_that_a_gradient_reaches(
 ) -> None:
     features = visual_features(vlm.model, inputs[:1]).values["projector"]
     gradients = torch.autograd.grad(features.square().sum(), list(weights.values()), allow_unused=True)
-    assert list(routes.trained) == [n for n, g in zip(weights, gradients, strict=True) if g is not None]
+    assert set(routes.trained) == {n for n, g in zip(weights, gradients, strict=True) if g is not None}
 
 
 def test_a_layer_behind_the_last_feature_is_not_trained(vlm: Vlm, inputs: list[Inputs], tmp_path: Path) -> None:
@@ -91,3 +91,20 @@ def test_a_hook_is_gone_afterwards_even_after_a_failure(vlm: Vlm, inputs: list[I
         raise ZeroDivisionError
     visual_features(vlm.model, inputs)
     assert not seen
+
+
+def test_the_trained_layers_stand_in_the_order_in_which_they_run(
+    vlm: Vlm, inputs: list[Inputs], routes: Outline
+) -> None:
+    modules, ran = dict(vlm.model.named_modules()), list[str]()
+    with hooked((modules[name], lambda _, name=name: ran.append(name)) for name in sorted(routes.trained)):
+        visual_features(vlm.model, inputs)
+    assert ran == list(routes.trained)
+    assert ran != sorted(ran)
+
+
+def test_the_last_layers_are_counted_from_the_features_back() -> None:
+    layers = [f"layer {number}" for number in range(10)]
+    assert last_layers(layers, 1, 0.43) == layers[5:]
+    assert last_layers(layers, 1, 1e-9) == layers[-1:]
+    assert last_layers(layers, 1, 1.0) == last_layers(layers, 2, 0.43) == layers

@@ -12,14 +12,14 @@ from unsee.cli.table import print_table
 from unsee.models.checkpoint import skeleton, visual_places
 from unsee.models.families import FAMILIES
 from unsee.models.inputs import image_inputs, tokens_vary
-from unsee.models.outline import outline
+from unsee.models.outline import SHARE, last_layers, outline
 from unsee.models.processors import open_processor
 from unsee.models.shards import headers
 
 
 @dataclass(frozen=True)
 class Options:
-    """Show which parameters are visual, which are protected, and what a method would train.
+    """Show which parameters are visual, which are protected, and what the default method would train.
 
     Reads the config, the processor and the headers of the weight files; no weight.
 
@@ -44,6 +44,7 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
     sizes = {name: parameter.numel() for name, parameter in empty.named_parameters()}
     probe = image_inputs(processor, [Image.new("RGB", (448, 336), (90, 120, 150))])[0]
     routes = outline(empty, partition, probe)
+    trained = last_layers(routes.trained, len(routes.crossings), SHARE)
     readers: dict[str, list[str]] = {}
     for name, first in routes.first.items():
         readers.setdefault(first, []).append(name)
@@ -61,7 +62,7 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
         "family": empty.config.model_type,
         "visual_parameters": sum(sizes[name] for name in partition.visual),
         "protected_parameters": sum(sizes[name] for name in partition.protected),
-        "trained_parameters": sum(sizes[f"{name}.weight"] for name in routes.trained),
+        "trained_parameters": sum(sizes[f"{name}.weight"] for name in trained),
         "stored_as": sorted({stored[name].dtype for name in visual}),
         "files": len({place.file for place in stored.values()}),
         "files_with_visual_tensors": len(set(visual.values())),
@@ -69,7 +70,7 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
         "crossings": [
             {"name": name, "tokens": tokens, "width": width} for name, (tokens, width) in routes.crossings.items()
         ],
-        "trained_layers": list(routes.trained),
+        "trained_layers": trained,
         "shared_inputs": [names for names in readers.values() if len(names) > 1],
         "quirks": quirks,
     }

@@ -20,6 +20,7 @@ from unsee.errors import InputError, check_ranges, check_share, unknown
 from unsee.linalg.subspace import CRITERIA
 from unsee.memory import give_back, plan
 from unsee.models.checkpoint import Vlm
+from unsee.models.outline import SHARE
 from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
 from unsee.records import Sample
 from unsee.regions import region
@@ -63,7 +64,7 @@ class NSCVF:
     runs: int = 1
     """Runs of tokens whose means describe an image; 1: its mean over all tokens; 0: each token, or 16 runs where their
     number varies or is large."""
-    share: float = 0.43
+    share: float = SHARE
     """Of the layers that are trained, counted from the features back: above 0, 1 for all; all of them anyway where
     features enter the language model in several places."""
     steps: int = 400

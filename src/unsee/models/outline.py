@@ -1,5 +1,6 @@
 """What a visual part is like, found without a single value of its weights: shapes, routes, and which layers count."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,14 +20,25 @@ from unsee.models.locate import Partition
 class Outline:
     """How images flow through a visual part.
 
-    `trained` are the linear layers whose weight the features depend on. `first` names for each of them the first one
-    that reads the very same tensor, itself or another (as k and v read what q reads). `crossings` are (tokens, width)
-    of one image, by name.
+    `trained` are the linear layers whose weight the features depend on, in the order in which they run. `first` names
+    for each of them the first one that reads the very same tensor, itself or another (as k and v read what q reads).
+    `crossings` are (tokens, width) of one image, by name.
     """
 
     trained: tuple[str, ...]
     first: dict[str, str]
     crossings: dict[str, tuple[int, int]]
+
+
+SHARE = 0.43  # of the layers, counted from the features back, that `unsee.methods.NSCVF` trains by default
+
+
+def last_layers(layers: Sequence[str], crossings: int, share: float) -> list[str]:
+    """So large a share, above 0, of layers given in the order in which they run, the last ones; one at least.
+
+    All of them where there are several crossings, because the last layers lead to the last of those alone.
+    """
+    return list(layers) if crossings > 1 else list(layers[-math.ceil(share * len(layers)) :])
 
 
 class _Shapes(TorchDispatchMode):
@@ -114,7 +126,7 @@ def outline(model: PreTrainedModel, partition: Partition, image: Inputs, crossin
     finally:
         for weight in weights.values():
             weight.requires_grad_(False)
-    trained = tuple(name for name, weight in weights.items() if id(weight) in reached)
+    trained = tuple(name for name in first if id(weights[name]) in reached)
     readers = {name: next(other for other in trained if first[other] == first[name]) for name in trained}
     shapes = {name: (value.shape[1], value.shape[2]) for name, value in features.values.items()}
     return Outline(trained, readers, shapes)
