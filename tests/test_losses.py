@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from unsee.linalg.discriminant import Discriminant
-from unsee.losses import contrast, distance, identity
+from unsee.linalg.gram import gram_of
+from unsee.losses import contrast, distance, identity, moved
 from unsee.models.features import Features
 from unsee.regions import Modes, RetainedFeatures
 from unsee.vectors import Layout
@@ -80,3 +81,12 @@ def test_contrast_falls_on_the_way_to_the_region():
         for at in (0.0, 1.0, 2.0, 3.0, 4.0)
     ]
     assert values == sorted(values, reverse=True)
+
+
+def test_what_moves_is_the_energy_of_the_outputs_that_changed():
+    generator = torch.Generator().manual_seed(0)
+    weight, start, vectors = (torch.randn(*shape, generator=generator) for shape in ((3, 4), (3, 4), (7, 4)))
+    outer = gram_of(vectors).outer.float()
+    expected = (vectors @ (weight - start).T).square().sum() / 5.0
+    torch.testing.assert_close(moved(weight, start, outer, 5.0), expected)
+    assert moved(start, start, outer, 5.0) == 0

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from unsee.testing import images
-from unsee.views import LARGEST, mixed, varied
+from unsee.views import LARGEST, LEAST, blended, mixed, varied
 
 
 def generator(seed: int) -> torch.Generator:
@@ -77,3 +77,16 @@ def test_photos_of_any_size_mix(size: tuple[int, int]) -> None:
     for seed in range(10):
         views = mixed(photos, [[1], [0]], [lambda: photos[1]], generator(seed))
         assert [view.size for view in views] == [photo.size for photo in photos]
+
+
+def test_a_blend_lies_between_the_two_photos_and_nearer_to_none_than_it_may() -> None:
+    own, stranger = flat(0, 200)
+    shares = []
+    for seed in range(40):
+        (view,) = blended([own], [lambda: stranger.resize((9, 70))], generator(seed))
+        (value,) = np.unique(np.asarray(view))
+        assert view.size == own.size
+        shares.append(1 - value / 200)
+    assert LEAST - 0.01 <= min(shares) < 0.4
+    assert 0.9 < max(shares) <= 1
+    assert len(set(shares)) > 20

@@ -16,7 +16,7 @@ from unsee.models.inputs import image_inputs
 from unsee.moments import Photos
 from unsee.records import Sample
 from unsee.regions import RegionSettings, RetainedFeatures, TargetFeatures, belonging, find_modes, valid_shift
-from unsee.views import mixed, varied
+from unsee.views import blended, mixed, varied
 
 
 class Aim:
@@ -35,10 +35,12 @@ class Aim:
         identity: float,
         batch: int,
         others: Sequence[Path | Image] = (),
+        blends: int = 0,
     ) -> None:
         """`shown` are the samples prepared; `views` variations are made of each, `identity` weighs their distance.
 
-        The variations take parts of `others`, retained photos, where there are any.
+        The variations take parts of `others`, retained photos, where there are any; then `blends` more of each are
+        blended with one, and go along the shift as far as they belong to their concept.
         """
         self.known, self.identity, self.batch = known, identity, batch
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
@@ -48,14 +50,23 @@ class Aim:
         member, _ = find_modes(self.own.vectors, self.own.concept, asked.modes, asked.seed)
         mates = [torch.where(member == mode)[0].tolist() for mode in member]
         aside = [partial(open_image, picture) for picture in others]
-        copies = [
-            image_inputs(vlm.processor, varied(mixed(opened, mates, aside, generator), generator)) for _ in range(views)
-        ]
+
+        def view() -> list[Image]:
+            return varied(mixed(opened, mates, aside, generator), generator)
+
+        copies = [image_inputs(vlm.processor, view()) for _ in range(views)]
+        if aside:
+            copies += [image_inputs(vlm.processor, blended(view(), aside, generator)) for _ in range(blends)]
         self.images = len(opened)
+        self.wholes = self.images * (1 + views)
         self.inputs: list[Inputs] = [*shown.inputs, *(image for copy in copies for image in copy)]
         self.original = joined([shown.features, *(all_features(vlm.model, copy, batch) for copy in copies)])
-        self.concept: Tensor = shown.concept.repeat(1 + views)
-        self.shift = self.sent.shift.repeat(1 + views, 1)
+        self.concept: Tensor = shown.concept.repeat(1 + len(copies))
+        self.shift = self.sent.shift.repeat(1 + len(copies), 1)
+        if self.wholes < len(self.inputs):
+            vectors = known.layout.vectors(self.original[torch.arange(self.wholes, len(self.inputs))])
+            near = belonging(vectors, self.concept[self.wholes :], self.own, known)
+            self.shift[self.wholes :] *= near[:, None]
         first = torch.arange(self.images)
         self.away = losses.distance(shown.features, self.goal(first), known, identity).item()
 

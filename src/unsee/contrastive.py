@@ -4,7 +4,7 @@ Source: arXiv 2605.05909 for the idea; docs/method.md says what is ours.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -67,6 +67,8 @@ class Settings(Protocol):
     @property
     def views(self) -> int: ...
     @property
+    def blends(self) -> int: ...
+    @property
     def share(self) -> float: ...
     @property
     def steps(self) -> int: ...
@@ -113,6 +115,7 @@ def contrastive(
         identity=settings.identity,
         batch=bounds.images,
         others=() if retained is None else retained.pictures,
+        blends=settings.blends,
     )
     run = _Run(settings, vlm, aim, retained, moments, bounds)
     seen = shown.hashes + (() if retained is None else retained.hashes)
@@ -159,6 +162,7 @@ class _Run:
         self.after: dict[str, Tensor] = {}
         self.drifts: list[LayerDrift] = []
         self.rounding: dict[str, float] = {}
+        self.guarded: list[tuple[ConfinedWeight, Tensor, float]] = []
 
     @contextmanager
     def put_back(self) -> Iterator[None]:
@@ -183,6 +187,7 @@ class _Run:
             if not steps:
                 continue
             weights = self._confined(names)
+            self.guarded = self._guarded(weights)
             self.start |= {name: weight.start for name, weight in weights.items()}
             log = train(
                 weights,
@@ -223,12 +228,27 @@ class _Run:
         for name in names:
             first = self.moments.first[name]
             if first not in spans and settings.null_space:
-                gram, guard = self.moments.grams[first], self.moments.guard.get(first)
-                spans[first] = span(gram, settings.criterion, settings.keep, settings.ridge, guard)
+                spans[first] = span(self.moments.grams[first], settings.criterion, settings.keep, settings.ridge)
             weight = modules[name].weight
             made[name] = ConfinedWeight(weight, spans.get(first), self.vlm.dtype_of(f"{name}.weight"))
             weight.requires_grad_(True)
         return made
+
+    def _guarded(self, weights: Mapping[str, ConfinedWeight]) -> list[tuple[ConfinedWeight, Tensor, float]]:
+        """Weights with the guard on what enters them, and the mean energy they give it at the start."""
+        outers, found = dict[str, Tensor](), list[tuple[ConfinedWeight, Tensor, float]]()
+        for name, weight in weights.items():
+            first = self.moments.first[name]
+            if first not in self.moments.guard:
+                continue
+            guard = self.moments.guard[first]
+            if first not in outers:
+                outers[first] = guard.outer.to(weight.weight.device, weight.weight.dtype)
+            start = weight.start.double()
+            energy = float(((start @ guard.second.to(start.device)) * start).sum())
+            if energy > 0:
+                found.append((weight, outers[first], energy))
+        return found
 
     def _round(self, looked: dict[str, float]) -> None:
         """Rounds the trained weights to how they are stored, once, and measures what that changes."""
@@ -254,13 +274,17 @@ class _Run:
         kept = drawn[:0]
         if self.retained is not None and settings.distill > 0:
             kept = torch.randint(len(self.retained.inputs), (settings.batch * 3 // 2,), generator=generator)
-        aside = torch.randint(len(self.aim.inputs), (NEGATIVES,), generator=generator)
+        aside = torch.randint(self.aim.wholes, (NEGATIVES,), generator=generator)
         size = self.bounds.images
         whole = torch.cat([drawn, kept])
         for start in range(0, len(whole), size):
             moving = drawn[start : start + size]
             staying = kept[max(0, start - len(drawn)) : max(0, start + size - len(drawn))]
             yield self._part(moving, staying, aside, len(drawn), max(1, len(kept)))
+        if self.guarded:
+            yield torch.stack(
+                [losses.moved(w.weight, w.start, outer, energy) for w, outer, energy in self.guarded]
+            ).sum()
 
     def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
         settings, known, retained = self.settings, self.moments.features, self.retained
@@ -274,8 +298,9 @@ class _Run:
             if settings.attract > 0:
                 apart = losses.distance(moved, self.aim.goal(moving), known, settings.identity)
                 total = total + settings.attract * share * apart
-            if settings.contrast > 0:
-                total = total + settings.contrast * share * self._contrast(moved, moving, aside)
+            wholes = moving < self.aim.wholes  # a blend may not be of the target at all
+            if settings.contrast > 0 and wholes.any():
+                total = total + settings.contrast * share * self._contrast(moved[wholes], moving[wholes], aside)
         if len(staying) and retained is not None:
             apart = losses.distance(features[len(moving) :], retained.features[staying], known, settings.identity)
             total = total + settings.distill * len(staying) / keeps * apart

@@ -34,6 +34,15 @@ def distance(features: Features, goal: Features, retained: RetainedFeatures, wei
     return apart + weight * (identity(features, retained) - identity(goal, retained)).square().mean()
 
 
+def moved(weight: Tensor, start: Tensor, outer: Tensor, energy: float) -> Tensor:
+    """tr(D S D^T) / energy with D = weight - start (d_out, d_in): how far a layer's outputs on vectors of which S is.
+
+    Scalar, >= 0; `outer` is S (d_in, d_in), a sum of h h^T.
+    """
+    change = weight - start
+    return ((change @ outer) * change).sum() / energy
+
+
 def contrast(anchor: Tensor, positive: Tensor, own: Tensor, others: Tensor, same: Tensor, temperature: float) -> Tensor:
     """InfoNCE: towards the region, away from what the image and its concept were; scalar, >= 0.
 

@@ -64,7 +64,7 @@ class Moments:
     concept: Tensor
     model: str
     guard: Mapping[str, Gram] = field(default_factory=dict)
-    """What is protected beside the Grams, by the same names; see `unsee.linalg.subspace.span`."""
+    """What else must stay where it is, by the same names, as heavy as it counts; see `unsee.losses.moved`."""
 
     @property
     def count(self) -> int:

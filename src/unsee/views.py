@@ -12,6 +12,7 @@ from torch.nn import functional as F
 TURN, ZOOM, MOVE = math.radians(10), 0.1, 0.1  # largest angle, change of size, and shift as a share of half the side
 LIGHT, NOISE = 0.12, 0.015  # largest change of contrast; standard deviation of the noise, of the range of a pixel
 FROM_MATE, BEHIND, BEFORE = 0.7, 0.4, 0.4  # how often a mixed view has each kind of part of another photo
+LEAST = 0.3  # share that a blend has of the target's photo, at least
 LARGEST = 2048  # pixels a side; larger photos are shrunk, because processors make them smaller still
 
 
@@ -35,6 +36,23 @@ def mixed(
     return [
         _mixed(image, [images[place] for place in own], others, generator)
         for image, own in zip(images, mates, strict=True)
+    ]
+
+
+def blended(
+    images: Sequence[Image.Image], others: Sequence[Callable[[], Image.Image]], generator: Generator
+) -> list[Image.Image]:
+    """Each RGB image blended with one of `others`, photos of something else that are opened when they are called.
+
+    The share of the image is uniform from LEAST to 1. Source: mixup (Zhang et al. 2018) for the inputs.
+    """
+    return [
+        Image.blend(
+            others[int(torch.randint(len(others), (), generator=generator))]().resize(image.size),
+            image,
+            _uniform(LEAST, 1.0, generator),
+        )
+        for image in images
     ]
 
 

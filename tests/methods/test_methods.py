@@ -2,18 +2,21 @@
 
 import dataclasses
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
 
 from unsee import api, contrastive
+from unsee.aim import Aim
 from unsee.errors import InputError
 from unsee.linalg.subspace import ConfinedWeight, retained_basis
 from unsee.memory import UNBOUNDED, Memory, plan
 from unsee.methods import METHODS, NSCVF, nscvf
 from unsee.models.checkpoint import Vlm, load, visual_parameters
-from unsee.moments import measure
+from unsee.moments import measure, prepare
 from unsee.records import Sample
+from unsee.regions import RegionSettings, belonging
 from unsee.testing import images, tiny_checkpoint
 
 QUICK = {"steps": 6, "batch": 4, "views": 1, "rate": 1e-2, "share": 1.0}
@@ -124,6 +127,37 @@ def test_the_language_model_runs_where_a_method_says_so_alone(method, opened, ta
     monkeypatch.setattr(opened.model.model.language_model, "forward", refuse)
     with pytest.raises(RuntimeError, match="the language model ran") if method.language else nullcontext():
         api.forget(opened, target, retained, method=method(**FEW[method.name]))
+
+
+@pytest.mark.parametrize("null_space", [True, False])
+def test_a_guard_holds_what_is_guarded(vlm, target, retained, null_space):
+    moments, photos = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)
+    earlier = {name: gram.weighted(1 / gram.count) for name, gram in moments.grams.items()}
+    method = NSCVF(steps=100, batch=4, views=0, blends=0, rate=1e-3, share=1.0, distill=0, null_space=null_space)
+    drifts = []
+    for weight in (0.0, 10.0, 30.0):
+        guard = {name: gram.weighted(weight) for name, gram in earlier.items()} if weight else {}
+        edit = method.forget(vlm, target, photos, moments=replace(moments, guard=guard))
+        drifts.append(sum(layer.retained for layer in edit.layers))
+    assert drifts[0] > 1.1 * drifts[1] > 1.2 * drifts[2] > 0
+
+
+def test_a_blend_goes_as_far_as_it_is_of_the_target(vlm, target, retained):
+    moments, photos = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)
+    shown = prepare(vlm, target, 8)
+    asked = RegionSettings(modes=1, directions=3, reach=2.0, seed=0)
+    settings = {"region": "discriminant", "asked": asked, "views": 1, "identity": 1.0, "batch": 8}
+    aim = Aim(vlm, target, shown, moments.features, **settings, others=photos.pictures, blends=3)
+    assert (aim.wholes, len(aim.inputs), len(aim.shift)) == (12, 30, 30)
+    share = aim.shift.norm(dim=1) / aim.sent.shift.repeat(5, 1).norm(dim=1)
+    torch.testing.assert_close(share[:12], torch.ones(12))
+    near = belonging(
+        moments.features.layout.vectors(aim.original[torch.arange(12, 30)]), aim.concept[12:], aim.own, moments.features
+    )
+    torch.testing.assert_close(share[12:], near)
+    assert near.max() - near.min() > 0.05
+    alone = Aim(vlm, target, shown, moments.features, **settings, blends=3)
+    assert len(alone.inputs) == alone.wholes == 12
 
 
 def test_the_target_comes_nearer_to_its_region_and_the_run_says_why_it_stopped(vlm, target, retained):

@@ -14,8 +14,8 @@ NAN = float("nan")
 def rows(name: str, seed: int, forgotten: list[float]) -> list[dict[str, object]]:
     return [
         {
-            "variant": name, "seed": seed, "request": number, "forgotten": value, "first": value, "never": 0.9,
-            "scene": 1.0, "seconds": 10.0 * (number > 0),
+            "variant": name, "seed": seed, "request": number, "forgotten": value, "named": value, "first": value,
+            "never": 0.9, "waiting": 1.0, "scene": 1.0, "seconds": 10.0 * (number > 0),
         }
         for number, value in enumerate(forgotten)
     ]  # fmt: skip

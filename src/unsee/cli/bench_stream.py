@@ -72,7 +72,7 @@ def main(args: list[str]) -> int:
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
         return 0
-    shown = ("variant", "seed", "request", "forgotten", "first", "never_before", "never", "scene", "text", "seconds")
+    shown = ("variant", "seed", "request", "forgotten", "named", "first", "never_before", "never", "scene", "seconds")
     print_table(
         [
             {key: f"{row[key]:.3f}" if isinstance(row[key], float) else str(row[key]) for key in shown}

@@ -87,15 +87,14 @@ def null_projector(basis: Tensor) -> Tensor:
     return _symmetric(_identity(basis) - basis @ basis.T)
 
 
-def soft_root(gram: Gram, ridge: float, guard: Gram | None = None) -> Tensor:
+def soft_root(gram: Gram, ridge: float) -> Tensor:
     """((S + r I) / t)^-1/2 (d, d) float64, with S the second moment, t = trace(S) / d and r = ridge t.
 
     The soft counterpart of `null_projector`: symmetric, positive definite, of norm ridge^-1/2 outside the numerical
     range and small where the retained vectors are strong. An update A @ soft_root moves retained outputs by a mean
     square of at most t |A|^2, which every direction far above the ridge comes close to alike, so that gradient descent
     on A goes where the retained vectors are weak and the target's are not: the direction of Fisher's discriminant. Its
-    square is ridge^-1 times the ridge solution r (S + r I)^-1 of AlphaEdit. The identity for an empty Gram. With a
-    guard, its `outer` is added to S, and t remains that of the Gram.
+    square is ridge^-1 times the ridge solution r (S + r I)^-1 of AlphaEdit. The identity for an empty Gram.
     Raises InputError, a ValueError, unless ridge > 0 and finite.
     """
     if not 0 < ridge < float("inf"):
@@ -103,7 +102,7 @@ def soft_root(gram: Gram, ridge: float, guard: Gram | None = None) -> Tensor:
     scale = gram.second.diagonal().mean()
     if scale <= 0:
         return _identity(gram.outer)
-    values, vectors = torch.linalg.eigh(_guarded(gram, guard))
+    values, vectors = torch.linalg.eigh(gram.second)
     values = values.clamp(min=0)
     return _symmetric((vectors * (values / scale + ridge).rsqrt()) @ vectors.T)
 
@@ -131,7 +130,7 @@ class LowRank:
         return LowRank(self.scale, self.basis.to(device, dtype), self.gain.to(device, dtype))
 
 
-def soft_root_low_rank(gram: Gram, ridge: float, rank: int, guard: Gram | None = None) -> LowRank:
+def soft_root_low_rank(gram: Gram, ridge: float, rank: int) -> LowRank:
     """`soft_root` for wide layers: exact in about the `rank` strongest directions, the mean of the others elsewhere.
 
     The directions are found by subspace iteration from a fixed start, in float32, which takes seconds where all
@@ -140,7 +139,7 @@ def soft_root_low_rank(gram: Gram, ridge: float, rank: int, guard: Gram | None =
     """
     if not 0 < ridge < float("inf"):
         raise InputError(f"ridge is {ridge}: expected a finite number above 0; small protects more.")
-    second = _guarded(gram, guard).float()
+    second = gram.second.float()
     start = torch.randn(len(second), rank + OVERSAMPLED, generator=torch.Generator().manual_seed(0))
     basis = torch.linalg.qr(second @ start).Q
     for _ in range(2):
@@ -158,23 +157,17 @@ def soft_root_low_rank(gram: Gram, ridge: float, rank: int, guard: Gram | None =
 Span = Tensor | LowRank
 
 
-def _guarded(gram: Gram, guard: Gram | None) -> Tensor:
-    return gram.second if guard is None else gram.second + guard.outer
-
-
-def span(gram: Gram, criterion: str, keep: float, ridge: float, guard: Gram | None = None) -> Span:
+def span(gram: Gram, criterion: str, keep: float, ridge: float) -> Span:
     """What confines a layer's update, float32: `soft_root` for the criterion "soft", else `null_projector`.
 
-    The soft root of layers of width WIDE and more is of low rank. With a guard, its `outer` is protected beside the
-    mean of the retained vectors' h h^T, whose mean energy remains the unit.
+    The soft root of layers of width WIDE and more is of low rank.
     Raises InputError, a ValueError, for an unknown criterion or a value out of range.
     """
     if criterion != "soft":
-        whole = gram if guard is None else gram + guard.weighted(gram.count)
-        return null_projector(retained_basis(whole, criterion, keep)).float()
+        return null_projector(retained_basis(gram, criterion, keep)).float()
     if gram.width >= WIDE:
-        return soft_root_low_rank(gram, ridge, RANK, guard)
-    return soft_root(gram, ridge, guard).float()
+        return soft_root_low_rank(gram, ridge, RANK)
+    return soft_root(gram, ridge).float()
 
 
 class ConfinedWeight:

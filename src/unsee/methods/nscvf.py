@@ -59,6 +59,8 @@ class NSCVF:
     """Of the other criteria: how much is protected, in [0, 1]."""
     views: int = 16
     """Variations of each target image, mixed with others of the same look and with retained ones, 0 or more."""
+    blends: int = 8
+    """Blends of each target image with retained ones, which go as far as they are of the target; 0 or more."""
     crossings: tuple[str, ...] = ()
     """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
     runs: int = 1
@@ -92,7 +94,7 @@ class NSCVF:
             self,
             above=("reach", "temperature", "rate", "ridge"),
             at_least_0=(
-                *("contrast", "attract", "distill", "identity", "views", "runs"),
+                *("contrast", "attract", "distill", "identity", "views", "blends", "runs"),
                 *("weight_decay", "stop_target", "stop_drift"),
             ),
             at_least_1=("modes", "directions", "steps", "batch"),

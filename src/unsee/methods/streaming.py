@@ -65,6 +65,8 @@ class Streaming:
     """Of the other criteria: how much is protected, in [0, 1]."""
     views: int = 8
     """Variations of each target image, 0 or more."""
+    blends: int = 0
+    """Blends of each target image with stand-ins, 0 or more."""
     crossings: tuple[str, ...] = ()
     """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
     runs: int = 1
@@ -95,7 +97,7 @@ class Streaming:
         check_ranges(
             self,
             above=("reach", "temperature", "rate", "ridge"),
-            at_least_0=("contrast", "attract", "distill", "identity", "views", "runs", "weight_decay"),
+            at_least_0=("contrast", "attract", "distill", "identity", "views", "blends", "runs", "weight_decay"),
             at_least_1=("modes", "directions", "standins", "steps", "batch"),
         )
         check_share(self.share)

@@ -16,11 +16,14 @@ from unsee.reporting.page import put
 WIDTH, HEIGHT, LEFT, BOTTOM = 400, 220, 34, 24  # of one panel, and its margins for the axes
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2", "10 4", "4 2 1 2", "12 3 3 3")
 PANELS = {
-    "forgotten": "People forgotten so far who are still named",
+    "forgotten": "Questions about people forgotten so far that are answered right",
+    "named": "Photos of people forgotten so far that get their name",
     "first": "The person forgotten first",
+    "waiting": "People whose request is still to come",
     "never": "People that no request is about",
     "scene": "Scene, on photos of everybody",
 }
+LAST = tuple(name for name in PANELS if name != "waiting")  # what can be said after the last request
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -32,6 +35,10 @@ def _mean(rows: Rows, key: str) -> list[tuple[int, float]]:
         if math.isfinite(row[key]):
             found.setdefault(row["request"], []).append(row[key])
     return [(request, fmean(values)) for request, values in sorted(found.items())]
+
+
+def _dash(number: int) -> str:
+    return DASHES[(number + number // 8) % 8]  # the ninth line has the first one's colour and another dash
 
 
 def panel(groups: Mapping[str, Rows], key: str) -> Markup:
@@ -58,7 +65,7 @@ def panel(groups: Mapping[str, Rows], key: str) -> Markup:
             line = " ".join(place(*point) for point in points)
             parts.append(
                 Markup('<polyline class="line l{}" stroke-dasharray="{}" points="{}"/>').format(
-                    number % 8, DASHES[number % 8], line
+                    number % 8, _dash(number), line
                 )
             )
     return Markup('<svg class="curves" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
@@ -71,7 +78,7 @@ def key(number: int) -> Markup:
     return Markup(
         '<svg class="key" width="28" height="10" aria-hidden="true">'
         '<path class="line l{}" stroke-dasharray="{}" d="M0 5H28"/></svg>'
-    ).format(number % 8, DASHES[number % 8])
+    ).format(number % 8, _dash(number))
 
 
 def render(rows: Rows, title: str) -> str:
@@ -89,7 +96,7 @@ def render(rows: Rows, title: str) -> str:
                 "name": name,
                 "requests": end,
                 "seeds": len({row["seed"] for row in own}),
-                "scores": [figures.percent(fmean(row[score] for row in final)) for score in PANELS],
+                "scores": [figures.percent(fmean(row[score] for row in final)) for score in LAST],
                 "before": figures.percent(fmean(row["never"] for row in first)) if first else figures.DASH,
                 "seconds": f"{fmean(row['seconds'] for row in own if row['request'] or end == 0):.0f}",
             }
@@ -101,7 +108,7 @@ def render(rows: Rows, title: str) -> str:
         names=list(groups),
         key=key,
         panels=[(text, panel(groups, score)) for score, text in PANELS.items()],
-        headings=list(PANELS),
+        headings=list(LAST),
         last=last,
     )
 

@@ -284,14 +284,13 @@ class Session:
         _patch(vlm, self.weights())
         state = self._state(base)
         drift = _drifts(vlm, base, state)
-        confining = state.confining(self.settings.guard)
         readers: dict[str, list[str]] = {}
         for name, first in state.retained.first.items():
             readers.setdefault(first, []).append(name)
         found = []
         for first, names in readers.items():
             retained = state.retained.grams[first].second
-            now = retained + confining.guard[first].outer if confining.guard else retained
+            now = retained + state.guard[first].outer if state.guard else retained
             unit = FREE * float(retained.diagonal().mean())
             free = [float((unit / (torch.linalg.eigvalsh(g).clamp(min=0) + unit)).sum()) for g in (retained, now)]
             found.append(Capacity(first, len(now), free[0], free[1], max(drift[name] for name in names)))

@@ -12,7 +12,7 @@ from unsee.methods import METHODS, Method
 from unsee.session.ledger import BrokenSessionError
 
 FILE = "session.toml"
-GUARD = 100.0
+GUARD = 50.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Settings:
     seed: int = 0
     memory: str = "normal"
     guard: float = GUARD
-    """Energy of each forgotten target's vectors that is protected, against that of the retained ones; 0 for none."""
+    """Weight of leaving what earlier targets put into each layer as it is, in the loss of a request; 0 for none."""
     max_drift: float | None = None
     """Bound on tr(D G D^T) / tr(W G W^T) of any layer, D its change since the session began."""
     trust_remote_code: bool = False
