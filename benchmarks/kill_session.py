@@ -18,7 +18,8 @@ from pathlib import Path
 
 from unsee.errors import InputError
 from unsee.methods import NSCVF
-from unsee.session.session import Session, create, verify
+from unsee.session.audit import verify
+from unsee.session.session import Session, create
 from unsee.testing import photo_folder, tiny_checkpoint
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from unsee.methods import NSCVF
 from unsee.records import Sample
-from unsee.session.session import STATE, Session, create, verify
+from unsee.session.audit import verify
+from unsee.session.session import STATE, Session, create
 from unsee.testing import images, tiny_checkpoint
 
 EACH = 4  # pictures of a concept

@@ -10,7 +10,7 @@ from unsee.benchmarks import personas
 from unsee.benchmarks.personas import Stream
 from unsee.errors import InputError
 from unsee.methods import NSCVF, ClosedForm
-from unsee.session.session import verify
+from unsee.session.audit import verify
 from unsee.stream import VARIANTS, Variant, run, table
 
 

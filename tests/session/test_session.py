@@ -19,8 +19,9 @@ from unsee.memory import plan
 from unsee.methods import GradDiff
 from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.moments import measure, read_guarded, retained_grams
+from unsee.session.audit import verify
 from unsee.session.ledger import BrokenSessionError, read
-from unsee.session.session import STATE, WEIGHTS, Session, create, verify
+from unsee.session.session import STATE, WEIGHTS, Session, create
 from unsee.testing import photo_folder, stored, tiny_checkpoint
 
 NORMAL = plan("normal", 1)

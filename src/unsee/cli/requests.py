@@ -19,8 +19,9 @@ from unsee.cli.table import print_table
 from unsee.edit import refuse_existing
 from unsee.errors import unknown
 from unsee.methods import METHODS, NSCVF
+from unsee.session.audit import verify
 from unsee.session.ledger import BrokenSessionError, read
-from unsee.session.session import CERTIFICATES, Session, create, verify
+from unsee.session.session import CERTIFICATES, Session, create
 from unsee.session.settings import GUARD
 
 Method = TypeVar("Method")

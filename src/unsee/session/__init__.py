@@ -3,15 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from unsee.session.session import Session, create, verify
+    from unsee.session.audit import verify
+    from unsee.session.session import Session, create
 
 __all__ = ["Session", "create", "verify"]
+
+PLACES = {"Session": "session", "create": "session", "verify": "audit"}
 
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used: the ledger alone is read without torch."""
     from importlib import import_module
 
-    if name in __all__:
-        return vars(import_module("unsee.session.session"))[name]
+    if name in PLACES:
+        return vars(import_module(f"unsee.session.{PLACES[name]}"))[name]
     raise AttributeError(f"module 'unsee.session' has no attribute {name!r}")

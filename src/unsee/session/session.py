@@ -1,4 +1,4 @@
-"""Requests that arrive one after the other over years, on one model: forgotten, remembered, checked, taken back."""
+"""Requests that arrive one after the other over years, on one model: forgotten, remembered, taken back."""
 
 import hashlib
 import hmac
@@ -34,10 +34,10 @@ from unsee.moments import measure, prepare, read_guarded, retained_grams
 from unsee.moments import save as save_moments
 from unsee.records import Check, Sample
 from unsee.session import certificate, settings
-from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, files_of, standing
+from unsee.session.ledger import Entry, files_of, standing
 from unsee.session.settings import FILE, GUARD, Settings
 from unsee.session.state import State
-from unsee.session.store import Store, check_files, check_hashes, creation, link
+from unsee.session.store import Store, check_hashes, creation, link
 from unsee.training import Progress
 
 STATE, WEIGHTS = "state.safetensors", "weights.safetensors"
@@ -174,7 +174,7 @@ class Session:
             whole = kept is None or self.settings.method.language
             photos = kept if whole else prepare(vlm, kept or [], bounds.images)
             before = self.weights()
-            _patch(vlm, before)
+            patch(vlm, before)
             edit = self.settings.method.forget(
                 vlm,
                 samples,
@@ -185,7 +185,7 @@ class Session:
                 progress=progress,
             )
             hash_before = visual_hash(vlm)
-            _patch(vlm, edit.weights)
+            patch(vlm, edit.weights)
             drift = _drifts(vlm, self._base(), state)
             self._check_drift(drift)
             after = before | {name: value.contiguous() for name, value in edit.weights.items()}
@@ -281,7 +281,7 @@ class Session:
         1 where nothing retained or forgotten is, 0 where much is.
         """
         base, vlm = self._base(), self._base()
-        _patch(vlm, self.weights())
+        patch(vlm, self.weights())
         state = self._state(base)
         drift = _drifts(vlm, base, state)
         readers: dict[str, list[str]] = {}
@@ -378,65 +378,6 @@ class Session:
         return [asdict(score) for score in result.scores]
 
 
-def verify(folder: Path | str, public_key: Path | None = None) -> str:
-    """Checks a session's ledger, every file, the model, weights, certificates and signatures; says what it checked.
-
-    With `public_key`, every certificate must be signed by it. Raises BrokenSessionError for the first thing that does
-    not hold.
-    """
-    expected = None if public_key is None else certificate.read_public_key(public_key)
-    with Store(Path(folder)) as store:
-        entries, place = store.entries, store.folder
-        checked = check_files(place, entries)
-        made = settings.read(place / FILE)
-        model = Path(made.model)
-        if not model.is_dir():
-            raise BrokenSessionError(f"the model {model} is not there; put it back.")
-        files = entries[0].facts["model_files"]
-        found = hashes(model)
-        for name in sorted(files.keys() | found.keys()):
-            if files.get(name) != found.get(name):
-                raise BrokenSessionError(f"{model / name} is not what it was when the session began; put it back.")
-        signatures = _check_requests(place, entries, expected)
-        base = load(model, trust_remote_code=made.trust_remote_code)
-        weights = load_file(place / WEIGHTS)
-        strange = sorted(set(weights) - set(base.partition.visual))
-        if strange:
-            raise BrokenSessionError(f"{WEIGHTS} holds {strange[0]}, which is no visual parameter.")
-        last = [entry for entry in entries if "weights_after" in entry.facts][-1]
-        read_guarded(place / STATE, base)
-        _patch(base, weights)
-        if visual_hash(base) != last.facts["weights_after"]:
-            raise BrokenSessionError(f"{WEIGHTS} does not give the weights whose hash the ledger has.")
-        return (f"{store.recovered}; " if store.recovered else "") + (
-            f"{len(entries)} entries, {checked} files, {len(files)} files of the model, "
-            f"{signatures} of {len([e for e in entries if e.event == 'forget'])} certificates signed"
-        )
-
-
-def _check_requests(folder: Path, entries: Sequence[Entry], expected: str | None) -> int:
-    """Checks certificates against the ledger, and the chain of weights; returns how many are signed."""
-    signatures, weights = 0, entries[0].facts["weights_after"]
-    for entry in entries[1:]:
-        if "weights_before" in entry.facts:
-            if entry.facts["weights_before"] != weights:
-                raise BrokenSessionError(
-                    f"{LEDGER}, line {entry.number + 1}, does not begin where the one before ended."
-                )
-            weights = entry.facts["weights_after"]
-        if entry.event != "forget":
-            continue
-        name = f"{CERTIFICATES}/{entry.facts['id']}.json"
-        found = certificate.read(folder / name)
-        different = [key for key, value in entry.facts.items() if found.get(key) != value]
-        if different or found.get("previous") != entry.previous:
-            raise BrokenSessionError(
-                f"{name} says something else than the ledger ({', '.join(different) or 'previous'})."
-            )
-        signatures += certificate.check_signature(found, name, expected)
-    return signatures
-
-
 def _samples(images: Images) -> list[Sample]:
     return data.load(Path(images)) if isinstance(images, str | Path) else list(images)
 
@@ -445,7 +386,7 @@ def _salted(salt: str, digest: str) -> str:
     return hmac.new(salt.encode(), digest.encode(), hashlib.sha256).hexdigest()
 
 
-def _patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:
+def patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:
     """Sets visual parameters of a model to these values."""
     parameters = visual_parameters(vlm.model, vlm.partition)
     with torch.no_grad():
