@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "distill_10": {"distill": 10.0},
     "all_layers": {"share": 1.0},
     "projector": {"share": 0.05},
-    "no_blends": {"blends": 0},
+    "blends": {"blends": 8},
     "farther": {"reach": 3.0, "distill": 12.0},
     "views_0": {"views": 0},
     "views_32": {"views": 32},

@@ -1,11 +1,13 @@
 """One request by the answers of the whole model: the engine of baselines whose loss passes through the language model.
 
 The language model is run and never changed; visual weights alone move, and freely. A request has photos and no answers,
-so that the answers are the model's own, to one question about each photo, before the request.
+so that the answers are the model's own, to one question about each photo, before the request. All losses are on the
+tokens of answers.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -18,23 +20,34 @@ from unsee.data import open_image, validate
 from unsee.edit import Edit, plain
 from unsee.errors import InputError
 from unsee.linalg.subspace import ConfinedWeight
-from unsee.models.answers import answer_losses, check_language, say
+from unsee.models.answers import answer_log_probabilities, answer_losses, check_language, say
 from unsee.models.checkpoint import Vlm
 from unsee.models.inputs import image_inputs
 from unsee.models.outline import outline
+from unsee.moments import Moments, MomentSettings, Photos
 from unsee.records import Sample
 from unsee.training import Bars, Progress, Schedule, fingerprint, train
 
 AT_ONCE = 64  # questions answered together before the training
 KEPT = 256  # retained photos whose answers are kept
 LOOK_EVERY = 10
+COMMON = ("rate",), ("tokens", "steps", "batch")  # settings of every baseline that are above 0, and at least 1
 
-Objective = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(losses (n,), tokens (n,), losses before the request (n,)) of target answers -> scalar to be made small."""
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """Answers about a batch of photos.
+
+    Negative log-likelihood (n,) of each, the number (n,) of its tokens, and that likelihood before the request (n,).
+    """
+
+    losses: Tensor
+    tokens: Tensor
+    before: Tensor
 
 
 class Settings(Protocol):
-    """What the engine needs of a method's settings."""
+    """What the engine needs of a baseline: its settings, and its loss on target answers."""
 
     name: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -43,8 +56,6 @@ class Settings(Protocol):
     def question(self) -> str: ...
     @property
     def tokens(self) -> int: ...
-    @property
-    def retain(self) -> float: ...
     @property
     def steps(self) -> int: ...
     @property
@@ -55,66 +66,63 @@ class Settings(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """Photos, what the model said of each, and how unlikely that was (n,)."""
+    """Photos, what is said of each, and how unlikely that was before the request (n,)."""
 
     images: list[Image]
     answers: list[str]
-    losses: Tensor
+    before: Tensor
 
 
-def answering(
-    settings: Settings,
+def moment_settings(self: Settings, seed: int) -> MomentSettings:  # noqa: ARG001 # it is a method of each baseline
+    """How retained features are summarised where a session keeps them."""
+    return MomentSettings(modes=3, seed=seed)
+
+
+def forget(
+    self: Settings,
     vlm: Vlm,
     target: Sequence[Sample],
-    retained: Sequence[Sample] | None,
-    objective: Objective,
+    retained: Sequence[Sample] | Photos | None,
     *,
-    seed: int,
+    moments: Moments | None = None,  # noqa: ARG001 # a baseline without them
+    seed: int = 0,
+    memory: str = "normal",  # noqa: ARG001 # the whole model is held
     state: Path | None = None,
     progress: Progress | None = None,
 ) -> Edit:
-    """Trains every visual linear layer that reaches the features; the model's own weights are put back afterwards.
+    """Trains every visual linear layer that reaches the features; see `Method.forget`.
 
-    Raises InputError without retained photos, or where the language model was not opened.
+    A baseline may have `target_loss`(own answers, refusals) -> scalar, `refusal`, a text, and `weight`, that of
+    the retained answers, which count by their likelihood, or where it has `divergence` by the Kullback-Leibler
+    divergence from the model before the request. Raises InputError without retained photos where they count, and where
+    the language model was not opened.
     """
+    if isinstance(retained, Photos):
+        raise InputError(f"{self.name} asks about the photos themselves; give them as samples.")
     started = time.monotonic()
     check_language(vlm)
     hashes = validate(target, "target")
-    if not retained:
-        raise InputError(f"{settings.name} needs retained photos in every request; give them.")
-    hashes += validate(retained, "retained")
-    drawn = torch.randperm(len(retained), generator=Generator().manual_seed(seed))[:KEPT].tolist()
-    gone, kept = _ask(settings, vlm, target), _ask(settings, vlm, [retained[place] for place in drawn])
+    keep = float(getattr(self, "weight", 0.0))
+    if keep > 0 and not retained:
+        raise InputError(f"{self.name} needs retained photos in every request; give them.")
+    hashes += validate(retained, "retained") if retained else ()
+    run = _Run(self, vlm, target, (retained or ()) if keep > 0 else (), keep, seed)
     modules = dict(vlm.model.named_modules())
-    names = outline(vlm.outline, vlm.partition, image_inputs(vlm.processor, gone.images[:1])[0]).trained
+    names = outline(vlm.outline, vlm.partition, image_inputs(vlm.processor, run.own.images[:1])[0]).trained
     weights = {name: ConfinedWeight(modules[name].weight, None, vlm.dtype_of(f"{name}.weight")) for name in names}
-
-    def loss(generator: Generator) -> Iterator[Tensor]:
-        places = torch.randint(len(gone.images), (settings.batch,), generator=generator).tolist()
-        sums, tokens = _losses(settings, vlm, gone, places)
-        yield objective(sums, tokens, gone.losses[places])
-        if settings.retain > 0:
-            places = torch.randint(len(kept.images), (settings.batch,), generator=generator).tolist()
-            sums, tokens = _losses(settings, vlm, kept, places)
-            yield settings.retain * sums.sum() / tokens.sum()
-
-    @torch.no_grad()
-    def look() -> dict[str, float]:
-        sums, tokens = _losses(settings, vlm, gone, range(min(AT_ONCE, len(gone.images))))
-        return {"answers": float(sums.sum() / tokens.sum())}
-
+    run.weights = weights
     try:
-        for name in names:
-            modules[name].weight.requires_grad_(True)
+        for weight in weights.values():
+            weight.weight.requires_grad_(True)
         log = train(
             weights,
-            loss,
-            look,
+            run.loss,
+            run.look,
             Bars({"answers": -1.0}),
-            Schedule(settings.steps, settings.rate, 0.0, LOOK_EVERY),
+            Schedule(self.steps, self.rate, 0.0, LOOK_EVERY),
             seed=seed,
             state=state,
-            key=fingerprint(str(settings), str(seed), *hashes),
+            key=fingerprint(str(self), str(seed), *hashes),
             progress=progress,
         )
         after, lost, moved = dict[str, Tensor](), 0.0, 0.0
@@ -135,11 +143,11 @@ def answering(
         vlm=vlm,
         weights=after,
         method={
-            "name": settings.name,
-            **plain(settings),
+            "name": self.name,
+            **plain(self),
             "steps_made": log.steps,
             "looks": log.looks,
-            "retained_images": len(retained),
+            "retained_images": len(retained or ()),
             "rounding_share": (lost / moved) ** 0.5 if moved else 0.0,
         },
         seed=seed,
@@ -148,19 +156,111 @@ def answering(
     )
 
 
-def _ask(settings: Settings, vlm: Vlm, samples: Sequence[Sample]) -> _Asked:
-    images = [open_image(sample.image) for sample in samples if sample.image is not None]
-    answers, losses = list[str](), list[Tensor]()
-    for start in range(0, len(images), AT_ONCE):
-        part = [(image, settings.question) for image in images[start : start + AT_ONCE]]
-        said = say(vlm, part, settings.tokens)
-        answers += said
-        with torch.no_grad():
-            losses.append(answer_losses(vlm, part, said)[0])
-    return _Asked(images, answers, torch.cat(losses))
+class _Run:
+    """One request: what was said of its photos before it, and the loss."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        vlm: Vlm,
+        target: Sequence[Sample],
+        retained: Sequence[Sample],
+        keep: float,
+        seed: int,
+    ) -> None:
+        self.settings, self.vlm, self.keep = settings, vlm, keep
+        self.target_loss = getattr(settings, "target_loss", None)
+        refusal = str(getattr(settings, "refusal", ""))
+        self.own = self._ask(target)
+        self.refused = self._told(self.own.images, [refusal] * len(target)) if refusal else None
+        drawn = torch.randperm(len(retained), generator=Generator().manual_seed(seed))[:KEPT].tolist()
+        self.kept = self._ask([retained[place] for place in drawn]) if drawn else None
+        self.weights: Mapping[str, ConfinedWeight] = {}
+
+    def loss(self, generator: Generator) -> Iterator[Tensor]:
+        """The loss of one step: its part of the target, then that of retained answers."""
+        if self.target_loss is not None:
+            places = self._drawn(self.own, generator)
+            refused = None if self.refused is None else self._said(self.refused, places)
+            yield self.target_loss(self._said(self.own, places), refused)
+        if self.kept is not None:
+            places = self._drawn(self.kept, generator)
+            yield self.keep * (
+                self._divergence(places) if self._by_divergence() else mean_loss(self._said(self.kept, places))
+            )
+
+    @torch.no_grad()
+    def look(self) -> dict[str, float]:
+        """Mean loss a token of the target's own answers."""
+        return {"answers": float(mean_loss(self._said(self.own, range(min(AT_ONCE, len(self.own.images))))))}
+
+    def _by_divergence(self) -> bool:
+        return bool(getattr(self.settings, "divergence", False))
+
+    def _drawn(self, asked: _Asked, generator: Generator) -> list[int]:
+        places: list[int] = torch.randint(len(asked.images), (self.settings.batch,), generator=generator).tolist()
+        return places
+
+    def _divergence(self, places: Sequence[int]) -> Tensor:
+        """KL of the retained answers' next tokens, from the model before the request to now, a token."""
+        if self.kept is None:
+            raise ValueError("no answer is retained")
+        questions = self._questions(self.kept, places)
+        answers = [self.kept.answers[place] for place in places]
+        with torch.no_grad(), self._before():
+            before, _, _ = answer_log_probabilities(self.vlm, questions, answers)
+        now, _, real = answer_log_probabilities(self.vlm, questions, answers)
+        return divergence(before, now, real)
+
+    @contextmanager
+    def _before(self) -> Iterator[None]:
+        """While open, the weights are what they were before the request."""
+        trained = {name: weight.weight.detach().clone() for name, weight in self.weights.items()}
+        try:
+            for weight in self.weights.values():
+                weight.restore()
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in trained.items():
+                    self.weights[name].weight.copy_(value)
+
+    def _ask(self, samples: Sequence[Sample]) -> _Asked:
+        images = [open_image(sample.image) for sample in samples if sample.image is not None]
+        answers = list[str]()
+        for start in range(0, len(images), AT_ONCE):
+            part = [(image, self.settings.question) for image in images[start : start + AT_ONCE]]
+            answers += say(self.vlm, part, self.settings.tokens)
+        return self._told(images, answers)
+
+    @torch.no_grad()
+    def _told(self, images: list[Image], answers: list[str]) -> _Asked:
+        """Photos with these answers, as likely as they are now."""
+        losses = [
+            answer_losses(
+                self.vlm,
+                [(image, self.settings.question) for image in images[start : start + AT_ONCE]],
+                answers[start : start + AT_ONCE],
+            )[0]
+            for start in range(0, len(images), AT_ONCE)
+        ]
+        return _Asked(images, answers, torch.cat(losses))
+
+    def _questions(self, asked: _Asked, places: Sequence[int]) -> list[tuple[Image | None, str]]:
+        return [(asked.images[place], self.settings.question) for place in places]
+
+    def _said(self, asked: _Asked, places: Sequence[int]) -> Said:
+        answers = [asked.answers[place] for place in places]
+        losses, tokens = answer_losses(self.vlm, self._questions(asked, places), answers)
+        return Said(losses, tokens, asked.before[list(places)])
 
 
-def _losses(settings: Settings, vlm: Vlm, asked: _Asked, places: Sequence[int]) -> tuple[Tensor, Tensor]:
-    return answer_losses(
-        vlm, [(asked.images[place], settings.question) for place in places], [asked.answers[place] for place in places]
-    )
+def mean_loss(said: Said) -> Tensor:
+    """Negative log-likelihood a token, over all answers."""
+    return said.losses.sum() / said.tokens.sum()
+
+
+def divergence(before: Tensor, now: Tensor, real: Tensor) -> Tensor:
+    """KL(before || now) a token: log-probabilities (n, length, vocabulary), and which tokens count (n, length)."""
+    each = (before.exp() * (before - now)).sum(-1)
+    return (each * real).sum() / real.sum()

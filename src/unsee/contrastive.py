@@ -22,6 +22,7 @@ from unsee.memory import Memory, plan
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, all_features, visual_features
 from unsee.models.outline import last_layers
+from unsee.models.prefix import Prefix, prefix_states
 from unsee.moments import Moments, Photos, prepare
 from unsee.records import LayerDrift, Sample
 from unsee.regions import RegionSettings
@@ -163,6 +164,9 @@ class _Run:
         self.drifts: list[LayerDrift] = []
         self.rounding: dict[str, float] = {}
         self.guarded: list[tuple[ConfinedWeight, Tensor, float]] = []
+        kept = retained is not None and settings.distill > 0
+        self.images = [*aim.inputs, *(retained.inputs if kept and retained else ())]
+        self.prefix: tuple[Prefix, Tensor] | None = None
 
     @contextmanager
     def put_back(self) -> Iterator[None]:
@@ -188,6 +192,8 @@ class _Run:
                 continue
             weights = self._confined(names)
             self.guarded = self._guarded(weights)
+            if not self.bounds.frugal:
+                self.prefix = prefix_states(self.vlm.model, names[0], self.images, self.bounds.images)
             self.start |= {name: weight.start for name, weight in weights.items()}
             log = train(
                 weights,
@@ -288,10 +294,7 @@ class _Run:
 
     def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
         settings, known, retained = self.settings, self.moments.features, self.retained
-        images = [self.aim.inputs[i] for i in moving.tolist()]
-        if retained is not None:
-            images += [retained.inputs[i] for i in staying.tolist()]
-        features = visual_features(self.vlm.model, images)
+        features = self._features(torch.cat([moving, staying + len(self.aim.inputs)]))
         total = next(iter(features.values.values())).new_zeros(())
         if len(moving):
             moved, share = features[: len(moving)], len(moving) / targets
@@ -305,6 +308,15 @@ class _Run:
             apart = losses.distance(features[len(moving) :], retained.features[staying], known, settings.identity)
             total = total + settings.distill * len(staying) / keeps * apart
         return total
+
+    def _features(self, places: Tensor) -> Features:
+        """Of the images at these places in `images`, by way of the prefix where there is one."""
+        chosen = [self.images[place] for place in places.tolist()]
+        if self.prefix is None:
+            return visual_features(self.vlm.model, chosen)
+        known, states = self.prefix
+        with known.given(states[places]):
+            return visual_features(self.vlm.model, chosen)
 
     def _contrast(self, moved: Features, drawn: Tensor, aside: Tensor) -> Tensor:
         return losses.contrast(

@@ -29,7 +29,7 @@ class Variant:
 
 
 # For one person at a time, chosen on the people of forget_15. Every request makes all steps, so that all take alike.
-SINGLE = NSCVF(reach=3.0, distill=20.0, rate=3e-3, steps=200, stop_target=0.0)
+SINGLE = NSCVF(reach=3.0, distill=20.0, blends=8, rate=3e-3, steps=300, stop_target=0.0)
 
 VARIANTS: dict[str, Variant] = {
     "nscvf": Variant(SINGLE),

@@ -1,5 +1,6 @@
 """Bad arguments: exit 2, a message that suggests what was meant, and nothing written; help: exit 0."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,3 +88,15 @@ def test_report_refuses_what_is_no_result(unsee: Run, tmp_path: Path, capsys: py
     assert unsee("report", file, "--out", out) == 2
     assert capsys.readouterr().err.count("result.json") >= 2
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_has_its_settings_in_both_commands_that_take_them(
+    name: str, unsee: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (("forget", name), ("session", "init", "--method", name)):
+        assert unsee(*command, "--help") == 0
+        said = capsys.readouterr().out
+        for setting in dataclasses.fields(METHODS[name]):
+            flag = setting.name.replace("_", "-")
+            assert f"--{flag}" in said or f"--no-{flag}" in said

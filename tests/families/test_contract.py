@@ -24,6 +24,7 @@ from unsee.models.checkpoint import Vlm, _renamed, load
 from unsee.models.features import visual_features
 from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.models.outline import outline
+from unsee.models.prefix import prefix_states
 from unsee.models.shards import differences, shards
 from unsee.records import Sample
 from unsee.testing import stored
@@ -114,6 +115,24 @@ def reached(total: Tensor, parameters: dict[str, Tensor]) -> set[str]:
 
 def first(vlm: Vlm) -> dict[str, Tensor]:
     return image_inputs(vlm.processor, PICTURES[1:])[0]
+
+
+@every_family
+def test_a_prefix_leaves_the_features_as_they_are(name: str, saved: Callable[[str], Path]) -> None:
+    """Whatever the family, and whatever the first trained layer: there is none, or nothing changes by it."""
+    vlm = load(saved(name))
+    inputs = image_inputs(vlm.processor, [zoo.picture(seed, 60, 60) for seed in range(3)])
+    expected = visual_features(vlm.model, inputs)
+    layers = outline(vlm.outline, vlm.partition, inputs[0]).trained
+    for layer in layers[:: max(1, len(layers) // 4)]:
+        found = prefix_states(vlm.model, layer, inputs, 2)
+        if found is not None:
+            with found[0].given(found[1]):
+                features = visual_features(vlm.model, inputs)
+            for crossing, value in expected.values.items():
+                torch.testing.assert_close(features.values[crossing], value, rtol=1e-3, atol=1e-4)
+        again = visual_features(vlm.model, inputs)
+        assert all(torch.equal(again.values[crossing], value) for crossing, value in expected.values.items())
 
 
 @every_family

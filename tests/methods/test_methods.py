@@ -14,6 +14,7 @@ from unsee.linalg.subspace import ConfinedWeight, retained_basis
 from unsee.memory import UNBOUNDED, Memory, plan
 from unsee.methods import METHODS, NSCVF, nscvf
 from unsee.models.checkpoint import Vlm, load, visual_parameters
+from unsee.models.prefix import prefix_states
 from unsee.moments import measure, prepare
 from unsee.records import Sample
 from unsee.regions import RegionSettings, belonging
@@ -26,9 +27,7 @@ FEW = {
     "nscvf": QUICK,
     "closed_form": {"sweeps": 2, "views": 1},
     "streaming": QUICK,
-    "grad_diff": BASELINE,
-    "npo": BASELINE,
-}
+} | {name: BASELINE for name, method in METHODS.items() if method.language}
 TURNS = Memory(images=2, grams=40_000, weights=12_000, frugal=True)  # layers of the tiny model take three turns
 
 
@@ -127,6 +126,22 @@ def test_the_language_model_runs_where_a_method_says_so_alone(method, opened, ta
     monkeypatch.setattr(opened.model.model.language_model, "forward", refuse)
     with pytest.raises(RuntimeError, match="the language model ran") if method.language else nullcontext():
         api.forget(opened, target, retained, method=method(**FEW[method.name]))
+
+
+def test_a_run_is_the_same_where_the_frozen_blocks_run_in_every_step(vlm, target, retained, monkeypatch):
+    method = NSCVF(**QUICK | {"share": 0.5})
+    used = []
+
+    def spied(*args):
+        used.append(prefix_states(*args))
+        return used[-1]
+
+    monkeypatch.setattr(contrastive, "prefix_states", spied)
+    once = api.forget(vlm, target, retained, method=method).weights
+    monkeypatch.setattr(contrastive, "prefix_states", lambda *_: None)
+    always = api.forget(vlm, target, retained, method=method).weights
+    assert used[0] is not None
+    assert all(torch.equal(once[name], always[name]) for name in always)
 
 
 @pytest.mark.parametrize("null_space", [True, False])

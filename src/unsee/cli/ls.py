@@ -16,8 +16,13 @@ THINGS: dict[str, list[tuple[str, str]]] = {
         ("nscvf", "contrastive visual forgetting inside the null space of what is retained"),
         ("closed_form", "every layer's change solved for by least squares, from moments alone, in seconds"),
         ("streaming", "as nscvf, without retained photos or moments: both are estimated from the target's photos"),
-        ("grad_diff", "up the loss of the target's answers, down that of retained ones; runs the language model"),
-        ("npo", "negative preference optimisation, with retained answers; runs the language model"),
+        ("grad_ascent", "baseline: up the loss of the target's answers; runs the language model, as all that follow"),
+        ("grad_diff", "baseline: up the loss of the target's answers, down that of retained ones"),
+        ("kl", "baseline: up the loss of the target's answers, retained answers as likely as before"),
+        ("npo", "baseline: negative preference optimisation, with retained answers"),
+        ("po", "baseline: a refusal in the place of the target's answers, with retained answers"),
+        ("dpo", "baseline: direct preference optimisation of a refusal, with retained answers"),
+        ("finetune", "baseline: down the loss of retained answers and nothing else"),
     ],
     "families": [
         (name, " · ".join(part for part in (family.status, family.title, family.refused or family.note) if part))

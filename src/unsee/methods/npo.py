@@ -1,23 +1,18 @@
 """NPO: negative preference optimisation against the model before the request, and retained answers; a baseline.
 
-Source: Zhang et al. 2024 (arXiv 2404.05868); of visual weights alone, and with the model's own answers, is ours.
+Source: Zhang et al. 2024 (arXiv 2404.05868), equation 3; of visual weights alone, and with the model's own answers, is
+ours.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from unsee.answering import answering
-from unsee.edit import Edit
-from unsee.errors import InputError, check_ranges
-from unsee.models.checkpoint import Vlm
-from unsee.moments import Moments, MomentSettings, Photos
-from unsee.records import Sample
-from unsee.training import Progress
+from unsee import answering
+from unsee.answering import Said
+from unsee.errors import check_ranges
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class NPO:
     """Most tokens of an answer, 1 or more."""
     beta: float = 0.1
     """How soon an answer that has become unlikely is let be, above 0."""
-    retain: float = 1.0
+    weight: float = 1.0
     """Weight of the retained answers, 0 or more."""
     steps: int = 40
     """Training steps, 1 or more."""
@@ -44,29 +39,11 @@ class NPO:
 
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its range."""
-        check_ranges(self, above=("rate", "beta"), at_least_0=("retain",), at_least_1=("tokens", "steps", "batch"))
+        check_ranges(self, above=("rate", "beta"), at_least_0=("weight",), at_least_1=("tokens", "steps", "batch"))
 
-    def moment_settings(self, seed: int) -> MomentSettings:
-        """How retained features are summarised where a session keeps them."""
-        return MomentSettings(modes=3, seed=seed)
+    def target_loss(self, own: Said, refused: Said | None) -> Tensor:  # noqa: ARG002 # the signature is given
+        """-2 / beta times log sigmoid(beta (loss now - loss before)), the mean over answers."""
+        return -2 / self.beta * logsigmoid(self.beta * (own.losses - own.before)).mean()
 
-    def forget(
-        self,
-        vlm: Vlm,
-        target: Sequence[Sample],
-        retained: Sequence[Sample] | Photos | None,
-        *,
-        moments: Moments | None = None,  # noqa: ARG002 # a baseline without them
-        seed: int = 0,
-        memory: str = "normal",  # noqa: ARG002 # the whole model is held
-        state: Path | None = None,
-        progress: Progress | None = None,
-    ) -> Edit:
-        """Forgets what is on the target images; see `Method.forget`. Retained images as samples."""
-        if isinstance(retained, Photos):
-            raise InputError(f"{self.name} asks about the photos themselves; give them as samples.")
-
-        def objective(losses: Tensor, tokens: Tensor, before: Tensor) -> Tensor:  # noqa: ARG001 # the signature is given
-            return -2 / self.beta * logsigmoid(self.beta * (losses - before)).mean()
-
-        return answering(self, vlm, target, retained, objective, seed=seed, state=state, progress=progress)
+    moment_settings = answering.moment_settings
+    forget = answering.forget

@@ -59,7 +59,7 @@ class NSCVF:
     """Of the other criteria: how much is protected, in [0, 1]."""
     views: int = 16
     """Variations of each target image, mixed with others of the same look and with retained ones, 0 or more."""
-    blends: int = 8
+    blends: int = 0
     """Blends of each target image with retained ones, which go as far as they are of the target; 0 or more."""
     crossings: tuple[str, ...] = ()
     """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""

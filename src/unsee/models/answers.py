@@ -36,10 +36,11 @@ def say(vlm: Vlm, questions: Questions, tokens: int) -> list[str]:
     return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
 
 
-def answer_losses(vlm: Vlm, questions: Questions, answers: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Negative log-likelihood (n,) of each answer and its end, summed over its tokens, and their number (n,).
+def answer_log_probabilities(vlm: Vlm, questions: Questions, answers: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-probabilities (n, length, vocabulary) of each answer's tokens and its end, these tokens, and which count.
 
-    With gradient by the visual weights that require it. Either all questions have an image or none.
+    Tokens (n, length) int64, padded; real (n, length), 1 or 0. With gradient by the weights that require it. Either all
+    questions have an image or none.
     """
     tokenizer = vlm.processor.tokenizer
     inputs = chat_inputs(vlm, questions)
@@ -55,6 +56,13 @@ def answer_losses(vlm: Vlm, questions: Questions, answers: Sequence[str]) -> tup
         else value
         for name, value in inputs.items()
     }
-    logits = vlm.model(**whole).logits[:, asked.shape[1] - 1 : -1].float()
-    likely = F.log_softmax(logits, -1).gather(-1, ids[..., None])[..., 0]
-    return -(likely * real).sum(1), real.sum(1)
+    return F.log_softmax(vlm.model(**whole).logits[:, asked.shape[1] - 1 : -1].float(), -1), ids, real
+
+
+def answer_losses(vlm: Vlm, questions: Questions, answers: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood (n,) of each answer and its end, summed over its tokens, and their number (n,).
+
+    As `answer_log_probabilities`, of the answers' tokens alone.
+    """
+    logs, ids, real = answer_log_probabilities(vlm, questions, answers)
+    return -(logs.gather(-1, ids[..., None])[..., 0] * real).sum(1), real.sum(1)

@@ -1,0 +1,50 @@
+"""Preference optimisation towards a refusal, and retained answers; a baseline.
+
+Source: TOFU (Maini et al. 2024, arXiv 2401.06121), section 4, called IdkPO there; of visual weights alone, and with
+the model's own answers, is ours.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from unsee import answering
+from unsee.answering import Said, mean_loss
+from unsee.errors import check_ranges
+
+
+@dataclass(frozen=True)
+class PO:
+    """Settings of the method."""
+
+    question: str = "Who is this?"
+    """Asked about every photo; the model's own answers are what is forgotten and kept."""
+    tokens: int = 16
+    """Most tokens of an answer, 1 or more."""
+    refusal: str = "I don't know."
+    """The answer that takes the place of the model's own."""
+    weight: float = 1.0
+    """Weight of the retained answers, 0 or more."""
+    steps: int = 40
+    """Training steps, 1 or more."""
+    rate: float = 1e-4
+    """Highest learning rate, above 0."""
+    batch: int = 16
+    """Target photos per step, 1 or more, and as many retained ones."""
+
+    name: ClassVar[str] = "po"
+    language: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a setting out of its range."""
+        check_ranges(self, above=("rate",), at_least_0=("weight",), at_least_1=("tokens", "steps", "batch"))
+
+    def target_loss(self, own: Said, refused: Said | None) -> Tensor:  # noqa: ARG002 # the signature is given
+        """Loss of the refusal, a token. Raises ValueError without one."""
+        if refused is None:
+            raise ValueError("there is no refusal")
+        return mean_loss(refused)
+
+    moment_settings = answering.moment_settings
+    forget = answering.forget

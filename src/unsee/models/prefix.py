@@ -1,0 +1,112 @@
+"""What runs before the first trained layer, run once an image and not in every step."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from unsee.models.features import Inputs, in_batches, visual_features
+
+MOST_BYTES = 1 << 29  # of what is kept for all images; beyond it everything runs in every step
+CLOSE = 1e-4  # relative difference of features that rounding may make
+
+
+class _ReachedError(Exception):
+    """The block was reached; nothing after it is needed."""
+
+
+class Prefix:
+    """The blocks of an encoder that come before a trained one; while their result is `given`, they do nothing."""
+
+    def __init__(self, before: Sequence[nn.Module], block: nn.Module) -> None:
+        """`before` are the siblings of `block` that run before it, each on what the one before gives it."""
+        self.before, self.block = list(before), block
+
+    @torch.no_grad()
+    def states(self, model: PreTrainedModel, images: Sequence[Inputs], batch: int) -> Tensor | None:
+        """What enters the block (image, token, width), float; None where images do not come one by one, or too much."""
+        found: list[Tensor] = []
+
+        def keep(_: nn.Module, args: Any, kwargs: Any) -> None:
+            found.append(args[0] if args else kwargs["hidden_states"])
+            raise _ReachedError
+
+        handle = self.block.register_forward_pre_hook(keep, with_kwargs=True)
+        try:
+            for part in in_batches(images, batch):
+                try:
+                    visual_features(model, part)
+                except _ReachedError:
+                    if found[-1].dim() != 3 or len(found[-1]) != len(part) or found[-1].shape[1:] != found[0].shape[1:]:
+                        return None
+                if not found or found[0][0].nbytes * len(images) > MOST_BYTES:
+                    return None
+        finally:
+            handle.remove()
+        return torch.cat(found)
+
+    @contextmanager
+    def given(self, states: Tensor) -> Iterator[None]:
+        """While open, the block is given these states (image, token, width) whatever comes before it."""
+
+        def replace(_: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+            return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
+
+        handle = self.block.register_forward_pre_hook(replace, with_kwargs=True)
+        try:
+            for module in self.before:
+                vars(module)["forward"] = _pass_on
+            yield
+        finally:
+            for module in self.before:
+                vars(module).pop("forward", None)
+            handle.remove()
+
+
+def _pass_on(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
+    return hidden_states
+
+
+def prefix(model: PreTrainedModel, first: str) -> Prefix | None:
+    """What runs before the layer of this name, in the innermost list of blocks that has some; None without one."""
+    modules, parts = dict(model.named_modules()), first.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        blocks = modules.get(".".join(parts[:end]))
+        if isinstance(blocks, nn.ModuleList) and parts[end].isdecimal() and int(parts[end]):
+            place = int(parts[end])
+            return Prefix(list(blocks)[:place], blocks[place])
+    return None
+
+
+@torch.no_grad()
+def prefix_states(
+    model: PreTrainedModel, first: str, images: Sequence[Inputs], batch: int
+) -> tuple[Prefix, Tensor] | None:
+    """A prefix and what it gives for each image, where features are the same with it; None where they are not.
+
+    `first` is the layer before which everything stays as it is. They are not in encoders whose blocks pass on more than
+    their states, or whose earlier blocks are read beside the last one; nor where images differ in size.
+    """
+    found = prefix(model, first)
+    shapes = {tuple((name, value.shape) for name, value in image.items()) for image in images}
+    if found is None or len(shapes) != 1:
+        return None
+    states = found.states(model, images, batch)
+    if states is None:
+        return None
+    probe = images[: min(2, len(images))]
+    whole = visual_features(model, probe)
+    try:
+        with found.given(states[: len(probe)]):
+            short = visual_features(model, probe)
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # the blocks pass on something else
+        return None
+    same = whole.values.keys() == short.values.keys() and all(
+        value.shape == short.values[name].shape
+        and (value - short.values[name]).abs().max() <= CLOSE * value.abs().max().clamp(min=1e-12)
+        for name, value in whole.values.items()
+    )
+    return (found, states) if same else None
