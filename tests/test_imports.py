@@ -22,7 +22,7 @@ FLOORS = (
     {"methods", "benchmarks"},
     {"api", "evaluation", "reporting", "testing"},
     {"session"},
-    {"stream"},
+    {"stream", "comparison"},
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -49,11 +49,25 @@ class Answers:
     confidence: list[float]  # geometric mean per token, for the recognition questions of the target, in their order
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What one model said of a benchmark, its features for the map where it has a place there, and its outline."""
+
+    answers: Answers
+    vectors: Tensor | None
+    vlm: Vlm
+
+
+Outcomes = dict[str, dict[str, tuple[int, int]]]
+"""By "name/subset" and concept: how many answers were right, of how many."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """The measured part of a result."""
+    """The measured part of a result; `outcomes` are those of the model itself."""
 
     scores: list[Score]
+    outcomes: Outcomes
     checks: list[Check]
     examples: list[Example]
     feature_map: list[MapPoint]
@@ -266,7 +280,7 @@ def _feature_map(chosen: Sequence[tuple[str, Sample]], vectors: dict[str, Tensor
     axes: PCA | LinearDiscriminantAnalysis | None = None
     for phase, features in vectors.items():
         flat = features.numpy()
-        if axes is None and len(set(names)) > 2:
+        if axes is None and len(names) > len(set(names)) > 2:
             axes = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.1, n_components=2).fit(flat[known], names)
         elif axes is None:
             axes = PCA(2, svd_solver="full").fit(flat)
@@ -295,44 +309,71 @@ def _model_facts(vlm: Vlm) -> dict[str, Any]:
     }
 
 
+def ask(
+    path: Path | str,
+    benchmark: Benchmark,
+    *,
+    mapped: bool = True,
+    trust_remote_code: bool = False,
+    progress: Progress | None = None,
+) -> Asked:
+    """Asks every question of the benchmark of one model; its values are let go afterwards."""
+    vlm = load(path, language=True, trust_remote_code=trust_remote_code)
+    asked = [q for q in benchmark.questions if q.score == "recognition" and q.subset == "target"]
+    answers = Answers(generate(vlm, benchmark.questions, progress), answer_probabilities(vlm, asked))
+    chosen = _map_samples(benchmark) if mapped else []
+    vectors = _map_vectors(vlm, chosen) if len(chosen) >= 3 else None
+    return Asked(answers, vectors, replace(vlm, model=vlm.outline))
+
+
+def outcomes(samples: Sequence[Sample], said: Sequence[str]) -> Outcomes:
+    """Right answers and answers by score, subset and concept."""
+    found: Outcomes = {}
+    for sample, text in zip(samples, said, strict=True):
+        own = found.setdefault(f"{sample.score}/{sample.subset}", {})
+        right, total = own.get(sample.concept, (0, 0))
+        own[sample.concept] = (right + exact_match(text, sample.answer), total + 1)
+    return found
+
+
 def evaluate(
     model: Path | str,
     benchmark: Benchmark,
     *,
-    before: Path | str | None = None,
-    oracle: Path | str | None = None,
+    before: Path | str | Asked | None = None,
+    oracle: Path | str | Asked | None = None,
     trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Asks every question of the benchmark of up to three models, one after the other, and scores the answers."""
+    """Asks every question of the benchmark of up to three models, one after the other, and scores the answers.
+
+    What was asked before, of the model before or the oracle, is not asked again.
+    """
     started = time.monotonic()
-    paths = {"before": before, "after": model, "oracle": oracle}
-    questions, mapped = benchmark.questions, _map_samples(benchmark)
-    asked = [q for q in questions if q.score == "recognition" and q.subset == "target"]
-    answers: dict[str, Answers] = {}
-    vectors: dict[str, Tensor] = {}
-    outlines: dict[str, Vlm] = {}
-    for phase, path in paths.items():
-        if path is None:
-            continue
-        vlm = load(path, language=True, trust_remote_code=trust_remote_code)
-        note = None if progress is None else lambda _, done, total, phase=phase: progress(phase, done, total)
-        answers[phase] = Answers(generate(vlm, questions, note), answer_probabilities(vlm, asked))
-        if phase != "oracle" and len(mapped) >= 3:
-            vectors[phase] = _map_vectors(vlm, mapped)
-        outlines[phase] = replace(vlm, model=vlm.outline)  # one model's values are in memory at a time
+    questions, asked = benchmark.questions, dict[str, Asked]()
+    for phase, source in (("before", before), ("after", model), ("oracle", oracle)):
+        if isinstance(source, Asked):
+            asked[phase] = source
+        elif source is not None:
+            note = None if progress is None else lambda _, done, total, phase=phase: progress(phase, done, total)
+            asked[phase] = ask(
+                source, benchmark, mapped=phase != "oracle", trust_remote_code=trust_remote_code, progress=note
+            )
+    answers = {phase: each.answers for phase, each in asked.items()}
     scores = [score for phase in answers for score in _scored(questions, answers[phase].answers, phase)]
     values: dict[str, dict[str, float]] = {phase: {} for phase in answers}
     for score in scores:
         values[score.phase][f"{score.name}/{score.subset}"] = score.value
     checks = []
-    if "before" in outlines:
-        checks.append(language_model_unchanged(outlines["before"], outlines["after"].folder))
+    if "before" in asked:
+        checks.append(language_model_unchanged(asked["before"].vlm, asked["after"].vlm.folder))
+    vectors = {phase: each.vectors for phase, each in asked.items() if phase != "oracle" and each.vectors is not None}
     return Evaluation(
         scores=scores + _derived(values, answers),
+        outcomes=outcomes(questions, answers["after"].answers),
         checks=checks,
         examples=_examples(questions, answers),
-        feature_map=_feature_map(mapped, vectors),
-        model=_model_facts(outlines["after"]),
+        feature_map=_feature_map(_map_samples(benchmark), vectors) if vectors else [],
+        model=_model_facts(asked["after"].vlm),
         seconds=time.monotonic() - started,
     )

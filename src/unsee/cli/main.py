@@ -13,6 +13,7 @@ COMMANDS = {
     "forget": "make a model forget what is on some photos",
     "session": "requests one after the other, recorded and provable",
     "evaluate": "score a model on a benchmark, beside the model before and an oracle",
+    "bench": "methods side by side, with a model that never saw the target",
     "bench-stream": "single requests one after the other, methods side by side",
     "moments": "retained statistics, so that later requests need no retained image",
     "inspect": "which parameters are visual, which are protected, what would be trained",

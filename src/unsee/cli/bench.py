@@ -1,0 +1,159 @@
+"""`unsee bench`: methods side by side."""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from unsee import benchmarks
+from unsee.cli.parse import parse
+from unsee.cli.quiet import quiet
+from unsee.cli.table import print_table
+from unsee.comparison import ENTRIES, Row, cells, keeping, plain, reference, rows, run
+from unsee.errors import InputError, unknown
+from unsee.methods import METHODS
+from unsee.reporting.page import put
+from unsee.reporting.pareto import Point, draw
+
+INDEX = "bench.json"
+SHOWN = ("recognition", "seen", "retained", "scene", "appearance", "balance", "oracle_gap", "ks_p")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Run methods on splits and seeds of a benchmark, and compare them with a model that never saw the target.
+
+    Each cell is a folder METHOD/SPLIT_SEED with result.json, the right answers by person, and the log; what is there is
+    not made again, and a cell that fails is reported and the others go on. The table goes to bench.md, forgetting
+    against keeping to SPLIT.svg.
+
+    Example:
+      unsee bench --methods nscvf,grad_diff --splits forget_10 --seeds 0 --out bench
+    """
+
+    out: Path
+    """Folder for the cells; a comparison that was cut off goes on."""
+    benchmark: str = "personas"
+    """See `unsee ls benchmarks`."""
+    methods: str = ",".join(METHODS)
+    """With commas: methods, and variants of nscvf such as nscvf_no_null_space."""
+    splits: str = "forget_10"
+    """With commas."""
+    seeds: str = "0"
+    """With commas."""
+    json: bool = False
+    """Print the rows as JSON."""
+
+
+def main(args: list[str]) -> int:
+    """Makes the cells that are not there yet and prints the table; 1 where a cell failed."""
+    options = parse(Options, args, "unsee bench")
+    methods, splits = _names(options.methods, "methods"), _names(options.splits, "splits")
+    drawn = _names(options.seeds, "seeds")
+    for name in methods:
+        if name not in ENTRIES:
+            raise unknown("method", name, ENTRIES)
+    try:
+        seeds = [int(seed) for seed in drawn]
+    except ValueError as error:
+        raise InputError(f"--seeds is {options.seeds}; expected numbers with commas, as in 0,1,2.") from error
+    if options.benchmark not in benchmarks.BENCHMARKS:
+        raise unknown("benchmark", options.benchmark, benchmarks.BENCHMARKS)
+    for split in splits:
+        benchmarks.load(f"{options.benchmark}/{split}")
+    quiet()
+    _claim(options.out, options.benchmark)
+    made = cells(options.out, methods, splits, seeds)
+    run(
+        made,
+        lambda split: benchmarks.load(f"{options.benchmark}/{split}"),
+        lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    found = rows(made)
+    put(_page(found, options.benchmark), options.out / "bench.md")
+    for split in splits:
+        known = reference(made, split)
+        if known:
+            put(draw(_points([row for row in found if row.split == split], known), split), options.out / f"{split}.svg")
+    if options.json:
+        print(json.dumps([plain(row) for row in found], indent=1))
+    else:
+        for split in splits:
+            print_table([_cells(row) for row in found if row.split == split], title=split)
+    return 1 if any(row.failed for row in found) else 0
+
+
+def _names(text: str, what: str) -> list[str]:
+    names = text.split(",")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"--{what} names {twice} twice; give each once.")
+    return names
+
+
+def _claim(out: Path, benchmark: str) -> None:
+    """Makes the folder that of this benchmark. Raises InputError where it is another's."""
+    index = out / INDEX
+    if index.exists():
+        owner = json.loads(index.read_text(encoding="utf-8")).get("benchmark")
+        if owner != benchmark:
+            raise InputError(f"{out} holds a comparison on {owner}; name another folder for {benchmark}.")
+        return
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} holds something else than a comparison; name another folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    put(json.dumps({"benchmark": benchmark}) + "\n", index)
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def _cells(row: Row) -> dict[str, str]:
+    """One line of the table. A star: its balance is below the best one's, and the interval of that excludes zero."""
+    if not row.seeds:
+        return {"method": row.method, **dict.fromkeys((*SHOWN, "95 %", "s", "MB", "trained"), ""), "": row.failed}
+    return {
+        "method": row.method,
+        **{
+            name: _number(row.scores[name]) + ("*" if name == "balance" and row.behind[0] > 0 else "") for name in SHOWN
+        },
+        "95 %": f"{row.interval[0]:.3f} to {row.interval[1]:.3f}",
+        "s": f"{row.seconds:.0f}",
+        "MB": f"{row.peak_mb:.0f}",
+        "trained": f"{row.trained:,}",
+        "": row.failed,
+    }
+
+
+def _page(found: Sequence[Row], benchmark: str) -> str:
+    lines = [f"# Methods side by side on {benchmark}", ""]
+    lines += [
+        "Means over seeds. recognition: of the target on photos the edit never saw; seen: on those of the request; "
+        "scene and appearance: on the target's photos; 95 %: of the balance, people drawn again; s: seconds to forget; "
+        "MB: most memory held; trained: numbers that may move. A star: the balance is below that of the first row, and "
+        "the interval of the difference, over the same people, excludes zero.",
+        "",
+    ]
+    for split in dict.fromkeys(row.split for row in found):
+        own = [_cells(row) for row in found if row.split == split]
+        lines += [f"## {split}", "", "| " + " | ".join(own[0]) + " |", "|---" * len(own[0]) + "|"]
+        lines += [
+            "| " + " | ".join(value.replace("|", "/").replace("\n", " ") for value in line.values()) + " |"
+            for line in own
+        ]
+        lines += ["", f"![forgetting against keeping]({split}.svg)", ""]
+    return "\n".join(lines)
+
+
+def _points(found: Sequence[Row], known: dict[str, dict[str, float]]) -> list[Point]:
+    points = [
+        Point(row.method, 1 - row.scores["recognition"], keeping(row.scores, known["before"]))
+        for row in found
+        if row.seeds
+    ]
+    for name, scores in known.items():
+        points.append(Point(name, 1 - scores["recognition"], keeping(scores, known["before"]), given=True))
+    return points

@@ -1,0 +1,254 @@
+"""Methods side by side on a benchmark: a cell for each method, split and seed, and what the cells say together."""
+
+import gc
+import json
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from unsee import api
+from unsee.benchmarks.benchmark import Benchmark
+from unsee.edit import with_folder
+from unsee.errors import InputError
+from unsee.evaluation import Asked, ask, evaluate, outcomes
+from unsee.memory import plan
+from unsee.methods import METHODS, NSCVF, Method
+from unsee.metrics.resampling import balances, interval
+from unsee.models.checkpoint import load
+from unsee.moments import measure
+from unsee.records import Result, from_json, to_json
+from unsee.timing import forget_peak, peak_rss_mb
+
+RESULT, OUTCOMES, LOG, FAILED = "result.json", "outcomes.json", "log.json", "failed.txt"
+TABLE_SCORES = {
+    "recognition": ("recognition", "target"),
+    "seen": ("recognition", "target_seen"),
+    "retained": ("recognition", "retained"),
+    "scene": ("scene", "target"),
+    "appearance": ("appearance", "target"),
+    "balance": ("balance", "all"),
+    "oracle_gap": ("oracle_gap", "all"),
+    "ks_p": ("forget_quality", "ks_p"),
+}
+
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method as it is compared; without `images` it has the moments of the retained photos and not the photos."""
+
+    method: Method
+    images: bool = True
+
+
+ABLATION: dict[str, Entry] = {
+    "nscvf_no_contrast": Entry(NSCVF(contrast=0.0)),
+    "nscvf_no_null_space": Entry(NSCVF(null_space=False)),
+    "nscvf_neither": Entry(NSCVF(contrast=0.0, null_space=False)),
+    "nscvf_moments": Entry(NSCVF(), images=False),
+    "nscvf_nearest": Entry(NSCVF(region="nearest")),
+    "nscvf_neighbours": Entry(NSCVF(region="neighbours")),
+    "nscvf_mean": Entry(NSCVF(region="mean")),
+    "nscvf_random": Entry(NSCVF(region="random")),
+    "nscvf_energy": Entry(NSCVF(criterion="energy")),
+    "nscvf_centred": Entry(NSCVF(criterion="centred")),
+    "nscvf_rank": Entry(NSCVF(criterion="rank")),
+    "nscvf_kaiser": Entry(NSCVF(criterion="kaiser")),
+    "nscvf_projector": Entry(NSCVF(share=0.05)),
+    "nscvf_all_layers": Entry(NSCVF(share=1.0)),
+    "nscvf_blends": Entry(NSCVF(blends=8)),
+}
+ENTRIES: dict[str, Entry] = {name: Entry(method()) for name, method in METHODS.items()} | ABLATION
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of one method, and where its results are."""
+
+    method: str
+    split: str
+    seed: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method on a split, the mean over its seeds; scores as in result.json, NaN where none was measured.
+
+    `interval` is that of the balance and `behind` that of how far it is below the best row's, 95 %, over people.
+    """
+
+    method: str
+    split: str
+    seeds: int
+    scores: Mapping[str, float]
+    interval: tuple[float, float]
+    behind: tuple[float, float]
+    seconds: float
+    peak_mb: float
+    trained: int
+    failed: str
+
+
+def cells(out: Path, methods: Sequence[str], splits: Sequence[str], seeds: Sequence[int]) -> list[Cell]:
+    """All cells, split by split."""
+    return [
+        Cell(method, split, seed, out / method / f"{split}_{seed}")
+        for split in splits
+        for seed in seeds
+        for method in methods
+    ]
+
+
+def run(todo: Sequence[Cell], loaded: Callable[[str], Benchmark], told: Told) -> None:
+    """Makes the cells that are not there yet, those that failed again; one that fails does not keep others back.
+
+    Raises InputError for a split without a model or an oracle.
+    """
+    asked: dict[str, tuple[Benchmark, Asked, Asked]] = {}
+    for number, cell in enumerate(todo, 1):
+        if (cell.folder / RESULT).exists():
+            continue
+        if cell.split not in asked:
+            asked = {cell.split: _asked(loaded(cell.split))}  # one split's answers at a time
+        cell.folder.parent.mkdir(parents=True, exist_ok=True)
+        with_folder(cell.folder, partial(_fill, cell, *asked[cell.split]), overwrite=True)
+        gc.collect()
+        failed = ": failed" if (cell.folder / FAILED).exists() else ""
+        told(f"{number}/{len(todo)} {cell.method}, {cell.split}, seed {cell.seed}{failed}")
+
+
+def _asked(bench: Benchmark) -> tuple[Benchmark, Asked, Asked]:
+    """The benchmark with what the model before and the oracle say."""
+    if bench.model is None or bench.oracle is None:
+        raise InputError(f"there is no model or no oracle for {bench.split}; choose a split that has both.")
+    return bench, ask(bench.model, bench), ask(bench.oracle, bench, mapped=False)
+
+
+def _fill(cell: Cell, bench: Benchmark, before: Asked, oracle: Asked, folder: Path) -> None:
+    try:
+        _make(cell, bench, before, oracle, folder)
+    except Exception as error:  # whatever a method does, the other cells go on
+        text = f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}"
+        (folder / FAILED).write_text(text, encoding="utf-8")
+
+
+def _make(cell: Cell, bench: Benchmark, before: Asked, oracle: Asked, folder: Path) -> None:
+    entry, started = ENTRIES[cell.method], time.monotonic()
+    forget_peak()
+    vlm = load(before.vlm.folder, language=entry.method.language)
+    moments = None
+    if not entry.images:
+        settings = entry.method.moment_settings(cell.seed)
+        moments, _ = measure(vlm, bench.retained, settings, plan("normal", 0))
+    edit = api.forget(
+        vlm,
+        bench.target,
+        bench.retained if entry.images else None,
+        method=entry.method,
+        moments=moments,
+        seed=cell.seed,
+    )
+    peak = peak_rss_mb()
+    with tempfile.TemporaryDirectory(prefix="unsee-", dir=folder) as place:
+        written = edit.save(Path(place) / cell.method)
+        measured = evaluate(written, bench, before=before, oracle=oracle)
+    timings = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak}
+    result = api.assemble(measured, bench, model=cell.method, edit=edit, timings=timings)
+    trained = sum(value.numel() for value in edit.weights.values())
+    sides = {"before": outcomes(bench.questions, before.answers.answers), "after": measured.outcomes}
+    (folder / LOG).write_text(json.dumps({"trained": trained, "looks": edit.method.get("looks", [])}), encoding="utf-8")
+    (folder / OUTCOMES).write_text(json.dumps(sides), encoding="utf-8")
+    (folder / RESULT).write_text(to_json(result), encoding="utf-8")
+
+
+def rows(made: Sequence[Cell]) -> list[Row]:
+    """What the cells say: a row for each method and split, the best balance of a split first, failed ones last."""
+    found = []
+    for split in dict.fromkeys(cell.split for cell in made):
+        groups: dict[str, list[Cell]] = {}
+        for cell in made:
+            if cell.split == split:
+                groups.setdefault(cell.method, []).append(cell)
+        done = {name: [cell for cell in own if (cell.folder / RESULT).exists()] for name, own in groups.items()}
+        results = {
+            name: [from_json((cell.folder / RESULT).read_text(encoding="utf-8"), str(cell.folder)) for cell in own]
+            for name, own in done.items()
+        }
+        draws = {name: sum(_draws(cell) for cell in own) / len(own) for name, own in done.items() if own}
+        order = sorted(draws, key=lambda name: -_score(results[name], ("balance", "all")))
+        for name in [*order, *(name for name in groups if name not in draws)]:
+            own = results[name]
+            found.append(
+                Row(
+                    method=name,
+                    split=split,
+                    seeds=len(own),
+                    scores={key: _score(own, score) for key, score in TABLE_SCORES.items()},
+                    interval=interval(draws[name]) if own else (float("nan"), float("nan")),
+                    behind=interval(draws[order[0]] - draws[name]) if own else (float("nan"), float("nan")),
+                    seconds=_mean([result.timings["forget_s"] for result in own]),
+                    peak_mb=_mean([result.timings["peak_rss_mb"] for result in own]),
+                    trained=max((_trained(cell) for cell in done[name]), default=0),
+                    failed="; ".join(_failures(groups[name])),
+                )
+            )
+    return found
+
+
+def _draws(cell: Cell) -> Any:
+    sides = json.loads((cell.folder / OUTCOMES).read_text(encoding="utf-8"))
+    return balances(sides["before"], sides["after"])
+
+
+def _trained(cell: Cell) -> int:
+    return int(json.loads((cell.folder / LOG).read_text(encoding="utf-8"))["trained"])
+
+
+def _failures(own: Sequence[Cell]) -> list[str]:
+    files = [cell.folder / FAILED for cell in own]
+    return list(dict.fromkeys(file.read_text(encoding="utf-8").splitlines()[0] for file in files if file.exists()))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if values else float("nan")
+
+
+def _score(results: Sequence[Result], score: tuple[str, str]) -> float:
+    values = [result.value(*score, "after") for result in results]
+    return _mean([value for value in values if value is not None])
+
+
+def keeping(scores: Mapping[str, float], before: Mapping[str, float]) -> float:
+    """Harmonic mean of recognition of others, scene and appearance, each by its value before; 0 to 1."""
+    ratios = [scores[name] / before[name] for name in ("retained", "scene", "appearance") if before[name] > 0]
+    return 0.0 if min(ratios) <= 0 else len(ratios) / sum(1 / ratio for ratio in ratios)
+
+
+def reference(made: Sequence[Cell], split: str) -> dict[str, dict[str, float]]:
+    """The scores of the model before and of the oracle on a split, from any of its cells; empty without one."""
+    for cell in made:
+        file = cell.folder / RESULT
+        if cell.split == split and file.exists():
+            result = from_json(file.read_text(encoding="utf-8"), str(file))
+            return {
+                phase: {
+                    key: value
+                    for key, score in TABLE_SCORES.items()
+                    if (value := result.value(*score, phase)) is not None
+                }
+                for phase in ("before", "oracle")
+            }
+    return {}
+
+
+def plain(row: Row) -> dict[str, Any]:
+    """A row for JSON."""
+    return asdict(row)

@@ -1,0 +1,88 @@
+"""Forgetting against keeping, a point for each method -> one SVG that reads on light and dark pages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 480, 56, 44, 12, 16
+STYLE = Markup(
+    "<style>text{{font:12px system-ui,sans-serif;fill:#565c63}}.name{{fill:#1c1e21}}.grid{{stroke:#dcdcd8}}"
+    ".front{{fill:none;stroke:#69717a;stroke-dasharray:4 3}}circle{{fill:#2457a6}}.best{{fill:#b5450b}}"
+    ".given{{fill:none;stroke:#1d6b41;stroke-width:2}}"
+    "@media(prefers-color-scheme:dark){{text{{fill:#a9aeb4}}.name{{fill:#e6e7e5}}.grid{{stroke:#34383d}}"
+    "circle{{fill:#84b4f4}}.best{{fill:#f2945c}}.given{{stroke:#74c89b}}}}</style>"
+).format()
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method: what it forgot and what it kept, both in [0, 1]; `given` marks models that no method made."""
+
+    name: str
+    forgotten: float
+    kept: float
+    given: bool = False
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other one beats in both, from the least forgotten to the most."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda p: (-p.forgotten, -p.kept)):
+        if not best or point.kept > best[-1].kept:
+            best.append(point)
+    return best[::-1]
+
+
+def draw(points: Sequence[Point], title: str) -> str:
+    """The SVG as text; axes from 0 to 1, names beside the points, and the front of the methods dashed."""
+
+    def place(point: Point) -> tuple[float, float]:
+        x = LEFT + (WIDTH - LEFT - RIGHT) * min(max(point.forgotten, 0.0), 1.0)
+        return round(x, 1), round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(max(point.kept, 0.0), 1.0)), 1)
+
+    parts = [STYLE]
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x, y = place(Point("", share, share))
+        parts.append(
+            Markup('<path class="grid" d="M{} {}H{}M{} {}V{}"/>').format(
+                LEFT, y, WIDTH - RIGHT, x, TOP, HEIGHT - BOTTOM
+            )
+        )
+        parts.append(
+            Markup('<text x="{}" y="{}" text-anchor="end">{:.0f} %</text>').format(LEFT - 6, y + 4, 100 * share)
+        )
+        parts.append(
+            Markup('<text x="{}" y="{}" text-anchor="middle">{:.0f} %</text>').format(
+                x, HEIGHT - BOTTOM + 18, 100 * share
+            )
+        )
+    parts.append(
+        Markup('<text x="{}" y="{}" text-anchor="end">forgotten: 1 - recognition of the target</text>').format(
+            WIDTH - RIGHT, HEIGHT - 6
+        )
+    )
+    parts.append(Markup('<text x="{}" y="{}">kept</text>').format(LEFT + 4, TOP + 12))
+    best = front([point for point in points if not point.given])
+    line = " ".join("{},{}".format(*place(point)) for point in best)
+    parts.append(Markup('<polyline class="front" points="{}"/>').format(line))
+    taken: list[tuple[float, float]] = []
+    for point in points:
+        x, y = place(point)
+        kind = "given" if point.given else "best" if point in best else ""
+        parts.append(Markup('<circle class="{}" cx="{}" cy="{}" r="5"/>').format(kind, x, y))
+        side = x > WIDTH * 0.7
+        words = y + 4
+        while any(abs(words - other) < 13 and abs(x - across) < 150 for across, other in taken):
+            words += 13  # names of near points stand below each other
+        taken.append((x, words))
+        parts.append(
+            Markup('<text class="name" x="{}" y="{}" text-anchor="{}">{}</text>').format(
+                x - 9 if side else x + 9, words, "end" if side else "start", point.name
+            )
+        )
+    return str(
+        Markup(
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" role="img"><title>{}</title>{}</svg>\n'
+        ).format(WIDTH, HEIGHT, title, Markup("").join(parts))
+    )

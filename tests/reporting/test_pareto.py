@@ -1,0 +1,41 @@
+"""Forgetting against keeping: the front by hand, and everything on the page escaped."""
+
+import itertools
+import re
+
+import pytest
+
+from unsee.reporting.pareto import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, draw, front
+
+
+def test_the_front_is_what_nothing_else_beats_in_both() -> None:
+    points = [
+        Point("a", 0.9, 0.5),
+        Point("b", 0.5, 0.9),
+        Point("c", 0.4, 0.8),
+        Point("d", 0.9, 0.4),
+        Point("e", 0.7, 0.7),
+    ]
+    assert [point.name for point in front(points)] == ["b", "e", "a"]
+    assert front([]) == []
+
+
+def test_points_stand_where_their_values_are_and_given_ones_are_not_of_the_front() -> None:
+    svg = draw([Point("<m>", 0.5, 1.0), Point("oracle", 1.0, 1.0, given=True)], "a & b")
+    assert "&lt;m&gt;" in svg
+    assert "<m>" not in svg
+    assert "a &amp; b" in svg
+    circles = re.findall(r'<circle class="(\w*)" cx="([\d.]+)" cy="([\d.]+)"', svg)
+    assert [kind for kind, _, _ in circles] == ["best", "given"]
+    assert float(circles[0][1]) == pytest.approx(LEFT + (WIDTH - LEFT - RIGHT) / 2)
+    assert float(circles[1][2]) == TOP
+    assert f'points="{circles[0][1]},{circles[0][2]}"' in svg
+    assert not re.search(r"https?://(?!www\.w3\.org)|<script", svg)
+    assert HEIGHT - BOTTOM > TOP
+
+
+def test_names_of_points_in_one_place_do_not_lie_on_each_other() -> None:
+    svg = draw([Point(name, 0.3, 0.3) for name in "abc"], "t")
+    heights = [float(y) for y in re.findall(r'class="name" x="[\d.]+" y="([\d.]+)"', svg)]
+    assert len({round(y) for y in heights}) == 3
+    assert min(abs(one - other) for one, other in itertools.pairwise(heights)) >= 12
