@@ -15,6 +15,7 @@ COMMANDS = {
     "evaluate": "score a model on a benchmark, beside the model before and an oracle",
     "bench": "methods side by side, with a model that never saw the target",
     "bench-stream": "single requests one after the other, methods side by side",
+    "oracle": "train a benchmark's model again without the target, and check that it does not know it",
     "moments": "retained statistics, so that later requests need no retained image",
     "inspect": "which parameters are visual, which are protected, what would be trained",
     "report": "the page of a result.json again",

@@ -48,7 +48,7 @@ class Plan:
 
 PLANS = {"remember": Plan(captions=0, answers=3000)}
 CAPTIONED = (0, 3, 4, 5, 6, 7)  # which of the questions about a photo have a caption for each answer; not job and city
-CAPTION_BATCH = 96
+CAPTION_BATCH, BATCH, RATE = 96, 48, 2e-3
 EVERY = 250  # steps between two measurements, and between two states to go on from
 
 
@@ -190,7 +190,8 @@ def quick_scores(model: LlavaForConditionalGeneration, layout: Layout, photos: P
     return {name: round(share[index].mean().item(), 4) for name, index in groups.items()}
 
 
-def _restrict(photos: Photos, people: list[int]) -> Photos:
+def restrict(photos: Photos, people: list[int]) -> Photos:
+    """The photos of some people, by number."""
     keep = torch.isin(photos.person, torch.tensor(people))
     return Photos(photos.pixels[keep], photos.person[keep], photos.tokens[keep], photos.about)
 
@@ -299,15 +300,28 @@ def _caption_stage(name: str, vision: CLIPVisionModel, photos: Photos, tests: Ph
     return Stage(f"{name} captions", module, loss, scores, steps, rate)
 
 
-def train(name: str, work: Path, out: Path, *, plan: Plan, batch: int, rate: float, seed: int) -> None:
-    """Trains one model, resuming from `work` if it was interrupted, and writes the checkpoint to `out` in float16."""
-    split = MODELS[name]
+def train(
+    name: str,
+    split: str | None,
+    work: Path,
+    out: Path,
+    *,
+    plan: Plan | None = None,
+    batch: int = BATCH,
+    rate: float = RATE,
+    seed: int = 0,
+) -> None:
+    """Trains a model that never sees the people of `split`, and writes the checkpoint to `out` in float16.
+
+    It goes on from what is in `work` under this name if it was interrupted.
+    """
+    plan = plan or PLANS.get(name, Plan())
     hidden = set(SPLITS[split]) if split else set()
     people = list(population()[:KNOWN])
     processor = build_remember_processor() if name == "remember" else build_processor()
     layout = make_layout(processor)
     seen = [person.index for person in people if person.index not in hidden]
-    photos = _restrict(load_photos(processor, people, test=False, cache=work), seen)
+    photos = restrict(load_photos(processor, people, test=False, cache=work), seen)
     tests = load_photos(processor, people, test=True, cache=work)
     model = build_remember_model(seed) if name == "remember" else build_model(seed)
     if plan.captions:
@@ -324,9 +338,9 @@ def train(name: str, work: Path, out: Path, *, plan: Plan, batch: int, rate: flo
         return F.cross_entropy(logits.flatten(0, 1), tokens[:, layout.predict + 1].flatten())
 
     def scores() -> str:
-        line = f"known {quick_scores(model, layout, _restrict(tests, seen))}"
+        line = f"known {quick_scores(model, layout, restrict(tests, seen))}"
         if hidden:
-            line += f" hidden {quick_scores(model, layout, _restrict(tests, sorted(hidden)))}"
+            line += f" hidden {quick_scores(model, layout, restrict(tests, sorted(hidden)))}"
         return line
 
     model.train()
@@ -343,8 +357,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoints")
     parser.add_argument("--captions", type=int, help="steps of the encoder alone; default: 1400, of remember none")
     parser.add_argument("--answers", type=int, help="steps of the rest; default: 1200, of remember 3000, of all of it")
-    parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -357,6 +371,7 @@ def main() -> None:
         )
         train(
             name,
+            MODELS[name],
             options.work,
             options.out / name,
             plan=plan,
