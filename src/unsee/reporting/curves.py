@@ -16,8 +16,8 @@ from unsee.reporting.page import put
 WIDTH, HEIGHT, LEFT, BOTTOM = 400, 220, 34, 24  # of one panel, and its margins for the axes
 DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2", "10 4", "4 2 1 2", "12 3 3 3")
 PANELS = {
-    "forgotten": "Questions about people forgotten so far that are answered right",
-    "named": "Photos of people forgotten so far that get their name",
+    "forgotten": "Questions about the forgotten, answered right",
+    "named": "Photos of the forgotten that get their name",
     "first": "The person forgotten first",
     "waiting": "People whose request is still to come",
     "never": "People that no request is about",
