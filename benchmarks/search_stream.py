@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from unsee.benchmarks import personas
-from unsee.stream import SINGLE, VARIANTS, Variant, run
+from unsee.session.settings import SINGLE
+from unsee.stream import VARIANTS, Variant, run
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "chosen": {},

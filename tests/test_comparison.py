@@ -11,7 +11,7 @@ import pytest
 from unsee import benchmarks
 from unsee.benchmarks import personas
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.comparison import ENTRIES, FAILED, LOG, OUTCOMES, RESULT, Entry, cells, keeping, rows, run
+from unsee.comparison import ENTRIES, FAILED, LOG, OUTCOMES, RESULT, Entry, cells, keeping, plain, rows, run
 from unsee.errors import InputError
 from unsee.methods import METHODS, NSCVF
 from unsee.metrics.accuracy import balance
@@ -129,6 +129,28 @@ def test_the_command_writes_a_table_and_a_plot_and_refuses_what_it_cannot_use(
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     assert "holds something else" in refused("--methods", "nscvf", "--splits", "forget_05", "--out", tmp_path / "full")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_cell_of_other_settings_is_not_taken_for_one_of_these(
+    tmp_path: Path, small: Benchmark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = cells(tmp_path, ["nscvf"], ["forget_05"], [0])
+    run(todo, lambda _: small, lambda _: None)
+    monkeypatch.setitem(ENTRIES, "nscvf", Entry(NSCVF(**QUICK | {"reach": 1.5})))
+    with pytest.raises(InputError, match=r"was made with reach 2\.5, and nscvf has 1\.5 now"):
+        run(todo, lambda _: small, lambda _: None)
+
+
+def test_a_row_without_a_value_is_json_all_the_same(tmp_path: Path) -> None:
+    todo = cells(tmp_path, ["nscvf"], ["forget_05"], [0])
+    todo[0].folder.mkdir(parents=True)
+    (todo[0].folder / FAILED).write_text("BrokenError: x\n\ntrace")
+    (row,) = rows(todo)
+    made = json.loads(json.dumps(plain(row), allow_nan=False))
+    assert made["scores"]["balance"] is None
+    assert made["behind"] == [None, None]
+    assert made["failed"] == "BrokenError: x"
 
 
 def test_an_unknown_split_is_refused_before_anything_is_made(

@@ -6,9 +6,10 @@ tokens of answers.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -31,7 +32,6 @@ from unsee.training import Bars, Progress, Schedule, fingerprint, train
 AT_ONCE = 64  # questions answered together before the training
 KEPT = 256  # retained photos whose answers are kept
 LOOK_EVERY = 10
-COMMON = ("rate",), ("tokens", "steps", "batch")  # settings of every baseline that are above 0, and at least 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,31 @@ class Said:
     before: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some photos of the target: the own answers, and the refusal where there is one; each is a pass when called."""
+
+    own: Callable[[], Said]
+    refused: Callable[[], Said]
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What a baseline makes small.
+
+    `target` gives its loss on a batch of the target, None for none; `refusal` is the text that `Batch.refused` is
+    about; `weight` is that of the retained answers, which count by their likelihood, or with `divergence` by the
+    Kullback-Leibler divergence from the model before the request.
+    """
+
+    target: Callable[[Batch], Tensor] | None = None
+    refusal: str = ""
+    weight: float = 0.0
+    divergence: bool = False
+
+
 class Settings(Protocol):
-    """What the engine needs of a baseline: its settings, and its loss on target answers."""
+    """What the engine needs of a baseline."""
 
     name: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -62,6 +85,7 @@ class Settings(Protocol):
     def rate(self) -> float: ...
     @property
     def batch(self) -> int: ...
+    def objective(self) -> Objective: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,25 +116,22 @@ def forget(
 ) -> Edit:
     """Trains every visual linear layer that reaches the features; see `Method.forget`.
 
-    A baseline may have `target_loss`(own answers, refusals) -> scalar, `refusal`, a text, and `weight`, that of
-    the retained answers, which count by their likelihood, or where it has `divergence` by the Kullback-Leibler
-    divergence from the model before the request. Raises InputError without retained photos where they count, and where
-    the language model was not opened.
+    Raises InputError without retained photos where they count, and where the language model was not opened.
     """
     if isinstance(retained, Photos):
         raise InputError(f"{self.name} asks about the photos themselves; give them as samples.")
     started = time.monotonic()
     check_language(vlm)
     hashes = validate(target, "target")
-    keep = float(getattr(self, "weight", 0.0))
-    if keep > 0 and not retained:
+    objective = self.objective()
+    if objective.weight > 0 and not retained:
         raise InputError(f"{self.name} needs retained photos in every request; give them.")
     hashes += validate(retained, "retained") if retained else ()
-    run = _Run(self, vlm, target, (retained or ()) if keep > 0 else (), keep, seed)
+    shown = [open_image(sample.image) for sample in target if sample.image is not None]
     modules = dict(vlm.model.named_modules())
-    names = outline(vlm.outline, vlm.partition, image_inputs(vlm.processor, run.own.images[:1])[0]).trained
+    names = outline(vlm.outline, vlm.partition, image_inputs(vlm.processor, shown[:1])[0]).trained
     weights = {name: ConfinedWeight(modules[name].weight, None, vlm.dtype_of(f"{name}.weight")) for name in names}
-    run.weights = weights
+    run = _Run(self, objective, vlm, weights, shown, retained or (), seed)
     try:
         for weight in weights.values():
             weight.weight.requires_grad_(True)
@@ -162,40 +183,36 @@ class _Run:
     def __init__(
         self,
         settings: Settings,
+        objective: Objective,
         vlm: Vlm,
-        target: Sequence[Sample],
+        weights: Mapping[str, ConfinedWeight],
+        shown: list[Image],
         retained: Sequence[Sample],
-        keep: float,
         seed: int,
     ) -> None:
-        self.settings, self.vlm, self.keep = settings, vlm, keep
-        self.target_loss = getattr(settings, "target_loss", None)
-        refusal = str(getattr(settings, "refusal", ""))
-        self.own = self._ask(target)
-        self.refused = self._told(self.own.images, [refusal] * len(target)) if refusal else None
+        self.settings, self.objective, self.vlm, self.weights = settings, objective, vlm, weights
+        self.own = self._ask(shown)
+        self.refused = self._told(shown if objective.refusal else [], [objective.refusal] * len(shown))
         drawn = torch.randperm(len(retained), generator=Generator().manual_seed(seed))[:KEPT].tolist()
-        self.kept = self._ask([retained[place] for place in drawn]) if drawn else None
-        self.weights: Mapping[str, ConfinedWeight] = {}
+        asked = [retained[place].image for place in drawn] if objective.weight > 0 else []
+        self.kept = self._ask([open_image(image) for image in asked if image is not None])
 
     def loss(self, generator: Generator) -> Iterator[Tensor]:
         """The loss of one step: its part of the target, then that of retained answers."""
-        if self.target_loss is not None:
+        if self.objective.target is not None:
             places = self._drawn(self.own, generator)
-            refused = None if self.refused is None else self._said(self.refused, places)
-            yield self.target_loss(self._said(self.own, places), refused)
-        if self.kept is not None:
-            places = self._drawn(self.kept, generator)
-            yield self.keep * (
-                self._divergence(places) if self._by_divergence() else mean_loss(self._said(self.kept, places))
+            yield self.objective.target(
+                Batch(partial(self._said, self.own, places), partial(self._said, self.refused, places))
             )
+        if self.kept.images:
+            places = self._drawn(self.kept, generator)
+            apart = self._divergence(places) if self.objective.divergence else mean_loss(self._said(self.kept, places))
+            yield self.objective.weight * apart
 
     @torch.no_grad()
     def look(self) -> dict[str, float]:
         """Mean loss a token of the target's own answers."""
         return {"answers": float(mean_loss(self._said(self.own, range(min(AT_ONCE, len(self.own.images))))))}
-
-    def _by_divergence(self) -> bool:
-        return bool(getattr(self.settings, "divergence", False))
 
     def _drawn(self, asked: _Asked, generator: Generator) -> list[int]:
         places: list[int] = torch.randint(len(asked.images), (self.settings.batch,), generator=generator).tolist()
@@ -203,8 +220,6 @@ class _Run:
 
     def _divergence(self, places: Sequence[int]) -> Tensor:
         """KL of the retained answers' next tokens, from the model before the request to now, a token."""
-        if self.kept is None:
-            raise ValueError("no answer is retained")
         questions = self._questions(self.kept, places)
         answers = [self.kept.answers[place] for place in places]
         with torch.no_grad(), self._before():
@@ -225,8 +240,8 @@ class _Run:
                 for name, value in trained.items():
                     self.weights[name].weight.copy_(value)
 
-    def _ask(self, samples: Sequence[Sample]) -> _Asked:
-        images = [open_image(sample.image) for sample in samples if sample.image is not None]
+    def _ask(self, images: list[Image]) -> _Asked:
+        """Photos with what the model says of them."""
         answers = list[str]()
         for start in range(0, len(images), AT_ONCE):
             part = [(image, self.settings.question) for image in images[start : start + AT_ONCE]]
@@ -244,7 +259,7 @@ class _Run:
             )[0]
             for start in range(0, len(images), AT_ONCE)
         ]
-        return _Asked(images, answers, torch.cat(losses))
+        return _Asked(images, answers, torch.cat([torch.zeros(0), *losses]))
 
     def _questions(self, asked: _Asked, places: Sequence[int]) -> list[tuple[Image | None, str]]:
         return [(asked.images[place], self.settings.question) for place in places]
@@ -253,6 +268,11 @@ class _Run:
         answers = [asked.answers[place] for place in places]
         losses, tokens = answer_losses(self.vlm, self._questions(asked, places), answers)
         return Said(losses, tokens, asked.before[list(places)])
+
+
+def ascent(batch: Batch) -> Tensor:
+    """Minus the loss of the target's own answers, a token."""
+    return -mean_loss(batch.own())
 
 
 def mean_loss(said: Said) -> Tensor:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import tempfile
 import time
 import traceback
@@ -14,6 +15,7 @@ from typing import Any
 
 from unsee import api
 from unsee.benchmarks.benchmark import Benchmark
+from unsee.edit import plain as settings_of
 from unsee.edit import with_folder
 from unsee.errors import InputError
 from unsee.evaluation import Asked, ask, evaluate, outcomes
@@ -110,11 +112,12 @@ def cells(out: Path, methods: Sequence[str], splits: Sequence[str], seeds: Seque
 def run(todo: Sequence[Cell], loaded: Callable[[str], Benchmark], told: Told) -> None:
     """Makes the cells that are not there yet, those that failed again; one that fails does not keep others back.
 
-    Raises InputError for a split without a model or an oracle.
+    Raises InputError for a split without a model or an oracle, and for a cell that was made with other settings.
     """
     asked: dict[str, tuple[Benchmark, Asked, Asked]] = {}
     for number, cell in enumerate(todo, 1):
         if (cell.folder / RESULT).exists():
+            _check_settings(cell)
             continue
         if cell.split not in asked:
             asked = {cell.split: _asked(loaded(cell.split))}  # one split's answers at a time
@@ -123,6 +126,16 @@ def run(todo: Sequence[Cell], loaded: Callable[[str], Benchmark], told: Told) ->
         gc.collect()
         failed = ": failed" if (cell.folder / FAILED).exists() else ""
         told(f"{number}/{len(todo)} {cell.method}, {cell.split}, seed {cell.seed}{failed}")
+
+
+def _check_settings(cell: Cell) -> None:
+    result = from_json((cell.folder / RESULT).read_text(encoding="utf-8"), str(cell.folder))
+    for name, value in settings_of(ENTRIES[cell.method].method).items():
+        if result.method.get(name) != value:
+            raise InputError(
+                f"{cell.folder} was made with {name} {result.method.get(name)}, and {cell.method} has {value} now; "
+                "remove that folder or name another output."
+            )
 
 
 def _asked(bench: Benchmark) -> tuple[Benchmark, Asked, Asked]:
@@ -250,5 +263,13 @@ def reference(made: Sequence[Cell], split: str) -> dict[str, dict[str, float]]:
 
 
 def plain(row: Row) -> dict[str, Any]:
-    """A row for JSON."""
-    return asdict(row)
+    """A row for JSON, null where nothing was measured."""
+
+    def known(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: known(part) for name, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [known(part) for part in value]
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return {name: known(value) for name, value in asdict(row).items()}

@@ -242,18 +242,18 @@ class _Run:
 
     def _guarded(self, weights: Mapping[str, ConfinedWeight]) -> list[tuple[ConfinedWeight, Tensor, float]]:
         """Weights with the guard on what enters them, and the mean energy they give it at the start."""
-        outers, found = dict[str, Tensor](), list[tuple[ConfinedWeight, Tensor, float]]()
+        readers, found = dict[str, list[ConfinedWeight]](), list[tuple[ConfinedWeight, Tensor, float]]()
         for name, weight in weights.items():
-            first = self.moments.first[name]
-            if first not in self.moments.guard:
-                continue
+            if self.moments.first[name] in self.moments.guard:
+                readers.setdefault(self.moments.first[name], []).append(weight)
+        for first, sharing in readers.items():
             guard = self.moments.guard[first]
-            if first not in outers:
-                outers[first] = guard.outer.to(weight.weight.device, weight.weight.dtype)
-            start = weight.start.double()
-            energy = float(((start @ guard.second.to(start.device)) * start).sum())
-            if energy > 0:
-                found.append((weight, outers[first], energy))
+            outer, second = guard.outer.to(sharing[0].weight), guard.second.to(sharing[0].weight.device)
+            for weight in sharing:
+                start = weight.start.double()
+                energy = float(((start @ second) * start).sum())
+                if energy > 0:
+                    found.append((weight, outer, energy))
         return found
 
     def _round(self, looked: dict[str, float]) -> None:

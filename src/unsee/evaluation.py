@@ -22,6 +22,7 @@ from unsee.disk import file_hash
 from unsee.errors import InputError
 from unsee.metrics.accuracy import KEPT, accuracy, balance, exact_match, oracle_gap
 from unsee.metrics.forget_quality import ks_p_value, one_minus_js
+from unsee.metrics.resampling import Outcomes
 from unsee.models.checkpoint import Vlm, load
 from unsee.models.features import Inputs, all_features
 from unsee.models.inputs import chat_inputs, image_inputs
@@ -56,10 +57,6 @@ class Asked:
     answers: Answers
     vectors: Tensor | None
     vlm: Vlm
-
-
-Outcomes = dict[str, dict[str, tuple[int, int]]]
-"""By "name/subset" and concept: how many answers were right, of how many."""
 
 
 @dataclass(frozen=True)
@@ -328,7 +325,7 @@ def ask(
 
 def outcomes(samples: Sequence[Sample], said: Sequence[str]) -> Outcomes:
     """Right answers and answers by score, subset and concept."""
-    found: Outcomes = {}
+    found: dict[str, dict[str, tuple[int, int]]] = {}
     for sample, text in zip(samples, said, strict=True):
         own = found.setdefault(f"{sample.score}/{sample.subset}", {})
         right, total = own.get(sample.concept, (0, 0))

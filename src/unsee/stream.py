@@ -10,11 +10,11 @@ import torch
 
 from unsee.benchmarks.personas import Stream
 from unsee.evaluation import generate
-from unsee.methods import NPO, NSCVF, ClosedForm, GradDiff, Method, Streaming
+from unsee.methods import NPO, ClosedForm, GradDiff, Method, Streaming
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.session.session import STATE, Session, create
-from unsee.session.settings import GUARD
+from unsee.session.settings import GUARD, SINGLE
 
 Told = Callable[[str], None]
 
@@ -27,9 +27,6 @@ class Variant:
     guard: float = GUARD
     images: bool = True
 
-
-# For one person at a time, chosen on the people of forget_15. Every request makes all steps, so that all take alike.
-SINGLE = NSCVF(reach=3.0, distill=20.0, blends=8, rate=3e-3, steps=300, stop_target=0.0)
 
 VARIANTS: dict[str, Variant] = {
     "nscvf": Variant(SINGLE),
@@ -105,7 +102,7 @@ def run(stream: Stream, name: str, seed: int, out: Path, told: Told, *, requests
         rows.append(Row(name, seed, number, **measured))
         with file.open("a") as handle:
             handle.write(json.dumps(asdict(rows[-1])) + "\n")
-        told(f"{name}, seed {seed}: {number}/{len(asked)}, {rows[-1].forgotten:.3f} of the forgotten named")
+        told(f"{name}, seed {seed}: {number}/{len(asked)}, recognition of the forgotten {rows[-1].forgotten:.3f}")
     return rows
 
 

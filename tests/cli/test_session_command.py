@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from unsee.methods import NSCVF
+from unsee.session import settings
 from unsee.session.store import Store
 
 Run = Callable[..., int]
@@ -95,3 +98,17 @@ def test_while_a_request_is_made_the_log_can_be_read_and_nothing_else_done(
         for words in (("verify",), ("forget", "--target", target, "--id", "a")):
             assert unsee("session", words[0], folder, *words[1:]) == 2
             assert "is open in another process" in capsys.readouterr().err
+
+
+def test_a_session_has_the_settings_for_one_target_at_a_time_and_each_can_be_changed(
+    unsee: Run, checkpoint: Path, retained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--model", checkpoint, "--retain", retained)
+    assert unsee("session", "init", tmp_path / "plain", *given) == 0
+    assert settings.read(tmp_path / "plain" / settings.FILE).method == settings.SINGLE != NSCVF()
+    assert unsee("session", "init", tmp_path / "own", *given, "--method", "nscvf", "--reach", "2") == 0
+    assert settings.read(tmp_path / "own" / settings.FILE).method == replace(settings.SINGLE, reach=2.0)
+    assert unsee("session", "init", "--help") == 0
+    said = capsys.readouterr().out
+    assert "(default: 3.0)" in said
+    assert "unsee session init sessions/shop" in said

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unsee import api
-from unsee.answering import Said, divergence
+from unsee.answering import Batch, Said, divergence
 from unsee.errors import InputError
 from unsee.methods import DPO, KL, METHODS, NPO, PO, Finetune, GradAscent, GradDiff
 from unsee.models.answers import answer_losses, say
@@ -50,19 +50,26 @@ def test_the_loss_of_an_answer_is_that_of_its_tokens_one_after_the_other(whole: 
 
 def test_losses_by_hand() -> None:
     own, refused = said([3.0, 5.0], [2, 2], [1.0, 2.0]), said([6.0, 2.0], [4, 4], [7.0, 6.0])
+
+    def loss(method: GradAscent | GradDiff | KL | NPO | PO | DPO) -> float:
+        target = method.objective().target
+        assert target is not None
+        return float(target(Batch(lambda: own, lambda: refused)))
+
     for ascent in (GradAscent(), GradDiff(), KL()):
-        assert float(ascent.target_loss(own, None)) == pytest.approx(-8 / 4)
-    assert float(PO().target_loss(own, refused)) == pytest.approx(8 / 8)
+        assert loss(ascent) == pytest.approx(-8 / 4)
+    assert loss(PO()) == pytest.approx(8 / 8)
+    assert Finetune().objective().target is None
 
     def soft(beta: float, margins: list[float]) -> float:
         return 2 / beta * sum(math.log1p(math.exp(-beta * margin)) for margin in margins) / len(margins)
 
-    assert float(NPO(beta=0.5).target_loss(own, None)) == pytest.approx(soft(0.5, [2.0, 3.0]), rel=1e-5)
+    assert loss(NPO(beta=0.5)) == pytest.approx(soft(0.5, [2.0, 3.0]), rel=1e-5)
     # The refusal became likelier by 1 and 4, the own answer less likely by 2 and 3.
-    assert float(DPO(beta=0.5).target_loss(own, refused)) == pytest.approx(soft(0.5, [1 + 2, 4 + 3]), rel=1e-5)
-    for method in (PO(), DPO()):
-        with pytest.raises(ValueError, match="no refusal"):
-            method.target_loss(own, None)
+    assert loss(DPO(beta=0.5)) == pytest.approx(soft(0.5, [1 + 2, 4 + 3]), rel=1e-5)
+    for method in (PO, DPO):
+        with pytest.raises(InputError, match="refusal is empty"):
+            method(refusal=" ")
 
 
 def test_the_divergence_by_hand() -> None:

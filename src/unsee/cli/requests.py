@@ -22,7 +22,7 @@ from unsee.methods import METHODS, NSCVF
 from unsee.session.audit import verify
 from unsee.session.ledger import BrokenSessionError, read
 from unsee.session.session import CERTIFICATES, Session, create
-from unsee.session.settings import GUARD
+from unsee.session.settings import GUARD, SINGLE
 
 Method = TypeVar("Method")
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
@@ -47,8 +47,7 @@ class Init(Generic[Method]):
     retain: Path
     """Photos of what must be kept."""
     guard: float = GUARD
-    """How strongly each forgotten target is kept forgotten, against what is retained; 0: later requests may bring it
-    back."""
+    """How strongly each forgotten target is kept forgotten by later requests; 0: they may bring it back."""
     max_drift: float | None = None
     """Refuse a request after which tr(D G D^T) / tr(W G W^T) of a layer would be above this; D since the beginning."""
     seed: int = 0
@@ -58,6 +57,13 @@ class Init(Generic[Method]):
     trust_remote_code: bool = False
     """Run code that the checkpoint brings along."""
     method: Method = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class InitSingle(Init[NSCVF]):
+    __doc__ = Init.__doc__
+
+    method: NSCVF = field(default=SINGLE, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,7 @@ def main(action: str, args: list[str]) -> int:
 def _init(args: list[str]) -> int:
     name, rest = _chosen(args)
     kind: Any = Init
-    options = parse(kind[METHODS[name]], rest, "unsee session init")
+    options = parse(InitSingle if name == NSCVF.name else kind[METHODS[name]], rest, "unsee session init")
     quiet()
     create(
         options.dir,

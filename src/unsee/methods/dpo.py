@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from unsee import answering
-from unsee.answering import Said
-from unsee.errors import check_ranges
+from unsee.answering import Batch, Objective
+from unsee.errors import InputError, check_ranges
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,23 @@ class DPO:
 
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its range."""
+        if not self.refusal.strip():
+            raise InputError("refusal is empty; give the answer that takes the place of the model's own.")
         check_ranges(self, above=("rate", "beta"), at_least_0=("weight",), at_least_1=("tokens", "steps", "batch"))
 
-    def target_loss(self, own: Said, refused: Said | None) -> Tensor:
-        """-2 / beta times log sigmoid(beta (how much likelier the refusal became - how much likelier the answer)).
+    def objective(self) -> Objective:
+        """What is made small.
 
-        The factor 2 / beta, as in NPO, leaves the first gradient alike for every beta. Raises ValueError without a
-        refusal.
+        -2 / beta times log sigmoid(beta (how much likelier the refusal became - how much likelier the own answer)). The
+        factor 2 / beta, as in NPO, leaves the first gradient alike for every beta.
         """
-        if refused is None:
-            raise ValueError("there is no refusal")
-        gained = (refused.before - refused.losses) - (own.before - own.losses)
-        return -2 / self.beta * logsigmoid(self.beta * gained).mean()
+
+        def target(batch: Batch) -> Tensor:
+            own, refused = batch.own(), batch.refused()
+            gained = (refused.before - refused.losses) - (own.before - own.losses)
+            return -2 / self.beta * logsigmoid(self.beta * gained).mean()
+
+        return Objective(target, self.refusal, self.weight)
 
     moment_settings = answering.moment_settings
     forget = answering.forget

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from unsee import answering
+from unsee.answering import Objective
 from unsee.errors import check_ranges
 
 
@@ -34,6 +35,10 @@ class Finetune:
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its range."""
         check_ranges(self, above=("rate",), at_least_0=("weight",), at_least_1=("tokens", "steps", "batch"))
+
+    def objective(self) -> Objective:
+        """What is made small."""
+        return Objective(weight=self.weight)
 
     moment_settings = answering.moment_settings
     forget = answering.forget

@@ -7,10 +7,8 @@ model's own answers, is ours.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from unsee import answering
-from unsee.answering import Said, mean_loss
+from unsee.answering import Objective, ascent
 from unsee.errors import check_ranges
 
 
@@ -38,9 +36,9 @@ class GradDiff:
         """Raises InputError for a setting out of its range."""
         check_ranges(self, above=("rate",), at_least_0=("weight",), at_least_1=("tokens", "steps", "batch"))
 
-    def target_loss(self, own: Said, refused: Said | None) -> Tensor:  # noqa: ARG002 # the signature is given
-        """Minus the loss of the target's answers, a token."""
-        return -mean_loss(own)
+    def objective(self) -> Objective:
+        """What is made small."""
+        return Objective(ascent, weight=self.weight)
 
     moment_settings = answering.moment_settings
     forget = answering.forget

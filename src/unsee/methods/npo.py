@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from unsee import answering
-from unsee.answering import Said
+from unsee.answering import Batch, Objective
 from unsee.errors import check_ranges
 
 
@@ -41,9 +41,14 @@ class NPO:
         """Raises InputError for a setting out of its range."""
         check_ranges(self, above=("rate", "beta"), at_least_0=("weight",), at_least_1=("tokens", "steps", "batch"))
 
-    def target_loss(self, own: Said, refused: Said | None) -> Tensor:  # noqa: ARG002 # the signature is given
-        """-2 / beta times log sigmoid(beta (loss now - loss before)), the mean over answers."""
-        return -2 / self.beta * logsigmoid(self.beta * (own.losses - own.before)).mean()
+    def objective(self) -> Objective:
+        """What is made small: -2 / beta times log sigmoid(beta (loss now - loss before)), the mean over answers."""
+
+        def target(batch: Batch) -> Tensor:
+            own = batch.own()
+            return -2 / self.beta * logsigmoid(self.beta * (own.losses - own.before)).mean()
+
+        return Objective(target, weight=self.weight)
 
     moment_settings = answering.moment_settings
     forget = answering.forget

@@ -7,11 +7,9 @@ the model's own answers, is ours.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from unsee import answering
-from unsee.answering import Said, mean_loss
-from unsee.errors import check_ranges
+from unsee.answering import Objective, mean_loss
+from unsee.errors import InputError, check_ranges
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,13 @@ class PO:
 
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its range."""
+        if not self.refusal.strip():
+            raise InputError("refusal is empty; give the answer that takes the place of the model's own.")
         check_ranges(self, above=("rate",), at_least_0=("weight",), at_least_1=("tokens", "steps", "batch"))
 
-    def target_loss(self, own: Said, refused: Said | None) -> Tensor:  # noqa: ARG002 # the signature is given
-        """Loss of the refusal, a token. Raises ValueError without one."""
-        if refused is None:
-            raise ValueError("there is no refusal")
-        return mean_loss(refused)
+    def objective(self) -> Objective:
+        """What is made small: the loss of the refusal, a token."""
+        return Objective(lambda batch: mean_loss(batch.refused()), self.refusal, self.weight)
 
     moment_settings = answering.moment_settings
     forget = answering.forget

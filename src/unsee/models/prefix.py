@@ -28,10 +28,10 @@ class Prefix:
     @torch.no_grad()
     def states(self, model: PreTrainedModel, images: Sequence[Inputs], batch: int) -> Tensor | None:
         """What enters the block (image, token, width), float; None where images do not come one by one, or too much."""
-        found: list[Tensor] = []
+        found: list[Any] = []
 
         def keep(_: nn.Module, args: Any, kwargs: Any) -> None:
-            found.append(args[0] if args else kwargs["hidden_states"])
+            found.append(args[0] if args else kwargs.get("hidden_states"))
             raise _ReachedError
 
         handle = self.block.register_forward_pre_hook(keep, with_kwargs=True)
@@ -40,7 +40,10 @@ class Prefix:
                 try:
                     visual_features(model, part)
                 except _ReachedError:
-                    if found[-1].dim() != 3 or len(found[-1]) != len(part) or found[-1].shape[1:] != found[0].shape[1:]:
+                    last = found[-1]
+                    if not isinstance(last, Tensor) or last.dim() != 3 or len(last) != len(part):
+                        return None
+                    if last.shape[1:] != found[0].shape[1:]:
                         return None
                 if not found or found[0][0].nbytes * len(images) > MOST_BYTES:
                     return None

@@ -7,12 +7,12 @@ from markupsafe import Markup
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 480, 56, 44, 12, 16
 STYLE = Markup(
-    "<style>text{{font:12px system-ui,sans-serif;fill:#565c63}}.name{{fill:#1c1e21}}.grid{{stroke:#dcdcd8}}"
-    ".front{{fill:none;stroke:#69717a;stroke-dasharray:4 3}}circle{{fill:#2457a6}}.best{{fill:#b5450b}}"
-    ".given{{fill:none;stroke:#1d6b41;stroke-width:2}}"
-    "@media(prefers-color-scheme:dark){{text{{fill:#a9aeb4}}.name{{fill:#e6e7e5}}.grid{{stroke:#34383d}}"
-    "circle{{fill:#84b4f4}}.best{{fill:#f2945c}}.given{{stroke:#74c89b}}}}</style>"
-).format()
+    "<style>text{font:12px system-ui,sans-serif;fill:#565c63}.name{fill:#1c1e21}.grid{stroke:#dcdcd8}"
+    ".front{fill:none;stroke:#69717a;stroke-dasharray:4 3}circle{fill:#2457a6}.best{fill:#b5450b}"
+    ".given{fill:none;stroke:#1d6b41;stroke-width:2}"
+    "@media(prefers-color-scheme:dark){text{fill:#a9aeb4}.name{fill:#e6e7e5}.grid{stroke:#34383d}"
+    "circle{fill:#84b4f4}.best{fill:#f2945c}.given{stroke:#74c89b}}</style>"
+)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from unsee.evaluation import language_model_unchanged
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
 from unsee.memory import Memory, plan
-from unsee.methods import NSCVF, Method
+from unsee.methods import Method
 from unsee.models.checkpoint import Vlm, hashes, load, visual_hash, visual_parameters
 from unsee.models.checkpoint import write as write_checkpoint
 from unsee.models.features import Inputs
@@ -35,7 +35,7 @@ from unsee.moments import save as save_moments
 from unsee.records import Check, Sample
 from unsee.session import certificate, settings
 from unsee.session.ledger import Entry, files_of, standing
-from unsee.session.settings import FILE, GUARD, Settings
+from unsee.session.settings import FILE, GUARD, SINGLE, Settings
 from unsee.session.state import State
 from unsee.session.store import Store, check_hashes, creation, link
 from unsee.training import Progress
@@ -60,10 +60,12 @@ def create(
 ) -> None:
     """Makes a session: measures the retained images once, and hashes every file of the model.
 
+    Without `method`, each request is made by NSCVF with settings for one target at a time.
+
     Raises InputError where `folder` exists, or the model or the images cannot be used.
     """
     settings.check(guard, max_drift)
-    method = method or NSCVF()
+    method = method or SINGLE
     facts: dict[str, Any] = {}
     with creation(Path(folder), facts) as files:
         vlm = load(model, trust_remote_code=trust_remote_code)
