@@ -1,6 +1,6 @@
 """One request by the answers of the whole model: the engine of baselines whose loss passes through the language model.
 
-The language model is run and never changed; visual weights alone move, and freely. A request has photos and no answers,
+The weights of a method's scope move, freely or those that a saliency mask leaves. A request has photos and no answers,
 so that the answers are the model's own, to one question about each photo, before the request. All losses are on the
 tokens of answers.
 """
@@ -18,19 +18,23 @@ from PIL.Image import Image
 from torch import Generator, Tensor
 
 from unsee.data import open_image, validate
-from unsee.edit import Edit, plain
+from unsee.edit import Edit, plain, rounded
 from unsee.errors import InputError
 from unsee.linalg.subspace import ConfinedWeight
 from unsee.models.answers import answer_log_probabilities, answer_losses, check_language, say
 from unsee.models.checkpoint import Vlm
+from unsee.models.features import depths
 from unsee.models.inputs import image_inputs
-from unsee.models.outline import outline
+from unsee.models.outline import blocks
+from unsee.models.scopes import Scope, scope_layers
 from unsee.moments import Moments, MomentSettings, Photos
 from unsee.records import Sample
+from unsee.saliency import salient, squared_gradients
 from unsee.training import Bars, Progress, Schedule, fingerprint, train
 
 AT_ONCE = 64  # questions answered together before the training
 KEPT = 256  # retained photos whose answers are kept
+PROBED = 64  # photos of each side whose gradients say which weights matter
 LOOK_EVERY = 10
 
 
@@ -47,11 +51,27 @@ class Said:
 
 
 @dataclass(frozen=True, eq=False)
+class Apart:
+    """Next tokens of the refusal before the request and now.
+
+    Log-probabilities (n, length, vocabulary), the refusal's tokens (n, length) int64 and which of them are real, and
+    which tokens (n, vocabulary) the own answers are made of.
+    """
+
+    before: Tensor
+    now: Tensor
+    tokens: Tensor
+    real: Tensor
+    named: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Some photos of the target: the own answers, and the refusal where there is one; each is a pass when called."""
 
     own: Callable[[], Said]
     refused: Callable[[], Said]
+    apart: Callable[[], Apart]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +80,24 @@ class Objective:
 
     `target` gives its loss on a batch of the target, None for none; `refusal` is the text that `Batch.refused` is
     about; `weight` is that of the retained answers, which count by their likelihood, or with `divergence` by the
-    Kullback-Leibler divergence from the model before the request.
+    Kullback-Leibler divergence from the model before the request. `distill` weighs how far retained features are from
+    those before, after every block of the encoder. `fisher` weighs the squared change of each weight by the retained
+    answers' diagonal Fisher information. With `saliency`, only weights move whose squared gradient by the target's own
+    answers is at least so many times that by retained ones.
     """
 
     target: Callable[[Batch], Tensor] | None = None
     refusal: str = ""
     weight: float = 0.0
     divergence: bool = False
+    distill: float = 0.0
+    fisher: float = 0.0
+    saliency: float = 0.0
+
+    @property
+    def retained(self) -> bool:
+        """Whether it needs retained photos."""
+        return max(self.weight, self.distill, self.fisher, self.saliency) > 0
 
 
 class Settings(Protocol):
@@ -75,6 +106,8 @@ class Settings(Protocol):
     name: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
+    @property
+    def scope(self) -> Scope: ...
     @property
     def question(self) -> str: ...
     @property
@@ -114,7 +147,7 @@ def forget(
     state: Path | None = None,
     progress: Progress | None = None,
 ) -> Edit:
-    """Trains every visual linear layer that reaches the features; see `Method.forget`.
+    """Trains the linear layers of the scope; see `Method.forget`.
 
     Raises InputError without retained photos where they count, and where the language model was not opened.
     """
@@ -124,17 +157,18 @@ def forget(
     check_language(vlm)
     hashes = validate(target, "target")
     objective = self.objective()
-    if objective.weight > 0 and not retained:
+    if objective.retained and not retained:
         raise InputError(f"{self.name} needs retained photos in every request; give them.")
     hashes += validate(retained, "retained") if retained else ()
     shown = [open_image(sample.image) for sample in target if sample.image is not None]
     modules = dict(vlm.model.named_modules())
-    names = outline(vlm.outline, vlm.partition, image_inputs(vlm.processor, shown[:1])[0]).trained
+    names = scope_layers(vlm, self.scope, image_inputs(vlm.processor, shown[:1])[0])
     weights = {name: ConfinedWeight(modules[name].weight, None, vlm.dtype_of(f"{name}.weight")) for name in names}
     run = _Run(self, objective, vlm, weights, shown, retained or (), seed)
     try:
         for weight in weights.values():
             weight.weight.requires_grad_(True)
+        run.probe()
         log = train(
             weights,
             run.loss,
@@ -146,20 +180,12 @@ def forget(
             key=fingerprint(str(self), str(seed), *hashes),
             progress=progress,
         )
-        after, lost, moved = dict[str, Tensor](), 0.0, 0.0
-        for name, confined in weights.items():
-            trained = confined.weight.detach()
-            stored = trained.to(vlm.dtype_of(f"{name}.weight"), copy=True)
-            lost += float((stored.to(trained.dtype) - trained).square().sum())
-            moved += float((trained - confined.start).square().sum())
-            after[f"{name}.weight"] = stored
+        after, lost = rounded(vlm, weights)
     finally:
         for weight in weights.values():
             weight.restore()
             weight.weight.requires_grad_(False)
             weight.weight.grad = None
-    if not all(torch.isfinite(value).all() for value in after.values()):
-        raise InputError("the run diverged: weights are no longer finite as stored; give a lower rate.")
     return Edit(
         vlm=vlm,
         weights=after,
@@ -169,11 +195,13 @@ def forget(
             "steps_made": log.steps,
             "looks": log.looks,
             "retained_images": len(retained or ()),
-            "rounding_share": (lost / moved) ** 0.5 if moved else 0.0,
+            **run.facts,
+            "rounding_share": lost,
         },
         seed=seed,
         stopped=f"all steps were made: the answers' mean loss a token is {log.looks[-1]['answers']:.3g}",
         timings={"moments_s": 0.0, "forget_s": round(time.monotonic() - started, 2)},
+        protected=tuple(after.keys() - set(vlm.partition.visual)),
     )
 
 
@@ -194,20 +222,52 @@ class _Run:
         self.own = self._ask(shown)
         self.refused = self._told(shown if objective.refusal else [], [objective.refusal] * len(shown))
         drawn = torch.randperm(len(retained), generator=Generator().manual_seed(seed))[:KEPT].tolist()
-        asked = [retained[place].image for place in drawn] if objective.weight > 0 else []
+        asked = [retained[place].image for place in drawn] if objective.retained else []
         self.kept = self._ask([open_image(image) for image in asked if image is not None])
+        self.blocks = blocks(list(weights), vlm.model) if objective.distill > 0 else ""
+        self.fisher: dict[str, Tensor] = {}
+        self.facts: dict[str, float] = {}
+
+    def probe(self) -> None:
+        """Finds which weights matter to what, where the objective asks for it."""
+        if self.objective.fisher > 0 or self.objective.saliency > 0:
+            kept = squared_gradients(self.weights, self._one_by_one(self.kept))
+        if self.objective.fisher > 0:
+            self.fisher = kept
+        if self.objective.saliency > 0:
+            own = squared_gradients(self.weights, self._one_by_one(self.own))
+            for name, weight in self.weights.items():
+                weight.mask = salient(own[name], kept[name], self.objective.saliency)
+            masks = [weight.mask for weight in self.weights.values() if weight.mask is not None]
+            self.facts["salient_share"] = sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+
+    def _one_by_one(self, asked: _Asked) -> Iterator[Tensor]:
+        for place in range(min(PROBED, len(asked.images))):
+            yield self._said(asked, [place]).losses.sum()
 
     def loss(self, generator: Generator) -> Iterator[Tensor]:
         """The loss of one step: its part of the target, then that of retained answers."""
         if self.objective.target is not None:
             places = self._drawn(self.own, generator)
             yield self.objective.target(
-                Batch(partial(self._said, self.own, places), partial(self._said, self.refused, places))
+                Batch(
+                    partial(self._said, self.own, places),
+                    partial(self._said, self.refused, places),
+                    partial(self._apart, places),
+                )
             )
-        if self.kept.images:
+        if self.kept.images and (self.objective.weight > 0 or self.objective.distill > 0):
             places = self._drawn(self.kept, generator)
-            apart = self._divergence(places) if self.objective.divergence else mean_loss(self._said(self.kept, places))
-            yield self.objective.weight * apart
+            if self.objective.weight > 0:
+                kept = (
+                    self._divergence(places) if self.objective.divergence else mean_loss(self._said(self.kept, places))
+                )
+                yield self.objective.weight * kept
+            if self.objective.distill > 0:
+                yield self.objective.distill * self._far(places)
+        if self.fisher or self.settings.scope in ("language", "all"):
+            # A layer of the language model need not run in every step, and must have a gradient all the same.
+            yield torch.stack([self._held(name, weight) for name, weight in self.weights.items()]).sum()
 
     @torch.no_grad()
     def look(self) -> dict[str, float]:
@@ -226,6 +286,35 @@ class _Run:
             before, _, _ = answer_log_probabilities(self.vlm, questions, answers)
         now, _, real = answer_log_probabilities(self.vlm, questions, answers)
         return divergence(before, now, real)
+
+    def _held(self, name: str, weight: ConfinedWeight) -> Tensor:
+        """Half the squared change of a layer, weighed by the Fisher information; zero without one."""
+        if name not in self.fisher:
+            return weight.weight[0, 0] * 0
+        return self.objective.fisher / 2 * (self.fisher[name] * (weight.weight - weight.start).square()).sum()
+
+    def _far(self, places: Sequence[int]) -> Tensor:
+        """How far retained features are from before, by their energy then: the mean over blocks and crossings."""
+        images = image_inputs(self.vlm.processor, [self.kept.images[place] for place in places])
+        with torch.no_grad(), self._before():
+            before = depths(self.vlm.model, self.blocks, images)
+        now = depths(self.vlm.model, self.blocks, images)
+        return torch.stack(
+            [(new - old).square().mean() / old.square().mean() for old, new in zip(before, now, strict=True)]
+        ).mean()
+
+    def _apart(self, places: Sequence[int]) -> Apart:
+        questions = self._questions(self.refused, places)
+        answers = [self.refused.answers[place] for place in places]
+        with torch.no_grad(), self._before():
+            before, _, _ = answer_log_probabilities(self.vlm, questions, answers)
+        now, tokens, real = answer_log_probabilities(self.vlm, questions, answers)
+        named = torch.zeros(len(places), now.shape[-1], dtype=torch.bool)
+        for row, place in enumerate(places):
+            named[row, self.vlm.processor.tokenizer(self.own.answers[place], add_special_tokens=False)["input_ids"]] = (
+                True
+            )
+        return Apart(before, now, tokens, real, named)
 
     @contextmanager
     def _before(self) -> Iterator[None]:

@@ -6,20 +6,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from unsee.disk import sync
 from unsee.errors import InputError
+from unsee.linalg.subspace import ConfinedWeight
 from unsee.models.checkpoint import Vlm, write
 from unsee.records import LayerDrift
 
 
 @dataclass(frozen=True)
 class Edit:
-    """New values of some visual weights of `vlm`, by parameter name, and how they came about.
+    """New values of some weights of `vlm`, by parameter name, and how they came about.
 
-    They are already rounded to the dtype in which each is stored.
+    They are already rounded to the dtype in which each is stored. All are visual but those in `protected`, names of the
+    language model's that a method was asked to change.
     """
 
     vlm: Vlm
@@ -29,6 +32,7 @@ class Edit:
     stopped: str
     layers: list[LayerDrift] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
+    protected: tuple[str, ...] = ()
 
     def save(
         self,
@@ -48,7 +52,7 @@ class Edit:
         target = Path(out)
 
         def fill(folder: Path) -> None:
-            write(self.vlm, self.weights, folder, copy=copy)
+            write(self.vlm, self.weights, folder, copy=copy, protected=self.protected)
             if record is not None:
                 record(folder)
 
@@ -58,6 +62,23 @@ class Edit:
     def facts(self) -> dict[str, Any]:
         """The method's part of result.json."""
         return {**self.method, "stopped": self.stopped, "trained_weights": len(self.weights)}
+
+
+def rounded(vlm: Vlm, weights: Mapping[str, ConfinedWeight]) -> tuple[dict[str, Tensor], float]:
+    """What freely trained weights are once they are stored, by parameter name, and the share of the change lost so.
+
+    Raises InputError where one is no longer finite.
+    """
+    after, lost, moved = dict[str, Tensor](), 0.0, 0.0
+    for name, confined in weights.items():
+        trained = confined.weight.detach()
+        stored = trained.to(vlm.dtype_of(f"{name}.weight"), copy=True)
+        if not torch.isfinite(stored).all():
+            raise InputError(f"the run diverged: {name} is no longer finite as stored; give a lower rate.")
+        lost += float((stored.to(trained.dtype) - trained).square().sum())
+        moved += float((trained - confined.start).square().sum())
+        after[f"{name}.weight"] = stored
+    return after, (lost / moved) ** 0.5 if moved else 0.0
 
 
 def refuse_existing(out: Path, *, overwrite: bool, reads: Iterable[Path | str | None] = ()) -> None:

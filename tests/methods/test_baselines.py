@@ -1,19 +1,47 @@
 """Baselines through the language model: their losses by hand, which way they go, and what they need."""
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import NoReturn, get_args, get_type_hints
 
 import pytest
 import torch
+from torch.nn import Parameter
 
 from unsee import api
-from unsee.answering import Batch, Said, divergence
+from unsee.answering import Apart, Batch, Said, divergence
 from unsee.errors import InputError
-from unsee.methods import DPO, KL, METHODS, NPO, PO, Finetune, GradAscent, GradDiff
+from unsee.evaluation import language_model_unchanged
+from unsee.linalg.subspace import ConfinedWeight
+from unsee.methods import (
+    DPO,
+    KL,
+    MANU,
+    METHODS,
+    NPO,
+    PO,
+    RMU,
+    SIU,
+    VKD,
+    Finetune,
+    Fisher,
+    GradAscent,
+    GradDiff,
+    MMUnlearner,
+)
+from unsee.methods.manu import importance, score
+from unsee.methods.rmu import apart, steered, towards
+from unsee.methods.siu import dual_masked
 from unsee.models.answers import answer_losses, say
-from unsee.models.checkpoint import Vlm
-from unsee.models.inputs import chat_inputs
+from unsee.models.checkpoint import Vlm, load
+from unsee.models.features import Features, visual_features
+from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.moments import prepare
 from unsee.records import Sample
+from unsee.saliency import salient, squared_gradients
 from unsee.testing import images
 
 TARGET = [Sample(image, "target") for image in images(6, seed=1)]
@@ -21,6 +49,8 @@ RETAINED = [Sample(image, f"other {number % 4}") for number, image in enumerate(
 BASELINES = [method for method in METHODS.values() if method.language]
 EACH = pytest.mark.parametrize("method", BASELINES, ids=[method.name for method in BASELINES])
 FEW = {"steps": 20, "batch": 4, "tokens": 2, "rate": 1e-2}
+SCOPED = [method for method in METHODS.values() if "scope" in {field.name for field in fields(method)}]
+BRIEF = {"steps": 2, "batch": 4, "tokens": 2, "rate": 1e-2}
 WORD = {"refusal": "no"}
 
 
@@ -48,15 +78,19 @@ def test_the_loss_of_an_answer_is_that_of_its_tokens_one_after_the_other(whole: 
         assert float(found) == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
+def unused() -> NoReturn:
+    raise AssertionError("this loss takes no such pass")
+
+
 def test_losses_by_hand() -> None:
     own, refused = said([3.0, 5.0], [2, 2], [1.0, 2.0]), said([6.0, 2.0], [4, 4], [7.0, 6.0])
 
-    def loss(method: GradAscent | GradDiff | KL | NPO | PO | DPO) -> float:
+    def loss(method: GradAscent | GradDiff | KL | NPO | PO | DPO | MMUnlearner | VKD | Fisher) -> float:
         target = method.objective().target
         assert target is not None
-        return float(target(Batch(lambda: own, lambda: refused)))
+        return float(target(Batch(lambda: own, lambda: refused, unused)))
 
-    for ascent in (GradAscent(), GradDiff(), KL()):
+    for ascent in (GradAscent(), GradDiff(), KL(), MMUnlearner(), VKD(), Fisher()):
         assert loss(ascent) == pytest.approx(-8 / 4)
     assert loss(PO()) == pytest.approx(8 / 8)
     assert Finetune().objective().target is None
@@ -67,7 +101,7 @@ def test_losses_by_hand() -> None:
     assert loss(NPO(beta=0.5)) == pytest.approx(soft(0.5, [2.0, 3.0]), rel=1e-5)
     # The refusal became likelier by 1 and 4, the own answer less likely by 2 and 3.
     assert loss(DPO(beta=0.5)) == pytest.approx(soft(0.5, [1 + 2, 4 + 3]), rel=1e-5)
-    for method in (PO, DPO):
+    for method in (PO, DPO, SIU):
         with pytest.raises(InputError, match="refusal is empty"):
             method(refusal=" ")
 
@@ -79,9 +113,149 @@ def test_the_divergence_by_hand() -> None:
     assert float(divergence(before.log(), before.log(), torch.tensor([[1, 1]]))) == 0
 
 
-@pytest.mark.parametrize("method", [GradAscent, GradDiff, KL, NPO, DPO], ids=lambda method: method.name)
+def test_the_dual_mask_by_hand() -> None:
+    """Token 0 is the own answer; the model before says 1, then 2 where the refusal says 1; the third is padding."""
+    before = torch.tensor([[[0.2, 0.6, 0.2], [0.1, 0.3, 0.6], [0.1, 0.8, 0.1]]])
+    now = torch.tensor([[[0.6, 0.2, 0.2], [0.3, 0.6, 0.1], [0.8, 0.1, 0.1]]])
+    named = torch.tensor([[True, False, False]])
+    found = dual_masked(Apart(before.log(), now.log(), torch.tensor([[1, 1, 1]]), torch.tensor([[1, 1, 0]]), named))
+    expected = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+    apart = Apart(before.log(), now.log(), torch.tensor([[1, 1, 1]]), torch.tensor([[1, 1, 0]]), named)
+    target = SIU(masked=2.0).objective().target
+    assert target is not None
+    likely = (math.log(0.2) + math.log(0.6)) / 2
+    assert float(target(Batch(unused, unused, lambda: apart))) == pytest.approx(-likely + 2 * expected, rel=1e-5)
+    none = Apart(before.log(), now.log(), torch.tensor([[0, 0, 0]]), torch.tensor([[1, 1, 1]]), named)
+    assert float(dual_masked(none)) == 0
+
+
+def test_steering_by_hand() -> None:
+    """Two images of two tokens, the second with one token alone; a mean squared length of 14 / 3 a token."""
+    known = Features({"a": torch.tensor([[[1.0, 2], [2, 2]], [[1, 0], [0, 0]]])}, {"a": torch.tensor([2, 1])})
+    goal = steered(known, 2.0, seed=5)["a"]
+    drawn = torch.rand(2, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(goal, 2 * (14 / 3) ** 0.5 * drawn / drawn.norm())
+    off = [
+        (1 - goal[0]) ** 2 + (2 - goal[1]) ** 2,
+        (2 - goal[0]) ** 2 + (2 - goal[1]) ** 2,
+        (1 - goal[0]) ** 2 + goal[1] ** 2,
+    ]
+    assert float(towards(known, {"a": goal}, known)) == pytest.approx(float(sum(off)) / 3 / (14 / 3), rel=1e-5)
+    moved = Features({"a": known.values["a"] + torch.tensor([1.0, 2.0])}, known.counts)
+    assert float(apart(moved, known, known)) == pytest.approx(5 / (14 / 3), rel=1e-5)
+
+
+def test_importance_by_hand() -> None:
+    """Two neurons over four tokens: 1, -1, 1, -1 and 3, 3, 3, 3."""
+    sums = torch.tensor([[4.0, 4], [4, 12], [4, 4], [0, 12], [4, 36]])
+    found = importance(sums)
+    torch.testing.assert_close(found, torch.tensor([[0.5, 1.5], [1, 1], [2, 0], [0.5, 1.5]]))
+    torch.testing.assert_close(score(found, torch.ones(4, 2)), torch.tensor([1.0, 1.0]))
+
+
+def test_neurons_of_the_target_alone_are_pruned(whole: Vlm) -> None:
+    edit = api.forget(whole, TARGET, RETAINED, method=MANU(tokens=2, share=0.1))
+    pruned = 0
+    for name, value in edit.weights.items():
+        before = whole.model.get_parameter(name)
+        gone = (value == 0).all(0)
+        pruned += int(gone.sum())
+        assert value.shape[0] < value.shape[1]
+        assert torch.equal(value[:, ~gone], before[:, ~gone])
+    assert pruned == edit.method["pruned"] == round(0.1 * edit.method["neurons"])
+
+
+def test_squared_gradients_and_the_mask_by_hand() -> None:
+    weight = Parameter(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    confined = {"layer": ConfinedWeight(weight, None)}
+    losses = ((weight * torch.tensor(factor)).sum() for factor in ([[1.0, 2], [0, 0]], [[3.0, 0], [0, 0]]))
+    found = squared_gradients(confined, losses)["layer"]
+    torch.testing.assert_close(found, torch.tensor([[5.0, 2.0], [0, 0]]))
+    assert weight.grad is None
+    kept = torch.tensor([[5.0, 1.0], [0.0, 1.0]])
+    assert salient(found, kept, 1.0).tolist() == [[True, True], [False, False]]
+    assert salient(found, kept, 1.5).tolist() == [[False, True], [False, False]]
+
+
+@pytest.mark.parametrize("method", [MMUnlearner, VKD], ids=lambda method: method.name)
+def test_what_is_not_salient_does_not_move(method: type, whole: Vlm) -> None:
+    edit = api.forget(whole, TARGET, RETAINED, method=method(**FEW, saliency=3.0))
+    share = edit.method["salient_share"]
+    different = [(value != whole.model.get_parameter(name)) for name, value in edit.weights.items()]
+    moved = sum(int(each.sum()) for each in different) / sum(each.numel() for each in different)
+    assert 0 < moved <= share < 0.5
+
+
+def test_retained_features_stay_nearer_with_distillation(whole: Vlm) -> None:
+    def moved(distill: float) -> float:
+        method = VKD(**FEW | {"rate": 1e-3}, weight=0, distill=distill, saliency=0)
+        edit = api.forget(whole, TARGET, RETAINED, method=method)
+        inputs = image_inputs(whole.processor, [sample.image for sample in RETAINED])
+        before = visual_features(whole.model, inputs).values["projector"].detach()
+        with changed(whole, edit.weights), torch.no_grad():
+            return float((visual_features(whole.model, inputs).values["projector"] - before).square().mean())
+
+    assert moved(100.0) < moved(0.0) / 2
+
+
+def test_what_matters_to_retained_answers_moves_less(whole: Vlm) -> None:
+    """By the Fisher information of the retained answers, in the encoder alone."""
+    asked = [[(sample.image, "Who is this?")] for sample in RETAINED]
+
+    def moved(fisher: float) -> float:
+        edit = api.forget(whole, TARGET, RETAINED, method=Fisher(**FEW, fisher=fisher))
+        assert not any("projector" in name for name in edit.weights)
+        parameters = {name: whole.model.get_parameter(name) for name in edit.weights}
+        confined = {name: ConfinedWeight(value.requires_grad_(True), None) for name, value in parameters.items()}
+        matters = squared_gradients(confined, (answer_losses(whole, own, say(whole, own, 2))[0].sum() for own in asked))
+        total = 0.0
+        for name, value in parameters.items():
+            value.requires_grad_(False)
+            total += float((matters[name] * (edit.weights[name] - value).square()).sum())
+        return total
+
+    assert moved(1e6) < moved(1e-6) / 2
+
+
+def test_one_photo_of_each_concept_is_used(whole: Vlm) -> None:
+    several = [Sample(image, f"target {number % 2}") for number, image in enumerate(images(6, seed=1))]
+    method = SIU(**FEW, **WORD)
+    found = api.forget(whole, several, RETAINED, method=method)
+    first = api.forget(whole, several[:2], RETAINED, method=method)
+    assert all(torch.equal(found.weights[name], first.weights[name]) for name in first.weights)
+
+
+@pytest.mark.parametrize("method", SCOPED, ids=[method.name for method in SCOPED])
+def test_a_scope_moves_its_own_layers_alone(method: type, whole: Vlm, tmp_path: Path) -> None:
+    few = {"rate": 1e-2, "steps": 2} if method is RMU else {"tokens": 2, "share": 0.2} if method is MANU else BRIEF
+    own = {"refusal": "no"} if "refusal" in method.__dataclass_fields__ else {}
+    visual = set(whole.partition.visual)
+    projector = {name for name in visual if "projector" in name}
+    allowed = {"visual": visual, "projector": projector, "language": set(whole.partition.protected)}
+    allowed["all"] = visual | allowed["language"]
+    for scope in get_args(get_type_hints(method)["scope"]):
+        if scope == "encoder":
+            continue
+        edit = api.forget(whole, TARGET, RETAINED, method=method(**few, **own, scope=scope))
+        moved = {n for n, value in edit.weights.items() if not torch.equal(value, whole.model.get_parameter(n))}
+        assert moved
+        assert moved <= allowed[scope]
+        assert set(edit.protected) == set(edit.weights) - visual
+        if scope == "all":
+            assert moved & visual
+            assert moved - visual
+        written = edit.save(tmp_path / scope)
+        check = language_model_unchanged(whole, written)
+        assert check.passed == (scope in ("visual", "projector"))
+        again = dict(load(written, language=True).model.named_parameters())
+        for name, value in whole.model.named_parameters():
+            assert torch.equal(again[name], edit.weights.get(name, value).to(again[name].dtype))
+
+
+@pytest.mark.parametrize("method", [GradAscent, GradDiff, KL, NPO, DPO, MMUnlearner, VKD, Fisher], ids=lambda m: m.name)
 def test_the_targets_answers_become_less_likely(method: type, whole: Vlm) -> None:
-    keep = {} if method is GradAscent else {"weight": 0.1}
+    keep = {"weight": 0.1} if "weight" in method.__dataclass_fields__ else {}
     edit = api.forget(whole, TARGET, RETAINED, method=method(**FEW, **keep, **(WORD if method is DPO else {})))
     first, last = edit.method["looks"][0]["answers"], edit.method["looks"][-1]["answers"]
     assert last > first
@@ -94,23 +268,26 @@ def probability(vlm: Vlm, answers: list[str]) -> float:
     return float(losses.mean())
 
 
-@pytest.mark.parametrize("method", [PO, DPO], ids=lambda method: method.name)
+@pytest.mark.parametrize("method", [PO, DPO, SIU], ids=lambda method: method.name)
 def test_the_refusal_becomes_likelier(method: type, whole: Vlm) -> None:
     before = probability(whole, ["no"] * 6)
     edit = api.forget(whole, TARGET, RETAINED, method=method(**FEW, **WORD, weight=0.1))
-    assert after(whole, edit.weights, ["no"] * 6) < before
+    with changed(whole, edit.weights):
+        assert probability(whole, ["no"] * 6) < before
 
 
-def after(vlm: Vlm, weights: dict[str, torch.Tensor], answers: list[str]) -> float:
-    """Loss of these answers with other weights, which are taken out again."""
+@contextmanager
+def changed(vlm: Vlm, weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """While open, the model has other weights."""
     parameters = dict(vlm.model.named_parameters())
     kept = {name: parameters[name].detach().clone() for name in weights}
     with torch.no_grad():
-        try:
-            for name, value in weights.items():
-                parameters[name].copy_(value)
-            return probability(vlm, answers)
-        finally:
+        for name, value in weights.items():
+            parameters[name].copy_(value)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
             for name, value in kept.items():
                 parameters[name].copy_(value)
 
@@ -128,22 +305,15 @@ def test_retained_answers_stay_nearer_by_divergence_than_without(whole: Vlm) -> 
         questions = [(sample.image, "Who is this?") for sample in RETAINED]
         answers = say(whole, questions, 2)
         edit = api.forget(whole, TARGET, RETAINED, method=method)
-        parameters = dict(whole.model.named_parameters())
-        kept = {name: parameters[name].detach().clone() for name in edit.weights}
-        with torch.no_grad():
-            for name, value in edit.weights.items():
-                parameters[name].copy_(value)
-            losses = float(answer_losses(whole, questions, answers)[0].mean())
-            for name, value in kept.items():
-                parameters[name].copy_(value)
-        return losses
+        with changed(whole, edit.weights), torch.no_grad():
+            return float(answer_losses(whole, questions, answers)[0].mean())
 
     assert moved(KL(**FEW, weight=10.0)) < moved(GradAscent(**FEW))
 
 
 @EACH
 def test_what_they_need_is_said(method: type, vlm: Vlm, whole: Vlm) -> None:
-    few = method(steps=1, batch=2, tokens=2)
+    few = method(tokens=2) if method is MANU else method(**BRIEF)
     with pytest.raises(InputError, match="opened without its language model"):
         api.forget(vlm, TARGET, RETAINED, method=few)
     if method is not GradAscent:
@@ -151,5 +321,9 @@ def test_what_they_need_is_said(method: type, vlm: Vlm, whole: Vlm) -> None:
             api.forget(whole, TARGET, method=few)
     with pytest.raises(InputError, match="give them as samples"):
         few.forget(whole, TARGET, prepare(whole, RETAINED, 8))
-    with pytest.raises(InputError, match="rate is 0; expected a number above 0"):
-        method(rate=0)
+    if method is MANU:
+        with pytest.raises(InputError, match="share is 0; expected a share of the neurons above 0"):
+            method(share=0)
+    else:
+        with pytest.raises(InputError, match="rate is 0; expected a number above 0"):
+            method(rate=0)

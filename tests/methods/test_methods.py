@@ -27,7 +27,9 @@ FEW = {
     "nscvf": QUICK,
     "closed_form": {"sweeps": 2, "views": 1},
     "streaming": QUICK,
+    "rmu": {"steps": 2, "batch": 4},
 } | {name: BASELINE for name, method in METHODS.items() if method.language}
+FEW["manu"] = {"tokens": 2, "share": 0.1}
 TURNS = Memory(images=2, grams=40_000, weights=12_000, frugal=True)  # layers of the tiny model take three turns
 
 
@@ -115,7 +117,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(method, opene
         api.forget(opened, target, retained, method=method(**FEW[method.name]), seed=seed).weights for seed in (3, 3, 4)
     ]
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
-    assert any(not torch.equal(runs[0][name], runs[2][name]) for name in runs[0])
+    drawn = method.name != "manu"  # it draws nothing where there are few retained photos
+    assert drawn == any(not torch.equal(runs[0][name], runs[2][name]) for name in runs[0])
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

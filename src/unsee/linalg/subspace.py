@@ -183,11 +183,19 @@ class ConfinedWeight:
     as W. It is empty between `push` and `pull`.
     """
 
-    def __init__(self, weight: Parameter, span: Span | None, stored: torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        weight: Parameter,
+        span: Span | None,
+        stored: torch.dtype | None = None,
+        mask: Tensor | None = None,
+    ) -> None:
         """W0 is kept in the dtype `stored` where that holds it exactly, to save memory.
 
+        Where the boolean `mask` (d_out, d_in) is false, A does not move; without `span`, W neither.
         Raises ValueError where `span` does not fit the weight's input width.
         """
+        self.mask = mask
         width = weight.shape[-1]
         if span is not None and span.shape != (width, width):
             raise ValueError(f"expected a span of ({width}, {width}) for the weight, got {tuple(span.shape)}")
@@ -208,6 +216,8 @@ class ConfinedWeight:
             raise ValueError("the weight has no gradient; call backward first")
         self.free.data = torch.zeros_like(self.weight)
         self.free.grad = self.weight.grad if self.span is None else self.weight.grad @ self.span
+        if self.mask is not None:
+            self.free.grad = self.free.grad * self.mask
         self.weight.grad = None
 
     @torch.no_grad()

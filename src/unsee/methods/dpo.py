@@ -1,7 +1,7 @@
 """Direct preference optimisation: the refusal is preferred to the own answer, and retained answers; a baseline.
 
-Source: DPO (Rafailov et al. 2023, arXiv 2305.18290), equation 7, with the model before the request as reference; of
-visual weights alone, and with the model's own answers, is ours.
+Source: DPO (Rafailov et al. 2023, arXiv 2305.18290), equation 7, with the model before the request as reference; with
+the model's own answers is ours.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,15 @@ from torch.nn.functional import logsigmoid
 from unsee import answering
 from unsee.answering import Batch, Objective
 from unsee.errors import InputError, check_ranges
+from unsee.models.scopes import Scope
 
 
 @dataclass(frozen=True)
 class DPO:
     """Settings of the method."""
 
+    scope: Scope = "visual"
+    """Which layers move: visual, projector, language or all."""
     question: str = "Who is this?"
     """Asked about every photo; the model's own answers are what is forgotten and kept."""
     tokens: int = 16

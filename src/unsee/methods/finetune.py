@@ -1,7 +1,6 @@
 """Fine-tuning on retained answers alone, in the hope that the rest is forgotten; a baseline.
 
-Source: usual in the field, as in TOFU (arXiv 2401.06121); of visual weights alone, and with the model's own answers,
-is ours.
+Source: usual in the field, as in TOFU (arXiv 2401.06121); with the model's own answers is ours.
 """
 
 from dataclasses import dataclass
@@ -10,12 +9,15 @@ from typing import ClassVar
 from unsee import answering
 from unsee.answering import Objective
 from unsee.errors import check_ranges
+from unsee.models.scopes import Scope
 
 
 @dataclass(frozen=True)
 class Finetune:
     """Settings of the method."""
 
+    scope: Scope = "visual"
+    """Which layers move: visual, projector, language or all."""
     question: str = "Who is this?"
     """Asked about every photo; the model's own answers are what is forgotten and kept."""
     tokens: int = 16

@@ -1,7 +1,6 @@
 """Gradient ascent: up the loss of the target's answers and nothing else; a baseline.
 
-Source: Jang et al. 2022 (arXiv 2210.01504), as TOFU uses it; of visual weights alone, and with the model's own
-answers, is ours.
+Source: Jang et al. 2022 (arXiv 2210.01504), as TOFU uses it; with the model's own answers is ours.
 """
 
 from dataclasses import dataclass
@@ -10,12 +9,15 @@ from typing import ClassVar
 from unsee import answering
 from unsee.answering import Objective, ascent
 from unsee.errors import check_ranges
+from unsee.models.scopes import Scope
 
 
 @dataclass(frozen=True)
 class GradAscent:
     """Settings of the method."""
 
+    scope: Scope = "visual"
+    """Which layers move: visual, projector, language or all."""
     question: str = "Who is this?"
     """Asked about every photo; the model's own answers are what is forgotten and kept."""
     tokens: int = 16

@@ -1,7 +1,6 @@
 """GradDiff: up the loss of the target's answers, down that of retained ones; a baseline.
 
-Source: Liu et al. 2022 (arXiv 2203.12817) as TOFU and its followers use it; of visual weights alone, and with the
-model's own answers, is ours.
+Source: Liu et al. 2022 (arXiv 2203.12817) as TOFU and its followers use it; with the model's own answers is ours.
 """
 
 from dataclasses import dataclass
@@ -10,12 +9,15 @@ from typing import ClassVar
 from unsee import answering
 from unsee.answering import Objective, ascent
 from unsee.errors import check_ranges
+from unsee.models.scopes import Scope
 
 
 @dataclass(frozen=True)
 class GradDiff:
     """Settings of the method."""
 
+    scope: Scope = "visual"
+    """Which layers move: visual, projector, language or all."""
     question: str = "Who is this?"
     """Asked about every photo; the model's own answers are what is forgotten and kept."""
     tokens: int = 16

@@ -1,7 +1,6 @@
 """NPO: negative preference optimisation against the model before the request, and retained answers; a baseline.
 
-Source: Zhang et al. 2024 (arXiv 2404.05868), equation 3; of visual weights alone, and with the model's own answers, is
-ours.
+Source: Zhang et al. 2024 (arXiv 2404.05868), equation 3; with the model's own answers is ours.
 """
 
 from dataclasses import dataclass
@@ -13,12 +12,15 @@ from torch.nn.functional import logsigmoid
 from unsee import answering
 from unsee.answering import Batch, Objective
 from unsee.errors import check_ranges
+from unsee.models.scopes import Scope
 
 
 @dataclass(frozen=True)
 class NPO:
     """Settings of the method."""
 
+    scope: Scope = "visual"
+    """Which layers move: visual, projector, language or all."""
     question: str = "Who is this?"
     """Asked about every photo; the model's own answers are what is forgotten and kept."""
     tokens: int = 16

@@ -1,7 +1,7 @@
 """Preference optimisation towards a refusal, and retained answers; a baseline.
 
-Source: TOFU (Maini et al. 2024, arXiv 2401.06121), section 4, called IdkPO there; of visual weights alone, and with
-the model's own answers, is ours.
+Source: TOFU (Maini et al. 2024, arXiv 2401.06121), section 4, called IdkPO there; with the model's own answers is
+ours.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,15 @@ from typing import ClassVar
 from unsee import answering
 from unsee.answering import Objective, mean_loss
 from unsee.errors import InputError, check_ranges
+from unsee.models.scopes import Scope
 
 
 @dataclass(frozen=True)
 class PO:
     """Settings of the method."""
 
+    scope: Scope = "visual"
+    """Which layers move: visual, projector, language or all."""
     question: str = "Who is this?"
     """Asked about every photo; the model's own answers are what is forgotten and kept."""
     tokens: int = 16

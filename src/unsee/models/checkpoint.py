@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ class Vlm:
 
     The visual part is float32. The language model is on the meta device, that is without values, unless it was asked
     for. `outline` is the same model without any value; `stored` says where each visual tensor lies on disk, by its name
-    there, and `dtypes` in which each visual parameter is stored.
+    there, and `dtypes` in which each visual parameter is stored. `language` and `dtypes` say the same of the language
+    model where it was asked for and is stored as floats.
     """
 
     folder: Path
@@ -67,9 +68,10 @@ class Vlm:
     partition: Partition
     stored: Mapping[str, Stored]
     dtypes: Mapping[str, torch.dtype]
+    language: Mapping[str, Stored] = field(default_factory=dict)
 
     def dtype_of(self, name: str) -> torch.dtype:
-        """In which dtype a visual parameter is stored; float32 where it is made of several stored tensors."""
+        """In which dtype a parameter is stored; float32 where it is made of several stored tensors."""
         return self.dtypes.get(name, torch.float32)
 
 
@@ -244,7 +246,13 @@ def load(model: str | Path, *, language: bool = False, trust_remote_code: bool =
     stored = _stored(folder, empty, partition)
     named = _renamed(empty, stored)
     dtypes = {named[name]: DTYPES[place.dtype] for name, place in stored.items() if named[name] in partition.visual}
-    vlm = Vlm(folder, empty, empty, processor, partition, stored, dtypes)
+    words: dict[str, Stored] = {}
+    if language:
+        held = headers(folder)
+        places = {name: renamed for name, renamed in _renamed(empty, held).items() if renamed in partition.protected}
+        words = {name: held[name] for name in places if held[name].dtype in DTYPES}
+        dtypes |= {places[name]: DTYPES[place.dtype] for name, place in words.items()}
+    vlm = Vlm(folder, empty, empty, processor, partition, stored, dtypes, words)
     try:
         opened = _whole(vlm, trust_remote_code=trust_remote_code) if language else _visual_part(vlm)
     except InputError:  # a sentence already, and a ValueError too
@@ -260,8 +268,7 @@ def load(model: str | Path, *, language: bool = False, trust_remote_code: bool =
 
 def _whole(vlm: Vlm, *, trust_remote_code: bool) -> PreTrainedModel:
     """The model with its language model, for answers."""
-    headers(vlm.folder)
-    half = set(vlm.dtypes.values()) == {torch.bfloat16}
+    half = {vlm.dtypes[name] for name in vlm.partition.visual if name in vlm.dtypes} == {torch.bfloat16}
     opened: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
         vlm.folder,
         dtype=torch.bfloat16 if half else torch.float32,  # half precision is no good on a CPU
@@ -277,21 +284,28 @@ def visual_parameters(model: PreTrainedModel, partition: Partition) -> dict[str,
     return {name: parameters[name] for name in partition.visual}
 
 
-def write(vlm: Vlm, changed: Mapping[str, Tensor], out: Path, *, copy: bool = False) -> None:
+def write(
+    vlm: Vlm, changed: Mapping[str, Tensor], out: Path, *, copy: bool = False, protected: Iterable[str] = ()
+) -> None:
     """Writes into the existing folder `out` a copy of the checkpoint with only the parameters `changed` replaced.
+
+    They are visual ones, or among the `protected` ones that may change all the same.
 
     Of the files, only shards that hold a changed tensor are written anew, with the other bytes as they were. All other
     safetensors files become hard links, where the disk allows and unless `copy`, and everything else is copied. Weights
     in other formats are left out: they would hold what was forgotten.
     """
-    whole: dict[str, Tensor] = {name: p.detach() for name, p in visual_parameters(vlm.model, vlm.partition).items()}
-    unknown = sorted(changed.keys() - whole.keys())
+    allowed = {*vlm.partition.visual, *protected}
+    unknown = sorted(changed.keys() - allowed)
     if unknown:
         raise InputError(f"{unknown[0]} is no visual parameter of {vlm.folder}; nothing else may be changed.")
+    parameters = dict(vlm.model.named_parameters())
+    whole = {name: parameters[name].detach() for name in allowed}
+    stored = {**vlm.stored, **vlm.language}
     # Disk names may merge or split parameters, so that all are turned back, and those that changed picked afterwards.
     before, after = (revert_weight_conversion(vlm.model, whole | dict(c)) for c in ({}, changed))
     moved = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
-    rewritten = {vlm.stored[name].file for name in moved if name in vlm.stored}
+    rewritten = {stored[name].file for name in moved if name in stored}
     for file in _carried(vlm.folder):
         place = out / file.relative_to(vlm.folder)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -299,7 +313,7 @@ def write(vlm: Vlm, changed: Mapping[str, Tensor], out: Path, *, copy: bool = Fa
             shutil.copyfile(file, place)
         else:
             _link(file, place)
-    patch(moved, {name: replace(s, file=out / s.file.relative_to(vlm.folder)) for name, s in vlm.stored.items()})
+    patch(moved, {name: replace(s, file=out / s.file.relative_to(vlm.folder)) for name, s in stored.items()})
 
 
 def _carried(folder: Path) -> list[Path]:

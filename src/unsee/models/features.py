@@ -182,6 +182,27 @@ def visual_features(model: PreTrainedModel, images: Sequence[Inputs]) -> Feature
     return Features({name: pair[0] for name, pair in made.items()}, {name: pair[1] for name, pair in made.items()})
 
 
+def depths(model: PreTrainedModel, blocks: str, images: Sequence[Inputs]) -> list[Tensor]:
+    """What every block of the list named `blocks` gives of a batch of images, then the features; with gradient.
+
+    Nothing but the features where `blocks` is empty.
+    """
+    found: list[Tensor] = []
+
+    def keep(_: Any, __: Any, output: Any) -> None:
+        found.append(output if isinstance(output, Tensor) else output[0])
+
+    handles = [
+        block.register_forward_hook(keep) for block in (model.get_submodule(blocks).children() if blocks else ())
+    ]
+    try:
+        found += visual_features(model, images).values.values()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
 def in_batches(images: Sequence[Inputs], size: int) -> Iterator[Sequence[Inputs]]:
     """The same images in consecutive batches of at most `size`."""
     for start in range(0, len(images), size):

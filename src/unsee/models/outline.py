@@ -41,6 +41,21 @@ def last_layers(layers: Sequence[str], crossings: int, share: float) -> list[str
     return list(layers) if crossings > 1 else list(layers[-math.ceil(share * len(layers)) :])
 
 
+def blocks(layers: Sequence[str], model: nn.Module) -> str:
+    """The name of the list of blocks that holds most of the layers; empty where none is in one."""
+    lists = [name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    held = {name: sum(layer.startswith(f"{name}.") for layer in layers) for name in lists}
+    best = max(held, key=lambda name: (held[name], name.count(".")), default="")
+    return best if held.get(best) else ""
+
+
+def projector_layers(layers: Sequence[str], model: nn.Module) -> list[str]:
+    """Of layers given in the order in which they run, those after the last block of the encoder."""
+    inside = blocks(layers, model)
+    last = max((place for place, layer in enumerate(layers) if inside and layer.startswith(f"{inside}.")), default=-1)
+    return list(layers[last + 1 :])
+
+
 class _Shapes(TorchDispatchMode):
     """Lets a model on the meta device run on a real image: floats lose their values, whole numbers keep them.
 
