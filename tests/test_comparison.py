@@ -13,7 +13,7 @@ from unsee.benchmarks import personas
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.comparison import ENTRIES, FAILED, LOG, OUTCOMES, RESULT, Entry, cells, keeping, plain, rows, run
 from unsee.errors import InputError
-from unsee.methods import METHODS, NSCVF
+from unsee.methods import METHODS, NSCVF, RMU, GradAscent
 from unsee.metrics.accuracy import balance
 from unsee.records import from_json
 from unsee.timing import forget_peak, peak_rss_mb
@@ -70,9 +70,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, small: Benchmark) -> None:
 def test_cells_resume_failures_stay_alone_and_rows_say_what_cells_say(tmp_path: Path, small: Benchmark) -> None:
     todo = cells(tmp_path, ["nscvf", "grad_diff", "nscvf_moments"], ["forget_05"], [0, 1])
     told: list[str] = []
-    run(todo[:1], lambda _: small, told.append)
+    run(todo[:1], "personas", told.append)
     stamp = (todo[0].folder / RESULT).stat().st_mtime_ns
-    run(todo, lambda _: small, told.append)
+    run(todo, "personas", told.append)
     assert (todo[0].folder / RESULT).stat().st_mtime_ns == stamp
     assert [line.endswith("failed") for line in told] == [False, True, False, False, True, False]
     assert sorted(file.name for file in todo[0].folder.iterdir()) == sorted([RESULT, OUTCOMES, LOG])
@@ -124,7 +124,9 @@ def test_the_command_writes_a_table_and_a_plot_and_refuses_what_it_cannot_use(
     assert "--seeds names 1 twice" in refused("--seeds", "1,2,1", *given)
     assert "--seeds is a" in refused("--seeds", "a", *given)
     assert "unknown benchmark" in refused("--benchmark", "person", *given)
-    (out / "bench.json").write_text('{"benchmark": "other"}')
+    assert "holds a comparison on personas with --thin 1" in refused("--methods", "nscvf", *given, "--thin", 3)
+    assert "jobs is 0; expected a number of 1 or more" in refused("--jobs", "0", *given)
+    (out / "bench.json").write_text('{"benchmark": "other", "thin": 1}')
     assert "holds a comparison on other" in refused("--methods", "nscvf", *given)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
@@ -132,14 +134,34 @@ def test_the_command_writes_a_table_and_a_plot_and_refuses_what_it_cannot_use(
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_second_method_goes_on_where_the_first_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a first one wrecks is not mended by a second one that does nothing."""
+
+    def retained(name: str, entry: Entry) -> float | None:
+        monkeypatch.setitem(ENTRIES, name, entry)
+        (cell,) = cells(tmp_path, [name], ["forget_05"], [0])
+        run([cell], "personas", lambda _: None)
+        result = from_json((cell.folder / RESULT).read_text())
+        assert result.method["name"] == (entry.then or entry.method).name
+        return result.value("recognition", "retained", "after")
+
+    nothing, wreck = NSCVF(**QUICK | {"rate": 1e-9}), RMU(steps=5, rate=0.1, weight=0)
+    alone = retained("nothing", Entry(nothing))
+    assert alone is not None
+    assert alone > 0.9
+    assert retained("wreck", Entry(wreck)) == retained("both", Entry(wreck, then=nothing)) < alone / 2
+    assert retained("wreck_then_language", Entry(wreck, then=GradAscent(steps=1, rate=1e-9, scope="language"))) < 0.5
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_cell_of_other_settings_is_not_taken_for_one_of_these(
     tmp_path: Path, small: Benchmark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     todo = cells(tmp_path, ["nscvf"], ["forget_05"], [0])
-    run(todo, lambda _: small, lambda _: None)
+    run(todo, "personas", lambda _: None)
     monkeypatch.setitem(ENTRIES, "nscvf", Entry(NSCVF(**QUICK | {"reach": 1.5})))
     with pytest.raises(InputError, match=r"was made with reach 2\.5, and nscvf has 1\.5 now"):
-        run(todo, lambda _: small, lambda _: None)
+        run(todo, "personas", lambda _: None)
 
 
 def test_a_row_without_a_value_is_json_all_the_same(tmp_path: Path) -> None:
@@ -161,10 +183,13 @@ def test_an_unknown_split_is_refused_before_anything_is_made(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_split_without_an_oracle_cannot_be_compared(tmp_path: Path, small: Benchmark) -> None:
+def test_a_split_without_an_oracle_cannot_be_compared(
+    tmp_path: Path, small: Benchmark, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bare = dataclasses.replace(small, oracle=None)
+    monkeypatch.setitem(benchmarks.BENCHMARKS, "personas", lambda _split: bare)
     with pytest.raises(InputError, match="no model or no oracle"):
-        run(cells(tmp_path, ["nscvf"], ["forget_05"], [0]), lambda _: bare, lambda _: None)
+        run(cells(tmp_path, ["nscvf"], ["forget_05"], [0]), "personas", lambda _: None)
 
 
 def test_every_method_is_compared_by_its_name() -> None:

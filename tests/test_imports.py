@@ -14,9 +14,9 @@ from unsee.records import Result, to_json
 
 ROOT = Path(unsee.__file__).parent
 FLOORS = (
-    {"linalg", "records", "errors", "timing", "disk"},
+    {"linalg", "records", "errors", "timing", "disk", "parallel"},
     {"models"},
-    {"vectors", "memory", "views"},
+    {"vectors", "memory", "views", "saliency"},
     {"training", "edit", "losses", "regions", "data", "metrics", "moments", "aim"},
     {"contrastive", "answering"},
     {"methods", "benchmarks"},

@@ -7,23 +7,24 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from unsee import api
-from unsee.benchmarks.benchmark import Benchmark
+from unsee import api, benchmarks
+from unsee.benchmarks.benchmark import Benchmark, thinned
+from unsee.edit import Edit, with_folder
 from unsee.edit import plain as settings_of
-from unsee.edit import with_folder
 from unsee.errors import InputError
 from unsee.evaluation import Asked, ask, evaluate, outcomes
 from unsee.memory import plan
-from unsee.methods import METHODS, NSCVF, Method
+from unsee.methods import METHODS, NSCVF, ClosedForm, Method
 from unsee.metrics.resampling import balances, interval
 from unsee.models.checkpoint import load
 from unsee.moments import measure
+from unsee.parallel import each
 from unsee.records import Result, from_json, to_json
 from unsee.timing import forget_peak, peak_rss_mb
 
@@ -44,10 +45,30 @@ Told = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Entry:
-    """A method as it is compared; without `images` it has the moments of the retained photos and not the photos."""
+    """A method as it is compared.
+
+    Without `images` it has the moments of the retained photos and not the photos. `then` goes on where it ended, with
+    the retained features of the model before both.
+    """
 
     method: Method
     images: bool = True
+    then: Method | None = None
+
+
+# Found by benchmarks/search_methods.py; what is not here has its defaults. The tokenizer of personas knows no better
+# refusal.
+TUNED: dict[str, dict[str, Any]] = {
+    "po": {"refusal": "nothing"},
+    "dpo": {"refusal": "nothing"},
+    "siu": {"refusal": "nothing"},
+}
+
+
+def tuned(name: str, **more: Any) -> Method:
+    """A method with the settings that the search found."""
+    method: Method = METHODS[name](**TUNED.get(name, {}) | more)
+    return method
 
 
 ABLATION: dict[str, Entry] = {
@@ -55,6 +76,7 @@ ABLATION: dict[str, Entry] = {
     "nscvf_no_null_space": Entry(NSCVF(null_space=False)),
     "nscvf_neither": Entry(NSCVF(contrast=0.0, null_space=False)),
     "nscvf_moments": Entry(NSCVF(), images=False),
+    "nscvf_moments_no_null_space": Entry(NSCVF(null_space=False), images=False),
     "nscvf_nearest": Entry(NSCVF(region="nearest")),
     "nscvf_neighbours": Entry(NSCVF(region="neighbours")),
     "nscvf_mean": Entry(NSCVF(region="mean")),
@@ -66,8 +88,12 @@ ABLATION: dict[str, Entry] = {
     "nscvf_projector": Entry(NSCVF(share=0.05)),
     "nscvf_all_layers": Entry(NSCVF(share=1.0)),
     "nscvf_blends": Entry(NSCVF(blends=8)),
+    "closed_form_steps": Entry(ClosedForm(), then=NSCVF(steps=100)),
+    "nscvf_language": Entry(NSCVF(), then=tuned("grad_diff", scope="language")),
+    "grad_diff_all": Entry(tuned("grad_diff", scope="all")),
+    "npo_all": Entry(tuned("npo", scope="all")),
 }
-ENTRIES: dict[str, Entry] = {name: Entry(method()) for name, method in METHODS.items()} | ABLATION
+ENTRIES: dict[str, Entry] = {name: Entry(tuned(name)) for name in METHODS} | ABLATION
 
 
 @dataclass(frozen=True)
@@ -109,28 +135,37 @@ def cells(out: Path, methods: Sequence[str], splits: Sequence[str], seeds: Seque
     ]
 
 
-def run(todo: Sequence[Cell], loaded: Callable[[str], Benchmark], told: Told) -> None:
+def run(todo: Sequence[Cell], benchmark: str, told: Told, *, thin: int = 1, jobs: int = 1) -> None:
     """Makes the cells that are not there yet, those that failed again; one that fails does not keep others back.
 
-    Raises InputError for a split without a model or an oracle, and for a cell that was made with other settings.
+    `thin` asks about every so many retained test photos alone; `jobs` cells are made at once, each in a process that
+    has its share of the cores. Raises InputError for a split without a model or an oracle, and for a cell that was made
+    with other settings.
     """
-    asked: dict[str, tuple[Benchmark, Asked, Asked]] = {}
-    for number, cell in enumerate(todo, 1):
+    missing = []
+    for cell in todo:
         if (cell.folder / RESULT).exists():
             _check_settings(cell)
-            continue
-        if cell.split not in asked:
-            asked = {cell.split: _asked(loaded(cell.split))}  # one split's answers at a time
-        cell.folder.parent.mkdir(parents=True, exist_ok=True)
-        with_folder(cell.folder, partial(_fill, cell, *asked[cell.split]), overwrite=True)
-        gc.collect()
+        else:
+            missing.append(cell)
+    work = partial(_work, benchmark=benchmark, thin=thin)
+    for number, cell in enumerate(each(work, missing, jobs), len(todo) - len(missing) + 1):
         failed = ": failed" if (cell.folder / FAILED).exists() else ""
         told(f"{number}/{len(todo)} {cell.method}, {cell.split}, seed {cell.seed}{failed}")
+    _asked.cache_clear()
+
+
+def _work(cell: Cell, benchmark: str, thin: int) -> Cell:
+    cell.folder.parent.mkdir(parents=True, exist_ok=True)
+    with_folder(cell.folder, partial(_fill, cell, *_asked(benchmark, cell.split, thin)), overwrite=True)
+    gc.collect()
+    return cell
 
 
 def _check_settings(cell: Cell) -> None:
     result = from_json((cell.folder / RESULT).read_text(encoding="utf-8"), str(cell.folder))
-    for name, value in settings_of(ENTRIES[cell.method].method).items():
+    entry = ENTRIES[cell.method]
+    for name, value in settings_of(entry.then or entry.method).items():
         if result.method.get(name) != value:
             raise InputError(
                 f"{cell.folder} was made with {name} {result.method.get(name)}, and {cell.method} has {value} now; "
@@ -138,11 +173,14 @@ def _check_settings(cell: Cell) -> None:
             )
 
 
-def _asked(bench: Benchmark) -> tuple[Benchmark, Asked, Asked]:
+@lru_cache(maxsize=1)  # one split's answers at a time
+def _asked(benchmark: str, split: str, thin: int) -> tuple[Benchmark, Asked, Asked]:
     """The benchmark with what the model before and the oracle say."""
+    bench = benchmarks.load(f"{benchmark}/{split}")
     if bench.model is None or bench.oracle is None:
         raise InputError(f"there is no model or no oracle for {bench.split}; choose a split that has both.")
-    return bench, ask(bench.model, bench), ask(bench.oracle, bench, mapped=False)
+    asked = thinned(bench, thin)
+    return asked, ask(bench.model, asked), ask(bench.oracle, asked, mapped=False)
 
 
 def _fill(cell: Cell, bench: Benchmark, before: Asked, oracle: Asked, folder: Path) -> None:
@@ -156,30 +194,42 @@ def _fill(cell: Cell, bench: Benchmark, before: Asked, oracle: Asked, folder: Pa
 def _make(cell: Cell, bench: Benchmark, before: Asked, oracle: Asked, folder: Path) -> None:
     entry, started = ENTRIES[cell.method], time.monotonic()
     forget_peak()
-    vlm = load(before.vlm.folder, language=entry.method.language)
-    moments = None
-    if not entry.images:
-        settings = entry.method.moment_settings(cell.seed)
-        moments, _ = measure(vlm, bench.retained, settings, plan("normal", 0))
-    edit = api.forget(
-        vlm,
-        bench.target,
-        bench.retained if entry.images else None,
-        method=entry.method,
-        moments=moments,
-        seed=cell.seed,
-    )
-    peak = peak_rss_mb()
     with tempfile.TemporaryDirectory(prefix="unsee-", dir=folder) as place:
-        written = edit.save(Path(place) / cell.method)
+        edit = _forget(entry.method, before.vlm.folder, bench, cell.seed, images=entry.images)
+        trained = set(edit.weights)
+        written = edit.save(Path(place) / "first")
+        if entry.then is not None:
+            first, edit = edit, _then(entry.then, before.vlm.folder, written, bench, cell.seed)
+            trained |= set(edit.weights)
+            edit = replace(edit, timings={name: edit.timings[name] + first.timings[name] for name in edit.timings})
+            written = edit.save(Path(place) / "second")
+        peak = peak_rss_mb()
         measured = evaluate(written, bench, before=before, oracle=oracle)
     timings = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak}
     result = api.assemble(measured, bench, model=cell.method, edit=edit, timings=timings)
-    trained = sum(value.numel() for value in edit.weights.values())
+    sizes = {name: value.numel() for name, value in before.vlm.outline.named_parameters()}
+    count = sum(sizes[name] for name in trained)
     sides = {"before": outcomes(bench.questions, before.answers.answers), "after": measured.outcomes}
-    (folder / LOG).write_text(json.dumps({"trained": trained, "looks": edit.method.get("looks", [])}), encoding="utf-8")
+    (folder / LOG).write_text(json.dumps({"trained": count, "looks": edit.method.get("looks", [])}), encoding="utf-8")
     (folder / OUTCOMES).write_text(json.dumps(sides), encoding="utf-8")
     (folder / RESULT).write_text(to_json(result), encoding="utf-8")
+
+
+def _forget(method: Method, model: Path, bench: Benchmark, seed: int, *, images: bool) -> Edit:
+    vlm = load(model, language=method.language)
+    if images:
+        return api.forget(vlm, bench.target, bench.retained, method=method, seed=seed)
+    moments, _ = measure(vlm, bench.retained, method.moment_settings(seed), plan("normal", 0))
+    return api.forget(vlm, bench.target, None, method=method, moments=moments, seed=seed)
+
+
+def _then(method: Method, before: Path, model: Path, bench: Benchmark, seed: int) -> Edit:
+    """Goes on at `model`; what is to be kept is as it was in the model before, unless the method asks about photos."""
+    vlm = load(model, language=method.language)
+    if method.language:
+        return method.forget(vlm, bench.target, bench.retained, seed=seed)
+    moments, photos = measure(load(before), bench.retained, method.moment_settings(seed), plan("normal", 0))
+    return method.forget(vlm, bench.target, photos, moments=moments, seed=seed)
 
 
 def rows(made: Sequence[Cell]) -> list[Row]:

@@ -1,6 +1,6 @@
 """What a benchmark is: a request, what is to be kept, and the questions that measure both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unsee.records import Sample
@@ -22,3 +22,18 @@ class Benchmark:
     retained: list[Sample]
     questions: list[Sample]
     unknown: list[Sample]
+
+
+def thinned(benchmark: Benchmark, every: int) -> Benchmark:
+    """The benchmark with the questions about every `every`-th retained test photo alone, to save time.
+
+    All questions about the target and all that have no photo stay; every >= 1.
+    """
+    kept, photos = [], dict[int, int]()
+    for question in benchmark.questions:
+        if question.subset == "retained" and question.image is not None:
+            number = photos.setdefault(id(question.image), len(photos))
+            if number % every:
+                continue
+        kept.append(question)
+    return replace(benchmark, questions=kept)

@@ -12,7 +12,7 @@ from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.comparison import ENTRIES, Row, cells, keeping, plain, reference, rows, run
-from unsee.errors import InputError, unknown
+from unsee.errors import InputError, check_ranges, unknown
 from unsee.methods import METHODS
 from unsee.reporting.page import put
 from unsee.reporting.pareto import Point, draw
@@ -43,6 +43,10 @@ class Options:
     """With commas."""
     seeds: str = "0"
     """With commas."""
+    thin: int = 1
+    """Ask about every so many retained test photos alone, to save time."""
+    jobs: int = 1
+    """Cells made at once; each has its share of the cores, and its own copy of the model."""
     json: bool = False
     """Print the rows as JSON."""
 
@@ -63,13 +67,16 @@ def main(args: list[str]) -> int:
         raise unknown("benchmark", options.benchmark, benchmarks.BENCHMARKS)
     for split in splits:
         benchmarks.load(f"{options.benchmark}/{split}")
+    check_ranges(options, at_least_1=("thin", "jobs"))
     quiet()
-    _claim(options.out, options.benchmark)
+    _claim(options.out, options.benchmark, options.thin)
     made = cells(options.out, methods, splits, seeds)
     run(
         made,
-        lambda split: benchmarks.load(f"{options.benchmark}/{split}"),
+        options.benchmark,
         lambda text: print(text, file=sys.stderr, flush=True),
+        thin=options.thin,
+        jobs=options.jobs,
     )
     found = rows(made)
     put(_page(found, options.benchmark), options.out / "bench.md")
@@ -93,18 +100,21 @@ def _names(text: str, what: str) -> list[str]:
     return names
 
 
-def _claim(out: Path, benchmark: str) -> None:
-    """Makes the folder that of this benchmark. Raises InputError where it is another's."""
-    index = out / INDEX
+def _claim(out: Path, benchmark: str, thin: int) -> None:
+    """Makes the folder that of this benchmark, asked so thinly. Raises InputError where it is another's."""
+    index, own = out / INDEX, {"benchmark": benchmark, "thin": thin}
     if index.exists():
-        owner = json.loads(index.read_text(encoding="utf-8")).get("benchmark")
-        if owner != benchmark:
-            raise InputError(f"{out} holds a comparison on {owner}; name another folder for {benchmark}.")
+        there = json.loads(index.read_text(encoding="utf-8"))
+        if there != own:
+            raise InputError(
+                f"{out} holds a comparison on {there.get('benchmark')} with --thin {there.get('thin')}; "
+                f"name another folder for {benchmark} with --thin {thin}."
+            )
         return
     if out.exists() and any(out.iterdir()):
         raise InputError(f"{out} holds something else than a comparison; name another folder.")
     out.mkdir(parents=True, exist_ok=True)
-    put(json.dumps({"benchmark": benchmark}) + "\n", index)
+    put(json.dumps(own) + "\n", index)
 
 
 def _number(value: float) -> str:

@@ -62,10 +62,13 @@ def create(
 
     Without `method`, each request is made by NSCVF with settings for one target at a time.
 
-    Raises InputError where `folder` exists, or the model or the images cannot be used.
+    Raises InputError where `folder` exists, the model or the images cannot be used, or the method would change the
+    language model.
     """
     settings.check(guard, max_drift)
     method = method or SINGLE
+    if getattr(method, "scope", "visual") in ("language", "all"):
+        raise InputError("a session changes no language model; give the method the scope visual or projector.")
     facts: dict[str, Any] = {}
     with creation(Path(folder), facts) as files:
         vlm = load(model, trust_remote_code=trust_remote_code)
