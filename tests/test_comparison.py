@@ -115,6 +115,7 @@ def test_the_command_writes_a_table_and_a_plot_and_refuses_what_it_cannot_use(
     assert unsee("bench", "--methods", "nscvf", *given, "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert row["method"] == "nscvf"
+    assert (out / "bench.md").read_text() == page  # which is about all that the folder holds
 
     def refused(*args: object) -> str:
         assert unsee("bench", *args) == 2

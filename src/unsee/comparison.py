@@ -6,12 +6,15 @@ import math
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from unsee import api, benchmarks
 from unsee.benchmarks.benchmark import Benchmark, thinned
@@ -40,6 +43,9 @@ TABLE_SCORES = {
     "ks_p": ("forget_quality", "ks_p"),
 }
 
+NOTHING = (float("nan"), float("nan"))
+
+Draws = NDArray[np.float64]  # of the balance, one for each time that people were drawn
 Told = Callable[[str], None]
 
 
@@ -110,7 +116,8 @@ class Cell:
 class Row:
     """A method on a split, the mean over its seeds; scores as in result.json, NaN where none was measured.
 
-    `interval` is that of the balance and `behind` that of how far it is below the best row's, 95 %, over people.
+    `interval` is that of the balance and `behind` that of how far it is below the best row's, over the seeds that both
+    have (NaN without one): 95 %, over people.
     """
 
     method: str
@@ -133,6 +140,16 @@ def cells(out: Path, methods: Sequence[str], splits: Sequence[str], seeds: Seque
         for seed in seeds
         for method in methods
     ]
+
+
+def there(out: Path) -> list[Cell]:
+    """The cells of the folder that were made, or failed, as `cells` would order them."""
+    order = {name: number for number, name in enumerate(ENTRIES)}
+    found = []
+    for file in [*out.glob(f"*/*/{RESULT}"), *out.glob(f"*/*/{FAILED}")]:
+        split, _, seed = file.parent.name.rpartition("_")
+        found.append(Cell(file.parent.parent.name, split, int(seed), file.parent))
+    return sorted(found, key=lambda cell: (cell.split, cell.seed, order.get(cell.method, len(order))))
 
 
 def run(todo: Sequence[Cell], benchmark: str, told: Told, *, thin: int = 1, jobs: int = 1) -> None:
@@ -245,7 +262,7 @@ def rows(made: Sequence[Cell]) -> list[Row]:
             name: [from_json((cell.folder / RESULT).read_text(encoding="utf-8"), str(cell.folder)) for cell in own]
             for name, own in done.items()
         }
-        draws = {name: sum(_draws(cell) for cell in own) / len(own) for name, own in done.items() if own}
+        draws = {name: {cell.seed: _draws(cell) for cell in own} for name, own in done.items() if own}
         order = sorted(draws, key=lambda name: -_score(results[name], ("balance", "all")))
         for name in [*order, *(name for name in groups if name not in draws)]:
             own = results[name]
@@ -255,8 +272,8 @@ def rows(made: Sequence[Cell]) -> list[Row]:
                     split=split,
                     seeds=len(own),
                     scores={key: _score(own, score) for key, score in TABLE_SCORES.items()},
-                    interval=interval(draws[name]) if own else (float("nan"), float("nan")),
-                    behind=interval(draws[order[0]] - draws[name]) if own else (float("nan"), float("nan")),
+                    interval=interval(_averaged(draws[name].values())) if own else NOTHING,
+                    behind=_behind(draws[order[0]], draws[name]) if own else NOTHING,
                     seconds=_mean([result.timings["forget_s"] for result in own]),
                     peak_mb=_mean([result.timings["peak_rss_mb"] for result in own]),
                     trained=max((_trained(cell) for cell in done[name]), default=0),
@@ -266,7 +283,17 @@ def rows(made: Sequence[Cell]) -> list[Row]:
     return found
 
 
-def _draws(cell: Cell) -> Any:
+def _averaged(draws: Iterable[Draws]) -> Draws:
+    every = list(draws)
+    return sum(every[1:], start=every[0]) / len(every)
+
+
+def _behind(best: Mapping[int, Draws], own: Mapping[int, Draws]) -> tuple[float, float]:
+    common = [best[seed] - own[seed] for seed in best if seed in own]
+    return interval(_averaged(common)) if common else NOTHING
+
+
+def _draws(cell: Cell) -> Draws:
     sides = json.loads((cell.folder / OUTCOMES).read_text(encoding="utf-8"))
     return balances(sides["before"], sides["after"])
 

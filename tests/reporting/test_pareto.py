@@ -21,13 +21,14 @@ def test_the_front_is_what_nothing_else_beats_in_both() -> None:
 
 
 def test_points_stand_where_their_values_are_and_given_ones_are_not_of_the_front() -> None:
-    svg = draw([Point("<m>", 0.5, 1.0), Point("oracle", 1.0, 1.0, given=True)], "a & b")
+    svg = draw([Point("<m>", 0.7, 1.0), Point("oracle", 1.0, 1.0, given=True)], "a & b")
     assert "&lt;m&gt;" in svg
     assert "<m>" not in svg
     assert "a &amp; b" in svg
     circles = re.findall(r'<circle class="(\w*)" cx="([\d.]+)" cy="([\d.]+)"', svg)
     assert [kind for kind, _, _ in circles] == ["best", "given"]
-    assert float(circles[0][1]) == pytest.approx(LEFT + (WIDTH - LEFT - RIGHT) / 2)
+    assert float(circles[0][1]) == pytest.approx(LEFT + (WIDTH - LEFT - RIGHT) / 4)  # the axis begins at 60 %
+    assert ">60 %<" in svg
     assert float(circles[1][2]) == TOP
     assert f'points="{circles[0][1]},{circles[0][2]}"' in svg
     assert not re.search(r"https?://(?!www\.w3\.org)|<script", svg)
@@ -39,3 +40,11 @@ def test_names_of_points_in_one_place_do_not_lie_on_each_other() -> None:
     heights = [float(y) for y in re.findall(r'class="name" x="[\d.]+" y="([\d.]+)"', svg)]
     assert len({round(y) for y in heights}) == 3
     assert min(abs(one - other) for one, other in itertools.pairwise(heights)) >= 12
+
+
+def test_an_axis_begins_below_every_point() -> None:
+    svg = draw([Point("a", 0.13, 0.41), Point("b", 1.0, 0.9)], "t")
+    assert [text for text in ("0 %", "40 %") if f">{text}<" in svg] == ["0 %", "40 %"]
+    (x, y), _ = re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', svg)
+    assert float(x) == pytest.approx(LEFT + 0.13 * (WIDTH - LEFT - RIGHT), abs=0.1)
+    assert float(y) == pytest.approx(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * 0.01 / 0.6, abs=0.1)

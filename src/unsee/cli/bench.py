@@ -11,7 +11,7 @@ from unsee import benchmarks
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
-from unsee.comparison import ENTRIES, Row, cells, keeping, plain, reference, rows, run
+from unsee.comparison import ENTRIES, Row, cells, keeping, plain, reference, rows, run, there
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.methods import METHODS
 from unsee.reporting.page import put
@@ -26,8 +26,8 @@ class Options:
     """Run methods on splits and seeds of a benchmark, and compare them with a model that never saw the target.
 
     Each cell is a folder METHOD/SPLIT_SEED with result.json, the right answers by person, and the log; what is there is
-    not made again, and a cell that fails is reported and the others go on. The table goes to bench.md, forgetting
-    against keeping to SPLIT.svg.
+    not made again, and a cell that fails is reported and the others go on. The table of all cells in the folder goes to
+    bench.md, forgetting against keeping to SPLIT.svg.
 
     Example:
       unsee bench --methods nscvf,grad_diff --splits forget_10 --seeds 0 --out bench
@@ -78,12 +78,13 @@ def main(args: list[str]) -> int:
         thin=options.thin,
         jobs=options.jobs,
     )
-    found = rows(made)
-    put(_page(found, options.benchmark), options.out / "bench.md")
-    for split in splits:
-        known = reference(made, split)
+    found, everything = rows(made), there(options.out)
+    whole = rows(everything)
+    put(_page(whole, options), options.out / "bench.md")
+    for split in dict.fromkeys(row.split for row in whole):
+        known = reference(everything, split)
         if known:
-            put(draw(_points([row for row in found if row.split == split], known), split), options.out / f"{split}.svg")
+            put(draw(_points([row for row in whole if row.split == split], known), split), options.out / f"{split}.svg")
     if options.json:
         print(json.dumps([plain(row) for row in found], indent=1))
     else:
@@ -124,7 +125,11 @@ def _number(value: float) -> str:
 def _cells(row: Row) -> dict[str, str]:
     """One line of the table. A star: its balance is below the best one's, and the interval of that excludes zero."""
     if not row.seeds:
-        return {"method": row.method, **dict.fromkeys((*SHOWN, "95 %", "s", "MB", "trained"), ""), "": row.failed}
+        return {
+            "method": row.method,
+            **dict.fromkeys((*SHOWN, "95 %", "s", "MB", "trained", "seeds"), ""),
+            "": row.failed,
+        }
     return {
         "method": row.method,
         **{
@@ -134,12 +139,15 @@ def _cells(row: Row) -> dict[str, str]:
         "s": f"{row.seconds:.0f}",
         "MB": f"{row.peak_mb:.0f}",
         "trained": f"{row.trained:,}",
+        "seeds": str(row.seeds),
         "": row.failed,
     }
 
 
-def _page(found: Sequence[Row], benchmark: str) -> str:
-    lines = [f"# Methods side by side on {benchmark}", ""]
+def _page(found: Sequence[Row], options: Options) -> str:
+    lines = [f"# Methods side by side on {options.benchmark}", ""]
+    if options.thin > 1:
+        lines += [f"Retained people are asked about in every {_nth(options.thin)} test photo alone.", ""]
     lines += [
         "Means over seeds. recognition: of the target on photos the edit never saw; seen: on those of the request; "
         "scene and appearance: on the target's photos; 95 %: of the balance, people drawn again; s: seconds to forget; "
@@ -158,11 +166,15 @@ def _page(found: Sequence[Row], benchmark: str) -> str:
     return "\n".join(lines)
 
 
+def _nth(number: int) -> str:
+    return {2: "second", 3: "third"}.get(number, f"{number}th")
+
+
 def _points(found: Sequence[Row], known: dict[str, dict[str, float]]) -> list[Point]:
     points = [
         Point(row.method, 1 - row.scores["recognition"], keeping(row.scores, known["before"]))
         for row in found
-        if row.seeds
+        if row.seeds and row.method in METHODS  # variants of one method would hide the others
     ]
     for name, scores in known.items():
         points.append(Point(name, 1 - scores["recognition"], keeping(scores, known["before"]), given=True))

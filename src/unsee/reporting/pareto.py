@@ -1,5 +1,6 @@
 """Forgetting against keeping, a point for each method -> one SVG that reads on light and dark pages."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,27 +35,36 @@ def front(points: Sequence[Point]) -> list[Point]:
     return best[::-1]
 
 
+def _low(values: Sequence[float]) -> float:
+    """Where an axis begins: a multiple of .2 at or below all values, at least 0 and at most .6."""
+    return min(max(math.floor(5 * min(values, default=0.0)) / 5, 0.0), 0.6)
+
+
+def _share(value: float, low: float) -> float:
+    return (min(max(value, low), 1.0) - low) / (1 - low)
+
+
 def draw(points: Sequence[Point], title: str) -> str:
-    """The SVG as text; axes from 0 to 1, names beside the points, and the front of the methods dashed."""
+    """The SVG as text; axes that end at 1, names beside the points, and the front of the methods dashed."""
+    left, bottom = (_low(values) for values in ([p.forgotten for p in points], [p.kept for p in points]))
 
     def place(point: Point) -> tuple[float, float]:
-        x = LEFT + (WIDTH - LEFT - RIGHT) * min(max(point.forgotten, 0.0), 1.0)
-        return round(x, 1), round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(max(point.kept, 0.0), 1.0)), 1)
+        across, up = _share(point.forgotten, left), _share(point.kept, bottom)
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * across, 1), round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - up), 1)
 
     parts = [STYLE]
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, y = place(Point("", share, share))
+        across, up = left + share * (1 - left), bottom + share * (1 - bottom)
+        x, y = place(Point("", across, up))
         parts.append(
             Markup('<path class="grid" d="M{} {}H{}M{} {}V{}"/>').format(
                 LEFT, y, WIDTH - RIGHT, x, TOP, HEIGHT - BOTTOM
             )
         )
-        parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="end">{:.0f} %</text>').format(LEFT - 6, y + 4, 100 * share)
-        )
+        parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{:.0f} %</text>').format(LEFT - 6, y + 4, 100 * up))
         parts.append(
             Markup('<text x="{}" y="{}" text-anchor="middle">{:.0f} %</text>').format(
-                x, HEIGHT - BOTTOM + 18, 100 * share
+                x, HEIGHT - BOTTOM + 18, 100 * across
             )
         )
     parts.append(
