@@ -30,7 +30,9 @@ def known() -> RetainedFeatures:
         concepts=torch.zeros(2, 1),
     )
     layout = Layout({"p": (1, 2)}, {"p": 1.0}, pooled=False)
-    return RetainedFeatures(layout, {"p": 4.0}, torch.zeros(2), Modes(torch.zeros(1, 2), torch.zeros(1)), basis)
+    return RetainedFeatures(
+        layout, {"p": 4.0}, torch.zeros(2), Modes(torch.zeros(1, 2), torch.zeros(1)), torch.zeros(0, 2), basis
+    )
 
 
 def test_distance_by_hand(known):

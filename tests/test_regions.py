@@ -1,5 +1,7 @@
 """What every region promises, on Gaussian clouds."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -30,7 +32,8 @@ def cloud() -> tuple[TargetFeatures, RetainedFeatures]:
     own = centers[CONCEPTS] + torch.randn(10, WIDTH, generator=generator)
     _, modes = find_modes(kept, concept, 1, 0)
     layout, spread = Layout({"p": (2, WIDTH // 2)}, {"p": 1.0}, pooled=False), {"p": kept.var().item()}
-    known = RetainedFeatures(layout, spread, kept.mean(0), modes, fit_discriminant(kept, concept))
+    within = torch.linalg.svd(kept - centers[concept], full_matrices=False).Vh[:3]
+    known = RetainedFeatures(layout, spread, kept.mean(0), modes, within, fit_discriminant(kept, concept))
     return TargetFeatures(own, torch.zeros(10, dtype=torch.int64)), known
 
 
@@ -81,10 +84,38 @@ def test_looks_are_what_modes_of_a_concept_differ_in_and_no_shift_goes_along_the
     found = looks(modes)
     assert torch.allclose(found @ found.T, torch.eye(len(found)), atol=1e-5)
     assert torch.allclose(apart @ found[:2].T @ found[:2], apart, atol=1e-4)
-    one = RetainedFeatures(known.layout, known.spread, known.mean, modes, known.discriminant)
+    one = replace(known, modes=modes)
     shift = region("discriminant")(target, one, RegionSettings(1, 8, 1.0, 0))
     assert (shift @ found.T).abs().max() < 1e-3 * shift.abs().max()
     assert len(looks(known.modes)) == 0
+
+
+@pytest.mark.parametrize("aside", [0, 1, 3])
+def test_no_shift_goes_along_what_varies_most_within_concepts(aside, cloud):
+    target, known = cloud
+    shift = region("discriminant")(target, known, RegionSettings(1, 8, 1.0, 0, aside=aside))
+    along = (shift @ known.within.T).abs().amax(0) > 1e-4 * shift.abs().max()
+    assert along.tolist() == [number >= aside for number in range(3)]
+
+
+def test_a_direction_that_is_set_aside_twice_is_set_aside_once(cloud):
+    """A look that is a direction within a mode too leaves everything else as it is."""
+    target, known = cloud
+    apart = torch.stack([known.within[0], -known.within[0]]).repeat(CONCEPTS, 1)
+    centers = known.modes.centers.repeat_interleave(2, 0) + apart
+    two = replace(known, modes=Modes(centers, torch.arange(CONCEPTS).repeat_interleave(2)))
+    found = [region("discriminant")(target, two, RegionSettings(1, 8, 1.0, 0, aside=aside)) for aside in (0, 1)]
+    assert torch.allclose(*found, atol=1e-3)
+
+
+def test_the_discriminant_region_leads_to_the_concept_at_its_share(cloud):
+    target, known = cloud
+    gaps = (known.discriminant.concepts[:, :8] - known.discriminant.coordinates(target.vectors).mean(0)[:8]).norm(dim=1)
+    for goal, place in ((0.0, 0), (0.5, CONCEPTS // 2), (1.0, CONCEPTS - 1)):
+        shift = region("discriminant")(target, known, RegionSettings(1, 8, 1.0, 0, goal=goal))
+        there = known.discriminant.coordinates(target.vectors + shift).mean(0)[:8]
+        nearest = (known.discriminant.concepts[:, :8] - there).norm(dim=1).argmin()
+        assert nearest == gaps.argsort()[place]
 
 
 def test_modes_find_the_clusters_of_a_concept():

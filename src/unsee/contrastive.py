@@ -48,6 +48,10 @@ class Settings(Protocol):
     @property
     def directions(self) -> int: ...
     @property
+    def goal(self) -> float: ...
+    @property
+    def aside(self) -> int: ...
+    @property
     def contrast(self) -> float: ...
     @property
     def attract(self) -> float: ...
@@ -111,7 +115,7 @@ def contrastive(
         shown,
         moments.features,
         region=settings.region,
-        asked=RegionSettings(settings.modes, settings.directions, settings.reach, seed),
+        asked=RegionSettings(settings.modes, settings.directions, settings.reach, seed, settings.goal, settings.aside),
         views=settings.views,
         identity=settings.identity,
         batch=bounds.images,

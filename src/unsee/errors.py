@@ -25,6 +25,7 @@ def check_ranges(
     above: Iterable[str] = (),
     at_least_0: Iterable[str] = (),
     at_least_1: Iterable[str] = (),
+    shares: Iterable[str] = (),
 ) -> None:
     """Raises InputError for the first of these fields of `settings` that is not a finite number in its range."""
     for fields, low, expected in (
@@ -36,6 +37,10 @@ def check_ranges(
             value = getattr(settings, field)
             if not low <= value < float("inf"):
                 raise InputError(f"{field} is {value}; expected a number {expected}.")
+    for field in shares:
+        value = getattr(settings, field)
+        if not 0 <= value <= 1:
+            raise InputError(f"{field} is {value}; expected a share from 0 to 1.")
 
 
 def check_share(share: float) -> None:

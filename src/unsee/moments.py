@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unsee.data import content_hash, open_image
 from unsee.errors import InputError
-from unsee.linalg.discriminant import Scatter, scatter
+from unsee.linalg.discriminant import Scatter, principal_directions, scatter
 from unsee.linalg.gram import Gram, GramStream
 from unsee.memory import Memory
 from unsee.models.checkpoint import Vlm, visual_hash
@@ -22,10 +22,10 @@ from unsee.models.features import Features, Inputs, all_features, in_batches, vi
 from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
 from unsee.models.outline import hooked, outline
 from unsee.records import Sample
-from unsee.regions import Modes, RetainedFeatures, find_modes
+from unsee.regions import WITHIN, Modes, RetainedFeatures, find_modes
 from unsee.vectors import RUNS, Layout, layout, spreads
 
-FORMAT = "unsee-moments-3"
+FORMAT = "unsee-moments-4"
 GUARD = "guard."  # before the names of a guard's tensors
 LARGE_PARTS = ("outer.", "total.", GUARD)
 BATCH = 64
@@ -157,9 +157,10 @@ def _summary(photos: Photos, settings: MomentSettings, runs: int) -> tuple[Retai
             f"{len(features)} retained images are too few to tell what varies between them; give at least six, "
             "best of several concepts in one sub-folder each."
         )
-    _, modes = find_modes(vectors, concept, settings.modes, settings.seed)
+    member, modes = find_modes(vectors, concept, settings.modes, settings.seed)
     found = scatter(vectors, concept)
-    return RetainedFeatures(how, spread, vectors.mean(0), modes, found.discriminant()), found, concept
+    within = principal_directions((vectors - modes.centers[member]).double(), WITHIN).float()
+    return RetainedFeatures(how, spread, vectors.mean(0), modes, within, found.discriminant()), found, concept
 
 
 def _passes(widths: Mapping[str, int], most: int) -> Iterator[list[str]]:
@@ -226,7 +227,12 @@ def save(moments: Moments, file: Path, guard: Mapping[str, Gram] | None = None) 
         tensors |= _tensors(name, gram, GUARD)
         guarded[name] = gram.count
     known = moments.features
-    tensors |= {"mean": known.mean, "centers": known.modes.centers, "owners": known.modes.concept}
+    tensors |= {
+        "mean": known.mean,
+        "centers": known.modes.centers,
+        "owners": known.modes.concept,
+        "within": known.within,
+    }
     tensors |= {"concept": moments.concept, **{f"scatter.{n}": value for n, value in vars(moments.scatter).items()}}
     facts = {
         "layers": {name: [first, counts[first]] for name, first in moments.first.items()},
@@ -293,6 +299,7 @@ def _assembled(file: Path, facts: dict[str, Any], names: set[str], small: Mappin
         spread=facts["spread"],
         mean=small["mean"],
         modes=Modes(small["centers"], small["owners"]),
+        within=small["within"],
         discriminant=found.discriminant(),
     )
     first = {name: source for name, (source, _) in facts["layers"].items()}

@@ -18,7 +18,9 @@ from unsee.vectors import Layout
 PER_MODE = 3  # images that a cluster within a concept should have at least
 NEIGHBOURS = 4
 SOFTNESS = 4.0  # of `belonging`, in variances within a concept
+PARALLEL = 1e-3  # a singular value below which directions are the same
 NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
+WITHIN = 8  # directions within modes that are known
 LOOKS = 8  # directions in which the modes of a concept differ most, which no shift by the discriminant goes along
 GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
 
@@ -44,6 +46,8 @@ class RetainedFeatures:
     mean: Tensor
     """(d,) float32."""
     modes: Modes
+    within: Tensor
+    """(k, d) float32, k <= WITHIN, orthonormal: the directions in which images of one mode differ most."""
     discriminant: Discriminant
     """Over the vectors and the retained concepts."""
 
@@ -68,12 +72,18 @@ class Sent:
 
 @dataclass(frozen=True)
 class RegionSettings:
-    """How far and along what: the most clusters of a concept, the discriminant directions moved, the shift's factor."""
+    """How far and along what: the most clusters of a concept, the discriminant directions moved, the shift's factor.
+
+    The discriminant's shift goes towards a retained concept that is farther than the share `goal` of them, in [0, 1],
+    and not along the first `aside` directions within modes, at most WITHIN.
+    """
 
     modes: int
     directions: int
     reach: float
     seed: int
+    goal: float = 0.5
+    aside: int = 0
 
 
 def find_modes(vectors: Tensor, concept: Tensor, most: int, seed: int) -> tuple[Tensor, Modes]:
@@ -141,21 +151,24 @@ def random(target: TargetFeatures, retained: RetainedFeatures, settings: RegionS
 
 
 def discriminant(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
-    """Moves only what tells concepts apart, towards a retained concept at the median distance.
+    """Moves only what tells concepts apart, towards one retained concept.
 
     The shift is the difference of the two concepts' means in the leading discriminant directions, whose patterns are
-    uncorrelated with what varies within a concept (scene, pose), less what of it lies in the `looks` of concepts; and
-    a nearer concept would be too near to be mistaken for.
+    uncorrelated with what varies within a concept (scene, pose), less what of it lies in the `looks` of concepts and in
+    the strongest directions within them: what is uncorrelated may still be read along the same direction.
     """
     basis, count = retained.discriminant, settings.directions
-    aside = looks(retained.modes)
+    apart, rows = torch.linalg.svd(
+        torch.cat([looks(retained.modes), retained.within[: settings.aside]]), full_matrices=False
+    )[1:]
+    aside = rows[apart > PARALLEL]
     patterns = basis.patterns[:count] - basis.patterns[:count] @ aside.T @ aside
     shift = torch.empty_like(target.vectors)
     for name in target.concept.unique().tolist():
         rows = target.concept == name
         own = basis.coordinates(target.vectors[rows]).mean(0)[:count]
         gaps = (basis.concepts[:, :count] - own).norm(dim=1)
-        goal = basis.concepts[gaps.argsort()[len(gaps) // 2], :count]
+        goal = basis.concepts[gaps.argsort()[min(int(settings.goal * len(gaps)), len(gaps) - 1)], :count]
         shift[rows] = (goal - own) @ patterns
     return settings.reach * shift
 

@@ -101,8 +101,11 @@ class Scatter:
         )
 
 
-def _principal(centred: Tensor, count: int) -> Tensor:
-    """The leading right singular vectors (k, d) of float64 (n, d), k <= count, by its smaller Gram matrix."""
+def principal_directions(centred: Tensor, count: int) -> Tensor:
+    """The leading right singular vectors (k, d) of float64 (n, d), k <= count, by its smaller Gram matrix.
+
+    Fewer where it has a lower rank.
+    """
     many = len(centred) > centred.shape[1]
     values, vectors = torch.linalg.eigh(centred.T @ centred if many else centred @ centred.T)
     kept = values > values.clamp(min=0).max() * len(values) * EPS
@@ -121,7 +124,7 @@ def scatter(samples: Tensor, concept: Tensor, principal: int = 512) -> Scatter:
         raise ValueError(f"a discriminant needs at least two concepts, got {len(names)}")
     # Centred in float64: a mean rounded to float32 would leave a direction of its own where it is far above the spread.
     mean = samples.double().mean(0)
-    basis = _principal(samples.double() - mean, principal).float()
+    basis = principal_directions(samples.double() - mean, principal).float()
     place = torch.searchsorted(names, concept)
     empty = Scatter(mean, basis, torch.bincount(place).double(), mean.new_zeros(0), mean.new_zeros(0))
     reduced = empty.reduced(samples)

@@ -18,7 +18,7 @@ from unsee.methods.siu import SIU
 from unsee.methods.streaming import Streaming
 from unsee.methods.vkd import VKD
 
-_ALL: tuple[type[Method], ...] = (NSCVF, ClosedForm, Streaming, VKD, MMUnlearner, MANU, SIU, RMU, Fisher)
+_ALL: tuple[type[Method], ...] = (NSCVF, ClosedForm, Streaming, RMU, VKD, MMUnlearner, MANU, SIU, Fisher)
 _ALL += (GradAscent, GradDiff, KL, NPO, PO, DPO, Finetune)
 METHODS: dict[str, type[Method]] = {method.name: method for method in _ALL}
 

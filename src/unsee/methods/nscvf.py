@@ -39,6 +39,10 @@ class NSCVF:
     """Most clusters that a concept is divided into, 1 or more."""
     directions: int = 12
     """Discriminant directions that the region moves, 1 or more."""
+    goal: float = 0.5
+    """Of the region discriminant: the share of retained concepts that are nearer than the one it leads to, 0 to 1."""
+    aside: int = 4
+    """Of the region discriminant: how many of the directions that vary most within a concept stay as they are."""
     contrast: float = 0.1
     """Weight of the contrastive loss; 0 switches it off."""
     attract: float = 1.0
@@ -94,14 +98,13 @@ class NSCVF:
             self,
             above=("reach", "temperature", "rate", "ridge"),
             at_least_0=(
-                *("contrast", "attract", "distill", "identity", "views", "blends", "runs"),
+                *("contrast", "attract", "distill", "identity", "views", "blends", "runs", "aside"),
                 *("weight_decay", "stop_target", "stop_drift"),
             ),
             at_least_1=("modes", "directions", "steps", "batch"),
+            shares=("goal", "keep"),
         )
         check_share(self.share)
-        if not 0 <= self.keep <= 1:
-            raise InputError(f"keep is {self.keep}; expected a share from 0 to 1.")
         if self.contrast == self.attract == 0:
             raise InputError("contrast and attract are both 0, so that nothing would be forgotten; set one above 0.")
 

@@ -43,6 +43,10 @@ class Streaming:
     """Most clusters that a concept is divided into, 1 or more."""
     directions: int = 6
     """Discriminant directions that the region moves, 1 or more."""
+    goal: float = 0.5
+    """Of the region discriminant: the share of retained concepts that are nearer than the one it leads to, 0 to 1."""
+    aside: int = 0
+    """Of the region discriminant: how many of the directions that vary most within a concept stay as they are."""
     standins: int = 4
     """Stand-ins of each kind that are made of each photo, 1 or more."""
     contrast: float = 0.1
@@ -97,8 +101,19 @@ class Streaming:
         check_ranges(
             self,
             above=("reach", "temperature", "rate", "ridge"),
-            at_least_0=("contrast", "attract", "distill", "identity", "views", "blends", "runs", "weight_decay"),
+            at_least_0=(
+                "contrast",
+                "attract",
+                "distill",
+                "identity",
+                "views",
+                "blends",
+                "runs",
+                "weight_decay",
+                "aside",
+            ),
             at_least_1=("modes", "directions", "standins", "steps", "batch"),
+            shares=("goal",),
         )
         check_share(self.share)
 
