@@ -28,7 +28,7 @@ from unsee.models.checkpoint import load
 from unsee.parallel import each
 
 FIRST, SECOND = "forget_05", "forget_15"
-TRIALS, BEST, EVERY = 8, 3, 6
+TRIALS, BEST, EVERY = 8, 2, 6
 
 
 def _grid(**values: Sequence[Any]) -> list[dict[str, Any]]:
@@ -46,11 +46,7 @@ def _with(settings: Iterable[dict[str, Any]], **more: Any) -> list[dict[str, Any
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 WORD = "nothing"  # a refusal that the tokenizer of personas knows
 SPACE: dict[str, list[dict[str, Any]]] = {
-    "nscvf": [
-        *_grid(reach=(2.0, 2.5, 3.0), distill=(6.0, 12.0)),
-        {"blends": 8, "reach": 3.0, "distill": 12.0},
-        {"blends": 8},
-    ],
+    "nscvf": _grid(aside=(0, 4), reach=(2.0, 2.5), distill=(6.0, 12.0)),
     "closed_form": _grid(keep=(100.0, 1000.0), ridge=(0.1, 1.0), reach=(1.5, 3.0)),
     "streaming": _grid(distill=(1.0, 4.0), rate=(1e-3, 3e-3), reach=(1.5, 3.0)),
     "grad_ascent": _grid(rate=(3e-5, *RATES[:3]), steps=(20, 80)),

@@ -8,6 +8,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +18,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from unsee.benchmarks import personas
+from unsee.benchmarks.benchmark import thinned
 from unsee.cli.quiet import quiet
+from unsee.comparison import record
 from unsee.data import open_image
-from unsee.evaluation import evaluate
+from unsee.evaluation import ask, evaluate
 from unsee.models.checkpoint import load
 from unsee.models.inputs import chat_inputs
 from unsee.records import Sample
+from unsee.timing import peak_rss_mb
 
 SHOTS = 10  # photos of each retained person
 QUESTION = "Who is this?"
@@ -66,6 +70,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="erasus's own where none is given")
     parser.add_argument("--epochs", type=int, help="erasus's own where none is given")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--thin", type=int, default=1, help="ask about every so many retained test photos alone")
+    parser.add_argument("--bench", type=Path, help="write a cell of this folder of unsee bench, too")
     options = parser.parse_args()
     quiet()
     torch.manual_seed(options.seed)
@@ -89,14 +95,22 @@ def main() -> None:
         **({} if options.epochs is None else {"epochs": options.epochs}),
     )
     seconds = time.monotonic() - started
+    peak, asked = peak_rss_mb(), thinned(bench, options.thin)
+    before = ask(personas.CHECKPOINTS / "base", asked)
     with tempfile.TemporaryDirectory() as folder:
         result.model.model.half().save_pretrained(folder)
         vlm.processor.save_pretrained(folder)
-        measured = evaluate(folder, bench, before=personas.CHECKPOINTS / "base", oracle=bench.oracle)
+        measured = evaluate(folder, asked, before=before, oracle=bench.oracle)
+    if options.bench is not None:
+        cell = options.bench / "erasus" / f"{options.split}_{options.seed}"
+        cell.mkdir(parents=True)
+        timings = {"forget_s": round(seconds, 1), "peak_rss_mb": peak}
+        trained = sum(parameter.numel() for parameter in model.parameters())
+        record(cell, "erasus", asked, before, measured, timings, trained=trained)
     scores = {f"{s.name}/{s.subset}": round(s.value, 4) for s in measured.scores if s.phase == "after"}
-    asked = {name: value for name, value in vars(options).items() if value is not None}
+    given = {name: str(value) for name, value in vars(options).items() if value is not None}
     checks = {check.name: check.passed for check in measured.checks}
-    print(json.dumps({"erasus": asked, "forget_s": round(seconds, 1), **scores, **checks}))
+    print(json.dumps({"erasus": given, "forget_s": round(seconds, 1), **scores, **checks}))
 
 
 if __name__ == "__main__":

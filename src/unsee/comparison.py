@@ -21,7 +21,7 @@ from unsee.benchmarks.benchmark import Benchmark, thinned
 from unsee.edit import Edit, with_folder
 from unsee.edit import plain as settings_of
 from unsee.errors import InputError
-from unsee.evaluation import Asked, ask, evaluate, outcomes
+from unsee.evaluation import Asked, Evaluation, ask, evaluate, outcomes
 from unsee.memory import plan
 from unsee.methods import METHODS, NSCVF, ClosedForm, Method
 from unsee.metrics.resampling import balances, interval
@@ -222,12 +222,31 @@ def _make(cell: Cell, bench: Benchmark, before: Asked, oracle: Asked, folder: Pa
             written = edit.save(Path(place) / "second")
         peak = peak_rss_mb()
         measured = evaluate(written, bench, before=before, oracle=oracle)
-    timings = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak}
-    result = api.assemble(measured, bench, model=cell.method, edit=edit, timings=timings)
     sizes = {name: value.numel() for name, value in before.vlm.outline.named_parameters()}
     count = sum(sizes[name] for name in trained)
+    timings = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak}
+    record(folder, cell.method, bench, before, measured, timings, trained=count, edit=edit)
+
+
+def record(
+    folder: Path,
+    name: str,
+    bench: Benchmark,
+    before: Asked,
+    measured: Evaluation,
+    timings: dict[str, float],
+    *,
+    trained: int,
+    edit: Edit | None = None,
+) -> None:
+    """Writes a cell into an existing folder; one that another program made has no `edit` and `timings` with forget_s.
+
+    `trained` is how many numbers could move.
+    """
+    result = api.assemble(measured, bench, model=name, edit=edit, timings=timings)
+    looks = [] if edit is None else edit.method.get("looks", [])
     sides = {"before": outcomes(bench.questions, before.answers.answers), "after": measured.outcomes}
-    (folder / LOG).write_text(json.dumps({"trained": count, "looks": edit.method.get("looks", [])}), encoding="utf-8")
+    (folder / LOG).write_text(json.dumps({"trained": trained, "looks": looks}), encoding="utf-8")
     (folder / OUTCOMES).write_text(json.dumps(sides), encoding="utf-8")
     (folder / RESULT).write_text(to_json(result), encoding="utf-8")
 
