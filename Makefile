@@ -1,10 +1,12 @@
 # make demo: install into .venv and run the main job, offline.   make test: everything that CI checks.
+# make bench: all methods on three splits and seeds, then the ablation, into docs/; about an hour of two cores, goes on
+# where it was interrupted.   make bench-quick: one split, one seed.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= demo
 
-.PHONY: setup demo test check format personas clean
+.PHONY: setup demo test check format personas bench bench-quick clean
 
 setup: $(VENV)/.installed
 
@@ -34,5 +36,13 @@ format: setup
 personas: setup
 	$(BIN)/python -m unsee.benchmarks.personas.train
 
+bench: setup
+	$(BIN)/unsee bench --splits forget_05,forget_10,forget_15 --seeds 0,1,2 --thin 6 --jobs 2 --out bench
+	$(BIN)/unsee bench --methods ablation --splits forget_10 --seeds 0 --thin 6 --jobs 2 --out bench
+	cp bench/bench.md bench/*.svg docs/
+
+bench-quick: setup
+	$(BIN)/unsee bench --splits forget_10 --seeds 0 --thin 6 --jobs 2 --out bench-quick
+
 clean:
-	rm -rf $(VENV) $(OUT) personas-training .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OUT) bench bench-quick personas-training .pytest_cache .mypy_cache .ruff_cache

@@ -122,6 +122,7 @@ def test_the_command_writes_a_table_and_a_plot_and_refuses_what_it_cannot_use(
         return capsys.readouterr().err
 
     assert "unknown method 'nscv': did you mean 'nscvf'?" in refused("--methods", "nscv", *given)
+    assert "--methods names nscvf_neither twice" in refused("--methods", "nscvf_neither,ablation", *given)
     assert "--seeds names 1 twice" in refused("--seeds", "1,2,1", *given)
     assert "--seeds is a" in refused("--seeds", "a", *given)
     assert "unknown benchmark" in refused("--benchmark", "person", *given)

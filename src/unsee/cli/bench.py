@@ -11,7 +11,7 @@ from unsee import benchmarks
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
-from unsee.comparison import ENTRIES, Row, cells, keeping, plain, reference, rows, run, there
+from unsee.comparison import ABLATION, ENTRIES, Row, cells, keeping, plain, reference, rows, run, there
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.methods import METHODS
 from unsee.reporting.page import put
@@ -38,7 +38,7 @@ class Options:
     benchmark: str = "personas"
     """See `unsee ls benchmarks`."""
     methods: str = ",".join(METHODS)
-    """With commas: methods, and variants of nscvf such as nscvf_no_null_space."""
+    """With commas: methods, variants of them such as nscvf_no_null_space, and `ablation` for all of these."""
     splits: str = "forget_10"
     """With commas."""
     seeds: str = "0"
@@ -54,7 +54,9 @@ class Options:
 def main(args: list[str]) -> int:
     """Makes the cells that are not there yet and prints the table; 1 where a cell failed."""
     options = parse(Options, args, "unsee bench")
-    methods, splits = _names(options.methods, "methods"), _names(options.splits, "splits")
+    variants = ",".join(ABLATION)
+    given = ",".join(variants if name == "ablation" else name for name in options.methods.split(","))
+    methods, splits = _names(given, "methods"), _names(options.splits, "splits")
     drawn = _names(options.seeds, "seeds")
     for name in methods:
         if name not in ENTRIES:
