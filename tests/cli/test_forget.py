@@ -62,6 +62,35 @@ def test_other_methods_as_they_are_typed(
     assert json.loads((out / "unsee.json").read_text())["method"]["name"] == method
 
 
+@pytest.mark.parametrize(("scope", "ends"), [("language", True), ("projector", False)])
+def test_a_scope_as_it_is_typed(
+    scope: str,
+    ends: bool,
+    unsee: Run,
+    checkpoint: Path,
+    target: Path,
+    retained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What changes the language model says so, and what does not is checked."""
+    given = ["--model", checkpoint, "--target", target, "--retain", retained, "--out", tmp_path / "out"]
+    assert unsee("forget", "npo", *given, "--steps", 1, "--tokens", 2, "--scope", scope) == 0
+    said = capsys.readouterr().out
+    assert ("tensors of the language model may have changed" in said) == ends
+    assert ("passed: language_model_unchanged" in said) != ends
+
+
+def test_an_unknown_scope_is_refused(
+    unsee: Run, checkpoint: Path, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--model", checkpoint, "--target", target, "--out", tmp_path / "out"]
+    for method, scope in (("npo", "words"), ("manu", "projector"), ("rmu", "all")):
+        assert unsee("forget", method, *given, "--scope", scope) == 2
+        assert "scope" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_checkpoint_that_is_written(unsee: Run, asked: list[object], checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert unsee(*asked, "--out", out) == 0

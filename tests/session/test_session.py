@@ -16,7 +16,7 @@ from tiny_method import METHOD
 from unsee import data
 from unsee.errors import InputError
 from unsee.memory import plan
-from unsee.methods import GradDiff
+from unsee.methods import NPO, GradDiff
 from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.moments import measure, read_guarded, retained_grams
 from unsee.session.audit import verify
@@ -215,6 +215,14 @@ def test_another_model_is_refused(people: Path, known: Path, tmp_path: Path) -> 
     create(tmp_path / "session", model, known, method=METHOD)
     tiny_checkpoint(model, seed=1)
     refused(tmp_path / "session", "is not the model this session was made on", people / "concept_1", "first")
+
+
+def test_a_session_takes_no_method_that_changes_the_language_model(
+    checkpoint: Path, known: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="a session changes no language model"):
+        create(tmp_path / "s", checkpoint, known, method=NPO(scope="language"))
+    assert not (tmp_path / "s").exists()
 
 
 def test_a_session_inside_its_model_is_refused(known: Path, tmp_path: Path) -> None:
