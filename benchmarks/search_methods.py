@@ -46,7 +46,7 @@ def _with(settings: Iterable[dict[str, Any]], **more: Any) -> list[dict[str, Any
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 WORD = "nothing"  # a refusal that the tokenizer of personas knows
 SPACE: dict[str, list[dict[str, Any]]] = {
-    "nscvf": _grid(aside=(0, 4), reach=(2.0, 2.5), distill=(6.0, 12.0)),
+    "nscvf": _grid(reach=(1.5, 2.0, 2.5, 3.0), distill=(6.0, 12.0)),
     "closed_form": _grid(keep=(100.0, 1000.0), ridge=(0.1, 1.0), reach=(1.5, 3.0)),
     "streaming": _grid(distill=(1.0, 4.0), rate=(1e-3, 3e-3), reach=(1.5, 3.0)),
     "grad_ascent": _grid(rate=(3e-5, *RATES[:3]), steps=(20, 80)),

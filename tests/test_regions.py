@@ -44,13 +44,13 @@ def test_a_shift_has_the_vectors_shape_and_grows_with_reach(name, cloud):
     assert torch.allclose(2 * one, two)
 
 
-@pytest.mark.parametrize("name", ["discriminant", "nearest", "neighbours", "mean"])
+@pytest.mark.parametrize("name", ["discriminant", "concept", "nearest", "neighbours", "mean"])
 def test_what_varies_within_the_concept_stays(name, cloud):
     shift = region(name)(*cloud, RegionSettings(1, 8, 1.0, 0))
     assert (shift - shift[0]).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("name", ["discriminant", "nearest", "random"])
+@pytest.mark.parametrize("name", ["discriminant", "concept", "nearest", "random"])
 def test_the_concept_is_named_before_and_not_in_its_region(name, cloud):
     target, known = cloud
     shift = region(name)(target, known, RegionSettings(1, 8, 1.0, 0))
@@ -108,14 +108,21 @@ def test_a_direction_that_is_set_aside_twice_is_set_aside_once(cloud):
     assert torch.allclose(*found, atol=1e-3)
 
 
-def test_the_discriminant_region_leads_to_the_concept_at_its_share(cloud):
+def test_where_the_regions_of_the_discriminant_lead(cloud):
     target, known = cloud
-    gaps = (known.discriminant.concepts[:, :8] - known.discriminant.coordinates(target.vectors).mean(0)[:8]).norm(dim=1)
-    for goal, place in ((0.0, 0), (0.5, CONCEPTS // 2), (1.0, CONCEPTS - 1)):
-        shift = region("discriminant")(target, known, RegionSettings(1, 8, 1.0, 0, goal=goal))
-        there = known.discriminant.coordinates(target.vectors + shift).mean(0)[:8]
-        nearest = (known.discriminant.concepts[:, :8] - there).norm(dim=1).argmin()
-        assert nearest == gaps.argsort()[place]
+    concepts = known.discriminant.concepts[:, :8]
+    own = known.discriminant.coordinates(target.vectors).mean(0)[:8]
+    gaps = (concepts - own).norm(dim=1)
+
+    def there(name):
+        shift = region(name)(target, known, RegionSettings(1, 8, 1.0, 0))
+        return known.discriminant.coordinates(target.vectors + shift).mean(0)[:8]
+
+    assert torch.allclose(there("concept"), concepts[gaps.argsort()[CONCEPTS // 2]], atol=1e-2)
+    towards = there("discriminant") - own
+    assert towards.norm() == pytest.approx(float(gaps.median()), rel=1e-3)
+    middle = concepts.mean(0) - own
+    assert float(towards @ middle / towards.norm() / middle.norm()) == pytest.approx(1, rel=1e-4)
 
 
 def test_modes_find_the_clusters_of_a_concept():

@@ -48,8 +48,6 @@ class Settings(Protocol):
     @property
     def directions(self) -> int: ...
     @property
-    def goal(self) -> float: ...
-    @property
     def aside(self) -> int: ...
     @property
     def contrast(self) -> float: ...
@@ -115,7 +113,7 @@ def contrastive(
         shown,
         moments.features,
         region=settings.region,
-        asked=RegionSettings(settings.modes, settings.directions, settings.reach, seed, settings.goal, settings.aside),
+        asked=RegionSettings(settings.modes, settings.directions, settings.reach, seed, settings.aside),
         views=settings.views,
         identity=settings.identity,
         batch=bounds.images,

@@ -18,10 +18,10 @@ from unsee.vectors import Layout
 PER_MODE = 3  # images that a cluster within a concept should have at least
 NEIGHBOURS = 4
 SOFTNESS = 4.0  # of `belonging`, in variances within a concept
-PARALLEL = 1e-3  # a singular value below which directions are the same
+PARALLEL = 1e-3  # a singular value, by the largest, below which there is no direction of its own
 NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
 WITHIN = 8  # directions within modes that are known
-LOOKS = 8  # directions in which the modes of a concept differ most, which no shift by the discriminant goes along
+LOOKS = 12  # directions in which the modes of a concept differ most, which no shift by the discriminant goes along
 GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
 
 
@@ -74,15 +74,13 @@ class Sent:
 class RegionSettings:
     """How far and along what: the most clusters of a concept, the discriminant directions moved, the shift's factor.
 
-    The discriminant's shift goes towards a retained concept that is farther than the share `goal` of them, in [0, 1],
-    and not along the first `aside` directions within modes, at most WITHIN.
+    The discriminant's shift does not go along the first `aside` directions within modes, at most WITHIN.
     """
 
     modes: int
     directions: int
     reach: float
     seed: int
-    goal: float = 0.5
     aside: int = 0
 
 
@@ -114,9 +112,9 @@ def looks(modes: Modes) -> Tensor:
     for name in modes.concept.unique().tolist():
         own = modes.concept == name
         apart[own] -= apart[own].mean(0)
-    free = len(modes.concept) - len(modes.concept.unique())
-    rows: Tensor = torch.linalg.svd(apart, full_matrices=False).Vh
-    return rows[: min(LOOKS, free)]
+    sizes, rows = torch.linalg.svd(apart, full_matrices=False)[1:]
+    found: Tensor = rows[sizes > PARALLEL * sizes.max().clamp(min=PARALLEL)][:LOOKS]
+    return found
 
 
 def _to_modes(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings, near: int) -> Tensor:
@@ -151,31 +149,57 @@ def random(target: TargetFeatures, retained: RetainedFeatures, settings: RegionS
 
 
 def discriminant(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
-    """Moves only what tells concepts apart, towards one retained concept.
+    """Moves only what tells concepts apart, towards the mean of the retained concepts, as far as half of them are.
 
-    The shift is the difference of the two concepts' means in the leading discriminant directions, whose patterns are
-    uncorrelated with what varies within a concept (scene, pose), less what of it lies in the `looks` of concepts and in
-    the strongest directions within them: what is uncorrelated may still be read along the same direction.
+    The shift is along the leading discriminant directions, whose patterns are uncorrelated with what varies within a
+    concept (scene, pose), less what of it lies in the `looks` of concepts and in the strongest directions within them:
+    what is uncorrelated may still be read along the same direction. The length is that of the median distance to a
+    concept, so that the target is nobody in particular there.
     """
+
+    def goal(own: Tensor, concepts: Tensor) -> Tensor:
+        towards = concepts.mean(0) - own
+        found: Tensor = own + towards * (concepts - own).norm(dim=1).median() / towards.norm()
+        return found
+
+    return _along_patterns(target, retained, settings, goal)
+
+
+def concept(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
+    """As `discriminant`, to the one retained concept at the median distance; a nearer one could be mistaken for it."""
+
+    def goal(own: Tensor, concepts: Tensor) -> Tensor:
+        order = (concepts - own).norm(dim=1).argsort()
+        found: Tensor = concepts[order[len(order) // 2]]
+        return found
+
+    return _along_patterns(target, retained, settings, goal)
+
+
+def _along_patterns(
+    target: TargetFeatures,
+    retained: RetainedFeatures,
+    settings: RegionSettings,
+    goal: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """The shift of each concept to where `goal` sends its mean, given those of the retained ones, in coordinates."""
     basis, count = retained.discriminant, settings.directions
-    apart, rows = torch.linalg.svd(
-        torch.cat([looks(retained.modes), retained.within[: settings.aside]]), full_matrices=False
-    )[1:]
-    aside = rows[apart > PARALLEL]
+    both = torch.cat([looks(retained.modes), retained.within[: settings.aside]])
+    sizes, rows = torch.linalg.svd(both, full_matrices=False)[1:]
+    aside = rows[sizes > PARALLEL]
     patterns = basis.patterns[:count] - basis.patterns[:count] @ aside.T @ aside
     shift = torch.empty_like(target.vectors)
     for name in target.concept.unique().tolist():
-        rows = target.concept == name
-        own = basis.coordinates(target.vectors[rows]).mean(0)[:count]
-        gaps = (basis.concepts[:, :count] - own).norm(dim=1)
-        goal = basis.concepts[gaps.argsort()[min(int(settings.goal * len(gaps)), len(gaps) - 1)], :count]
-        shift[rows] = (goal - own) @ patterns
+        own = target.concept == name
+        mean = basis.coordinates(target.vectors[own]).mean(0)[:count]
+        shift[own] = (goal(mean, basis.concepts[:, :count]) - mean) @ patterns
     return settings.reach * shift
 
 
 Region = Callable[[TargetFeatures, RetainedFeatures, RegionSettings], Tensor]
 REGIONS: dict[str, Region] = {
     "discriminant": discriminant,
+    "concept": concept,
     "nearest": nearest,
     "neighbours": neighbours,
     "mean": mean,

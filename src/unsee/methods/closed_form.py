@@ -46,6 +46,8 @@ class ClosedForm:
     """Most clusters that a concept is divided into, 1 or more."""
     directions: int = 6
     """Discriminant directions that the region moves, 1 or more."""
+    aside: int = 4
+    """Of the regions discriminant and concept: how many directions, of those that vary most within a concept, stay."""
     identity: float = 1.0
     """Weight of the coordinates that tell concepts apart, 0 or more."""
     keep: float = 100.0
@@ -73,7 +75,7 @@ class ClosedForm:
         check_ranges(
             self,
             above=("reach", "ridge"),
-            at_least_0=("identity", "keep", "views", "runs", "stop_target"),
+            at_least_0=("identity", "keep", "views", "runs", "aside", "stop_target"),
             at_least_1=("modes", "directions", "sweeps"),
         )
 
@@ -115,7 +117,7 @@ class ClosedForm:
             prepare(vlm, target, bounds.images),
             moments.features,
             region=self.region,
-            asked=RegionSettings(self.modes, self.directions, self.reach, seed),
+            asked=RegionSettings(self.modes, self.directions, self.reach, seed, self.aside),
             views=self.views,
             identity=self.identity,
             batch=bounds.images,

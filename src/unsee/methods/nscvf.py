@@ -39,10 +39,8 @@ class NSCVF:
     """Most clusters that a concept is divided into, 1 or more."""
     directions: int = 12
     """Discriminant directions that the region moves, 1 or more."""
-    goal: float = 0.5
-    """Of the region discriminant: the share of retained concepts that are nearer than the one it leads to, 0 to 1."""
     aside: int = 4
-    """Of the region discriminant: how many of the directions that vary most within a concept stay as they are."""
+    """Of the regions discriminant and concept: how many directions, of those that vary most within a concept, stay."""
     contrast: float = 0.1
     """Weight of the contrastive loss; 0 switches it off."""
     attract: float = 1.0
@@ -102,7 +100,7 @@ class NSCVF:
                 *("weight_decay", "stop_target", "stop_drift"),
             ),
             at_least_1=("modes", "directions", "steps", "batch"),
-            shares=("goal", "keep"),
+            shares=("keep",),
         )
         check_share(self.share)
         if self.contrast == self.attract == 0:

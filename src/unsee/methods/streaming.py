@@ -43,10 +43,8 @@ class Streaming:
     """Most clusters that a concept is divided into, 1 or more."""
     directions: int = 6
     """Discriminant directions that the region moves, 1 or more."""
-    goal: float = 0.5
-    """Of the region discriminant: the share of retained concepts that are nearer than the one it leads to, 0 to 1."""
-    aside: int = 0
-    """Of the region discriminant: how many of the directions that vary most within a concept stay as they are."""
+    aside: int = 4
+    """Of the regions discriminant and concept: how many directions, of those that vary most within a concept, stay."""
     standins: int = 4
     """Stand-ins of each kind that are made of each photo, 1 or more."""
     contrast: float = 0.1
@@ -113,7 +111,6 @@ class Streaming:
                 "aside",
             ),
             at_least_1=("modes", "directions", "standins", "steps", "batch"),
-            shares=("goal",),
         )
         check_share(self.share)
 
