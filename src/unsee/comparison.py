@@ -65,9 +65,19 @@ class Entry:
 # Found by benchmarks/search_methods.py; what is not here has its defaults. The tokenizer of personas knows no better
 # refusal.
 TUNED: dict[str, dict[str, Any]] = {
-    "po": {"refusal": "nothing"},
-    "dpo": {"refusal": "nothing"},
-    "siu": {"refusal": "nothing"},
+    "rmu": {"rate": 1e-3, "weight": 1.0, "steer": 1.0},
+    "vkd": {"rate": 3e-3, "distill": 100.0},
+    "mmunlearner": {"rate": 3e-4, "saliency": 1.0},
+    "manu": {"share": 0.12},
+    "siu": {"refusal": "nothing", "rate": 1e-3, "weight": 4.0},
+    "fisher": {"rate": 1e-4, "fisher": 100.0},
+    "grad_ascent": {"rate": 3e-4, "steps": 20},
+    "grad_diff": {"rate": 3e-4, "weight": 4.0},
+    "kl": {"rate": 3e-4, "weight": 4.0},
+    "npo": {"rate": 3e-4, "weight": 4.0},
+    "po": {"refusal": "nothing", "rate": 3e-4, "weight": 4.0},
+    "dpo": {"refusal": "nothing", "rate": 3e-4, "weight": 4.0},
+    "finetune": {"rate": 1e-3, "steps": 160},
 }
 
 
