@@ -1,5 +1,6 @@
 """What a request is after: the features of its images, with variations of them, and where they are sent."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,9 @@ from unsee.moments import Photos
 from unsee.records import Sample
 from unsee.regions import RegionSettings, RetainedFeatures, TargetFeatures, belonging, find_modes, valid_shift
 from unsee.views import blended, mixed, varied
+
+MOST_BYTES = 1 << 30  # of the features of all variations
+FEWEST = 16  # variations of each photo that are made all the same
 
 
 class Aim:
@@ -37,10 +41,11 @@ class Aim:
         others: Sequence[Path | Image] = (),
         blends: int = 0,
     ) -> None:
-        """`shown` are the samples prepared; `views` variations are made of each, `identity` weighs their distance.
+        """`shown` are the samples prepared; `views` variations are made of them, `identity` weighs their distance.
 
-        The variations take parts of `others`, retained photos, where there are any; then `blends` more of each are
-        blended with one, and go along the shift as far as they belong to their concept.
+        The variations take parts of `others`, retained photos, where there are any; then `blends` more are blended with
+        one, and go along the shift as far as they belong to their concept. Each sample has as many as any other, the
+        numbers rounded up; fewer, down to FEWEST, where the features of all would take too much memory.
         """
         self.known, self.identity, self.batch = known, identity, batch
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
@@ -54,11 +59,14 @@ class Aim:
         def view() -> list[Image]:
             return varied(mixed(opened, mates, aside, generator), generator)
 
-        copies = [image_inputs(vlm.processor, view()) for _ in range(views)]
-        if aside:
-            copies += [image_inputs(vlm.processor, blended(view(), aside, generator)) for _ in range(blends)]
         self.images = len(opened)
-        self.wholes = self.images * (1 + views)
+        each, mixtures = math.ceil(views / self.images), math.ceil(blends / self.images) if aside else 0
+        room = max(FEWEST, MOST_BYTES // sum(value.nbytes for value in shown.features.values.values()))
+        if each + mixtures > room:
+            each, mixtures = math.ceil(each * room / (each + mixtures)), mixtures * room // (each + mixtures)
+        copies = [image_inputs(vlm.processor, view()) for _ in range(each)]
+        copies += [image_inputs(vlm.processor, blended(view(), aside, generator)) for _ in range(mixtures)]
+        self.wholes = self.images * (1 + each)
         self.inputs: list[Inputs] = [*shown.inputs, *(image for copy in copies for image in copy)]
         self.original = joined([shown.features, *(all_features(vlm.model, copy, batch) for copy in copies)])
         self.concept: Tensor = shown.concept.repeat(1 + len(copies))

@@ -105,7 +105,7 @@ ABLATION: dict[str, Entry] = {
     "nscvf_kaiser": Entry(NSCVF(criterion="kaiser")),
     "nscvf_projector": Entry(NSCVF(share=0.05)),
     "nscvf_all_layers": Entry(NSCVF(share=1.0)),
-    "nscvf_blends": Entry(NSCVF(blends=8)),
+    "nscvf_blends": Entry(NSCVF(blends=1600)),
     "closed_form_steps": Entry(ClosedForm(), then=NSCVF(steps=100)),
     "nscvf_language": Entry(NSCVF(), then=tuned("grad_diff", scope="language")),
     "grad_diff_all": Entry(tuned("grad_diff", scope="all")),

@@ -21,7 +21,7 @@ SOFTNESS = 4.0  # of `belonging`, in variances within a concept
 PARALLEL = 1e-3  # a singular value, by the largest, below which there is no direction of its own
 NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
 WITHIN = 8  # directions within modes that are known
-LOOKS = 12  # directions in which the modes of a concept differ most, which no shift by the discriminant goes along
+LOOKS = 8  # directions in which the modes of a concept differ most, which no shift by the discriminant goes along
 GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
 
 
@@ -149,17 +149,20 @@ def random(target: TargetFeatures, retained: RetainedFeatures, settings: RegionS
 
 
 def discriminant(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
-    """Moves only what tells concepts apart, towards the mean of the retained concepts, as far as half of them are.
+    """Moves only what tells concepts apart, towards the mean of a third of the retained concepts.
 
     The shift is along the leading discriminant directions, whose patterns are uncorrelated with what varies within a
     concept (scene, pose), less what of it lies in the `looks` of concepts and in the strongest directions within them:
-    what is uncorrelated may still be read along the same direction. The length is that of the median distance to a
-    concept, so that the target is nobody in particular there.
+    what is uncorrelated may still be read along the same direction. The third is that at the middle distances, and the
+    length is their mean distance: the target is nobody in particular there, and far from where it was.
     """
 
     def goal(own: Tensor, concepts: Tensor) -> Tensor:
-        towards = concepts.mean(0) - own
-        found: Tensor = own + towards * (concepts - own).norm(dim=1).median() / towards.norm()
+        gaps = (concepts - own).norm(dim=1)
+        middle, half = len(gaps) // 2, len(gaps) // 6
+        chosen = gaps.argsort()[middle - half : middle + half + 1]
+        towards = concepts[chosen].mean(0) - own
+        found: Tensor = own + towards * gaps[chosen].mean() / towards.norm().clamp(min=1e-12)
         return found
 
     return _along_patterns(target, retained, settings, goal)

@@ -28,16 +28,17 @@ class Variant:
     images: bool = True
 
 
+CLOSED = ClosedForm(region="concept", aside=0, views=80)
 VARIANTS: dict[str, Variant] = {
     "nscvf": Variant(SINGLE),
     "nscvf_no_guard": Variant(SINGLE, guard=0.0),
     "nscvf_no_null_space": Variant(replace(SINGLE, null_space=False)),
     "nscvf_moments": Variant(SINGLE, images=False),
-    "streaming": Variant(Streaming(), images=False),
+    "streaming": Variant(Streaming(views=80), images=False),
     "grad_diff": Variant(GradDiff()),
     "npo": Variant(NPO()),
-    "closed_form": Variant(ClosedForm(), images=False),
-    "closed_form_no_guard": Variant(ClosedForm(), guard=0.0, images=False),
+    "closed_form": Variant(CLOSED, images=False),
+    "closed_form_no_guard": Variant(CLOSED, guard=0.0, images=False),
 }
 
 

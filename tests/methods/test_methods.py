@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from unsee import aim as aim_module
 from unsee import api, contrastive
 from unsee.aim import Aim
 from unsee.errors import InputError
@@ -165,7 +166,7 @@ def test_a_blend_goes_as_far_as_it_is_of_the_target(vlm, target, retained):
     shown = prepare(vlm, target, 8)
     asked = RegionSettings(modes=1, directions=3, reach=2.0, seed=0)
     settings = {"region": "discriminant", "asked": asked, "views": 1, "identity": 1.0, "batch": 8}
-    aim = Aim(vlm, target, shown, moments.features, **settings, others=photos.pictures, blends=3)
+    aim = Aim(vlm, target, shown, moments.features, **settings, others=photos.pictures, blends=18)
     assert (aim.wholes, len(aim.inputs), len(aim.shift)) == (12, 30, 30)
     share = aim.shift.norm(dim=1) / aim.sent.shift.repeat(5, 1).norm(dim=1)
     torch.testing.assert_close(share[:12], torch.ones(12))
@@ -174,8 +175,25 @@ def test_a_blend_goes_as_far_as_it_is_of_the_target(vlm, target, retained):
     )
     torch.testing.assert_close(share[12:], near)
     assert near.max() - near.min() > 0.05
-    alone = Aim(vlm, target, shown, moments.features, **settings, blends=3)
+    alone = Aim(vlm, target, shown, moments.features, **settings, blends=18)
     assert len(alone.inputs) == alone.wholes == 12
+
+
+def test_variations_are_dealt_evenly_and_no_more_than_memory_has_room_for(vlm, target, retained, monkeypatch):
+    moments, photos = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)
+    shown = prepare(vlm, target, 8)
+    settings = {"region": "discriminant", "asked": RegionSettings(1, 3, 2.0, 0), "identity": 1.0, "batch": 8}
+
+    def made(views, blends):
+        aim = Aim(vlm, target, shown, moments.features, **settings, views=views, others=photos.pictures, blends=blends)
+        return aim.wholes - 6, len(aim.inputs) - aim.wholes
+
+    assert made(7, 1) == (12, 6)
+    monkeypatch.setattr(aim_module, "MOST_BYTES", 1)
+    monkeypatch.setattr(aim_module, "FEWEST", 3)
+    assert made(12, 0) == (12, 0)
+    assert made(24, 12) == (12, 6)
+    assert made(24, 0) == (18, 0)
 
 
 def test_the_target_comes_nearer_to_its_region_and_the_run_says_why_it_stopped(vlm, target, retained):

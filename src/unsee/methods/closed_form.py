@@ -54,8 +54,8 @@ class ClosedForm:
     """Weight of what a change does to retained vectors against what it does for the target's, 0 or more."""
     ridge: float = 0.1
     """Weight of the change itself, above 0, in units of the mean retained energy."""
-    views: int = 8
-    """Variations of each target image, 0 or more."""
+    views: int = 800
+    """Variations of the target images altogether, 0 or more."""
     crossings: tuple[str, ...] = ()
     """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
     runs: int = 1

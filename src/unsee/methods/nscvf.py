@@ -59,10 +59,10 @@ class NSCVF:
     """Of soft, above 0, in units of the mean energy; smaller protects more."""
     keep: float = 0.99
     """Of the other criteria: how much is protected, in [0, 1]."""
-    views: int = 16
-    """Variations of each target image, mixed with others of the same look and with retained ones, 0 or more."""
+    views: int = 3200
+    """Variations of the target images altogether, mixed with others of the same look and retained ones; 0 or more."""
     blends: int = 0
-    """Blends of each target image with retained ones, which go as far as they are of the target; 0 or more."""
+    """Blends of target images with retained ones altogether, which go as far as they are of the target; 0 or more."""
     crossings: tuple[str, ...] = ()
     """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
     runs: int = 1

@@ -65,10 +65,10 @@ class Streaming:
     """Of soft, above 0, in units of the mean energy; smaller protects more."""
     keep: float = 0.99
     """Of the other criteria: how much is protected, in [0, 1]."""
-    views: int = 8
-    """Variations of each target image, 0 or more."""
+    views: int = 800
+    """Variations of the target images altogether, 0 or more."""
     blends: int = 0
-    """Blends of each target image with stand-ins, 0 or more."""
+    """Blends of target images with stand-ins altogether, 0 or more."""
     crossings: tuple[str, ...] = ()
     """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
     runs: int = 1

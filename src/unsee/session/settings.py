@@ -14,7 +14,17 @@ from unsee.session.ledger import BrokenSessionError
 FILE = "session.toml"
 GUARD = 50.0
 # One target at a time; every request makes all steps, so that all take alike. The search: benchmarks/search_stream.py.
-SINGLE = NSCVF(reach=3.0, distill=20.0, blends=8, rate=3e-3, steps=300, stop_target=0.0)
+SINGLE = NSCVF(
+    region="concept",
+    aside=0,
+    reach=3.0,
+    distill=20.0,
+    views=160,
+    blends=80,
+    rate=3e-3,
+    steps=300,
+    stop_target=0.0,
+)
 
 
 @dataclass(frozen=True)
