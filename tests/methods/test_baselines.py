@@ -292,6 +292,29 @@ def changed(vlm: Vlm, weights: Mapping[str, torch.Tensor]) -> Iterator[None]:
                 parameters[name].copy_(value)
 
 
+def test_fine_tuning_makes_retained_answers_likelier(whole: Vlm) -> None:
+    questions = [(sample.image, "Who is this?") for sample in RETAINED]
+    answers = say(whole, questions, 2)
+    with torch.no_grad():
+        before = float(answer_losses(whole, questions, answers)[0].mean())
+    edit = api.forget(whole, TARGET, RETAINED, method=Finetune(**FEW))
+    with changed(whole, edit.weights), torch.no_grad():
+        assert float(answer_losses(whole, questions, answers)[0].mean()) < before
+
+
+def test_steering_brings_the_target_to_its_direction_and_holds_the_others(vlm: Vlm) -> None:
+    def drift(weight: float) -> float:
+        method = RMU(steps=50, batch=8, rate=1e-2, weight=weight)
+        edit = api.forget(vlm, TARGET, RETAINED, method=method)
+        kept = prepare(vlm, RETAINED, 8)
+        with changed(vlm, edit.weights), torch.no_grad():
+            found = float(apart(visual_features(vlm.model, kept.inputs), kept.features, kept.features))
+        assert edit.method["looks"][-1]["target"] < edit.method["looks"][0]["target"]
+        return found
+
+    assert drift(100.0) < drift(0.0) / 2
+
+
 def test_fine_tuning_sees_retained_photos_alone(whole: Vlm) -> None:
     runs = [
         api.forget(whole, target, RETAINED, method=Finetune(**FEW)).weights
