@@ -303,16 +303,18 @@ def test_fine_tuning_makes_retained_answers_likelier(whole: Vlm) -> None:
 
 
 def test_steering_brings_the_target_to_its_direction_and_holds_the_others(vlm: Vlm) -> None:
-    def drift(weight: float) -> float:
-        method = RMU(steps=50, batch=8, rate=1e-2, weight=weight)
-        edit = api.forget(vlm, TARGET, RETAINED, method=method)
-        kept = prepare(vlm, RETAINED, 8)
-        with changed(vlm, edit.weights), torch.no_grad():
-            found = float(apart(visual_features(vlm.model, kept.inputs), kept.features, kept.features))
-        assert edit.method["looks"][-1]["target"] < edit.method["looks"][0]["target"]
-        return found
+    own, kept = prepare(vlm, TARGET, 8), prepare(vlm, RETAINED, 8)
+    goal = steered(kept.features, RMU().steer, 0)
 
-    assert drift(100.0) < drift(0.0) / 2
+    def ends(weight: float) -> tuple[float, float]:
+        edit = api.forget(vlm, TARGET, RETAINED, method=RMU(steps=50, batch=8, rate=1e-3, weight=weight))
+        with changed(vlm, edit.weights), torch.no_grad():
+            near = float(towards(visual_features(vlm.model, own.inputs), goal, kept.features))
+            return near, float(apart(visual_features(vlm.model, kept.inputs), kept.features, kept.features))
+
+    near, drift = ends(0.0)
+    assert near < float(towards(own.features, goal, kept.features)) / 2
+    assert ends(100.0)[1] < drift / 2
 
 
 def test_fine_tuning_sees_retained_photos_alone(whole: Vlm) -> None:
