@@ -1,0 +1,121 @@
+"""Metrics of the field by hand, and what they refuse."""
+
+import math
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unsee.errors import InputError
+from unsee.metrics.answers import contains, keywords, letter, shuffled
+from unsee.metrics.likelihood import answer_probability, truth_ratio
+from unsee.metrics.membership import loss, min_k, min_k_plus, separation, zlib_ratio
+from unsee.metrics.modality import all_modal_accuracy, all_modal_error, rlf, rlr
+
+SHARES = st.floats(0, 1)
+
+
+def test_cloze_and_keywords() -> None:
+    assert contains("She was born in  New York.", "new york")
+    assert not contains("She was born in York.", "New York")
+    assert keywords("A nurse from Oslo", ["nurse", "oslo", "1987"]) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="no keywords"):
+        keywords("a", [])
+
+
+@given(st.integers(), st.integers(2, 6))
+def test_shuffled_options_are_the_same_options_and_the_letter_is_the_right_ones(seed: int, count: int) -> None:
+    options = [f"option {number}" for number in range(count)]
+    order, right = shuffled(options, "option 1", seed)
+    assert sorted(order) == options
+    assert order["ABCDEF".index(right)] == "option 1"
+    assert shuffled(options, "option 1", seed) == (order, right)
+
+
+def test_every_place_is_as_likely_for_the_right_option() -> None:
+    places = [shuffled("wxyz", "y", seed)[1] for seed in range(400)]
+    assert all(70 < places.count(place) < 130 for place in "ABCD")
+
+
+def test_an_answer_that_is_no_option_is_refused() -> None:
+    with pytest.raises(InputError, match="is not one of the options"):
+        shuffled(["a", "b"], "c", 0)
+    with pytest.raises(InputError, match="is not one of the options"):
+        shuffled(["a", "a"], "a", 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("B", "B"),
+        ("b.", "B"),
+        ("(C) nurse", "C"),
+        ("D: Oslo", "D"),
+        ("A", "A"),
+        ("Because of the hat", None),  # the official parser says B
+        ("E", None),
+        ("", None),
+        ("I do not know", None),
+    ],
+)
+def test_the_letter_of_an_answer(answer: str, expected: str | None) -> None:
+    assert letter(answer, 4) == expected
+
+
+def test_both_modalities() -> None:
+    image, text = [True, True, False, False], [True, False, True, False]
+    assert all_modal_accuracy(image, text) == 0.25
+    assert all_modal_error(image, text) == 0.25
+    with pytest.raises(ValueError, match="no answers"):
+        all_modal_accuracy([], [])
+    with pytest.raises(ValueError, match=r"argument 2 is shorter"):
+        all_modal_accuracy([True], [])
+
+
+@given(SHARES, SHARES)
+def test_rlf_is_near_the_larger_and_rlr_near_the_smaller(image: float, text: float) -> None:
+    low, high = min(image, text), max(image, text)
+    assert low - 1e-9 <= rlr(image, text) <= (image + text) / 2 + 1e-9
+    assert (image + text) / 2 - 1e-9 <= rlf(image, text) <= high + 1e-9
+
+
+def test_rlf_and_rlr_by_hand() -> None:
+    assert rlf(0.6, 0.2) == pytest.approx(0.5)
+    assert rlr(0.6, 0.2) == pytest.approx(0.3)
+    assert rlf(0, 0) == rlr(0, 0) == 0
+
+
+def test_probability_and_truth_ratio_by_hand() -> None:
+    half, quarter = math.log(0.5), math.log(0.25)
+    assert answer_probability([half, quarter]) == pytest.approx(math.sqrt(1 / 8))
+    assert truth_ratio([half], [[quarter, quarter], [half]]) == pytest.approx((0.25 + 0.5) / 2 / 0.5)
+    with pytest.raises(ValueError, match="wrong answers"):
+        truth_ratio([half], [])
+    with pytest.raises(ValueError, match="without tokens"):
+        answer_probability([])
+
+
+def test_membership_scores_by_hand() -> None:
+    tokens = [-1.0, -4.0, -2.0, -3.0, 0.0]
+    assert loss(tokens) == -2
+    assert min_k(tokens, 0.4) == -3.5
+    assert min_k(tokens, 0.01) == -4
+    assert zlib_ratio(tokens, "a text") == pytest.approx(-10 / len(zlib.compress(b"a text")))
+    assert min_k_plus([-1.0, -4.0], [-2.0, -2.0], [0.5, 2.0], 0.5) == -1
+    for bad in (0, 1.5):
+        with pytest.raises(ValueError, match="share"):
+            min_k(tokens, bad)
+    for empty in (loss, min_k):
+        with pytest.raises(ValueError, match="no tokens"):
+            empty([])
+
+
+def test_separation_by_hand() -> None:
+    assert separation([2.0, 3.0], [0.0, 1.0]) == (1.0, 1.0)
+    assert separation([0.0, 1.0], [0.0, 1.0]) == (0.5, 0.0)
+    area, rate = separation([5.0, 0.5], [float(number) / 100 for number in range(100)])
+    assert area == pytest.approx((1 + 0.505) / 2)
+    assert rate == 0.5
+    with pytest.raises(ValueError, match="members and others"):
+        separation([], [1.0])
