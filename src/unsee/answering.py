@@ -30,7 +30,7 @@ from unsee.models.scopes import Scope, scope_layers
 from unsee.moments import Moments, MomentSettings, Photos
 from unsee.records import Sample
 from unsee.saliency import salient, squared_gradients
-from unsee.training import Bars, Progress, Schedule, fingerprint, train
+from unsee.training import Bars, Progress, Schedule, fingerprint, moving, train
 
 AT_ONCE = 64  # questions answered together before the training
 KEPT = 256  # retained photos whose answers are kept
@@ -165,9 +165,7 @@ def forget(
     names = scope_layers(vlm, self.scope, image_inputs(vlm.processor, shown[:1])[0])
     weights = {name: ConfinedWeight(modules[name].weight, None, vlm.dtype_of(f"{name}.weight")) for name in names}
     run = _Run(self, objective, vlm, weights, shown, retained or (), seed)
-    try:
-        for weight in weights.values():
-            weight.weight.requires_grad_(True)
+    with moving(weights):
         run.probe()
         log = train(
             weights,
@@ -181,11 +179,6 @@ def forget(
             progress=progress,
         )
         after, lost = rounded(vlm, weights)
-    finally:
-        for weight in weights.values():
-            weight.restore()
-            weight.weight.requires_grad_(False)
-            weight.weight.grad = None
     return Edit(
         vlm=vlm,
         weights=after,

@@ -71,6 +71,20 @@ def recomputed(model: PreTrainedModel) -> Iterator[None]:
             layer.gradient_checkpointing = layer.training = False
 
 
+@contextmanager
+def moving(weights: Mapping[str, ConfinedWeight]) -> Iterator[None]:
+    """While open, the weights require gradient; then they are what they were at the start, and frozen."""
+    try:
+        for weight in weights.values():
+            weight.weight.requires_grad_(True)
+        yield
+    finally:
+        for weight in weights.values():
+            weight.restore()
+            weight.weight.requires_grad_(False)
+            weight.weight.grad = None
+
+
 def fingerprint(*parts: str) -> str:
     """SHA-256 over the parts; ties a saved state to the settings and the data it belongs to."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

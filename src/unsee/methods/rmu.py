@@ -22,7 +22,7 @@ from unsee.models.features import Features, Inputs, visual_features
 from unsee.models.scopes import scope_layers
 from unsee.moments import Moments, MomentSettings, Photos, prepare
 from unsee.records import Sample
-from unsee.training import Bars, Progress, Schedule, fingerprint, train
+from unsee.training import Bars, Progress, Schedule, fingerprint, moving, train
 
 LOOK_EVERY = 25
 
@@ -98,9 +98,7 @@ class RMU:
             first = shown.inputs[: bounds.images]
             return {"target": float(towards(visual_features(vlm.model, first), goal, kept.features))}
 
-        try:
-            for weight in weights.values():
-                weight.weight.requires_grad_(True)
+        with moving(weights):
             log = train(
                 weights,
                 loss,
@@ -113,11 +111,6 @@ class RMU:
                 progress=progress,
             )
             after, lost = rounded(vlm, weights)
-        finally:
-            for weight in weights.values():
-                weight.restore()
-                weight.weight.requires_grad_(False)
-                weight.weight.grad = None
         return Edit(
             vlm=vlm,
             weights=after,
