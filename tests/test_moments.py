@@ -20,7 +20,7 @@ from unsee.methods import NSCVF
 from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.models.features import Inputs, visual_features
 from unsee.models.inputs import image_inputs
-from unsee.models.outline import hooked, outline
+from unsee.models.outline import hooked, last_layers, outline
 from unsee.moments import SINGLE, Moments, MomentSettings, StoredGrams, measure, read, retained_grams, save
 from unsee.records import Sample
 from unsee.testing import images, photo_folder
@@ -49,12 +49,23 @@ def test_what_is_read_equals_what_was_saved(vlm: Vlm, moments: Moments, tmp_path
     assert set(again.first.values()) == set(again.grams)
     known, found = moments.features, again.features
     assert torch.equal(known.mean, found.mean)
+    assert torch.equal(known.within, found.within)
     assert known.spread == found.spread
     assert known.layout == found.layout
     assert torch.equal(known.modes.centers, found.modes.centers)
     assert torch.equal(known.modes.concept, found.modes.concept)
     for name, value in vars(known.discriminant).items():
         assert torch.equal(value, vars(found.discriminant)[name])
+
+
+def test_a_share_of_the_layers_has_the_same_grams_and_the_others_none(
+    vlm: Vlm, moments: Moments, retained: Path
+) -> None:
+    some, _ = measure(vlm, data.load(retained), SETTINGS, NORMAL, share=0.4)
+    wanted = last_layers(list(moments.first), len(moments.features.layout.shapes), 0.4)
+    assert some.first == moments.first
+    assert set(some.grams) == {moments.first[name] for name in wanted} < set(moments.grams)
+    assert all(torch.equal(gram.outer, moments.grams[name].outer) for name, gram in some.grams.items())
 
 
 @pytest.mark.parametrize("width", [1, SINGLE - 1, SINGLE])

@@ -20,7 +20,7 @@ from unsee.memory import Memory
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import Features, Inputs, all_features, in_batches, visual_features
 from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
-from unsee.models.outline import hooked, outline
+from unsee.models.outline import hooked, last_layers, outline
 from unsee.records import Sample
 from unsee.regions import WITHIN, Modes, RetainedFeatures, find_modes
 from unsee.vectors import RUNS, Layout, layout, spreads
@@ -205,13 +205,24 @@ def retained_grams(
 
 
 def measure(
-    vlm: Vlm, samples: Sequence[Sample], settings: MomentSettings, memory: Memory, scratch: Path | None = None
+    vlm: Vlm,
+    samples: Sequence[Sample],
+    settings: MomentSettings,
+    memory: Memory,
+    scratch: Path | None = None,
+    *,
+    share: float = 1.0,
 ) -> tuple[Moments, Photos]:
-    """The moments of the retained samples, and the samples ready for training. Raises InputError for too few."""
+    """The moments of the retained samples, and the samples ready for training.
+
+    Grams are those of so large a `share` of the layers as `last_layers` takes; for the others there is none, which
+    saves most of the time where only some are trained. Raises InputError for too few samples.
+    """
     photos = prepare(vlm, samples, min(BATCH, memory.images))
     summary, found, concept = _summary(photos, settings, settings.runs or (RUNS if tokens_vary(vlm.processor) else 0))
     routes = outline(vlm.outline, vlm.partition, photos.inputs[0], settings.crossings)
-    layers = list(dict.fromkeys(routes.first.values()))
+    trained = last_layers(list(routes.first), len(summary.layout.shapes), share)
+    layers = list(dict.fromkeys(routes.first[name] for name in trained))
     grams = retained_grams(vlm, photos.inputs, layers, memory, scratch)
     return Moments(grams, routes.first, summary, found, photos.hashes, concept, visual_hash(vlm)), photos
 

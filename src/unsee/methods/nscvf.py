@@ -137,7 +137,7 @@ class NSCVF:
                 photos = prepare(vlm, retained, bounds.images)
             elif retained:
                 where = None if scratch is None else Path(scratch)
-                moments, photos = measure(vlm, retained, self.moment_settings(seed), bounds, where)
+                moments, photos = measure(vlm, retained, self.moment_settings(seed), bounds, where, share=self.share)
             if moments is None:
                 raise InputError(
                     "there are neither retained images nor moments; give photos of others, or a moments file."

@@ -140,7 +140,7 @@ class Streaming:
             validate(target, "target")
             others = standins(target, self.standins, seed)
             where = None if scratch is None else Path(scratch)
-            estimated, photos = measure(vlm, others, self.moment_settings(seed), bounds, where)
+            estimated, photos = measure(vlm, others, self.moment_settings(seed), bounds, where, share=self.share)
             if moments is not None:
                 estimated = replace(estimated, guard=moments.guard)
             return contrastive(
