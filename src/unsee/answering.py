@@ -211,7 +211,7 @@ class _Run:
         retained: Sequence[Sample],
         seed: int,
     ) -> None:
-        self.settings, self.objective, self.vlm, self.weights = settings, objective, vlm, weights
+        self.settings, self.objective, self.vlm, self.weights, self.seed = settings, objective, vlm, weights, seed
         self.own = self._ask(shown)
         self.refused = self._told(shown if objective.refusal else [], [objective.refusal] * len(shown))
         drawn = torch.randperm(len(retained), generator=Generator().manual_seed(seed))[:KEPT].tolist()
@@ -235,7 +235,8 @@ class _Run:
             self.facts["salient_share"] = sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
 
     def _one_by_one(self, asked: _Asked) -> Iterator[Tensor]:
-        for place in range(min(PROBED, len(asked.images))):
+        drawn = torch.randperm(len(asked.images), generator=Generator().manual_seed(self.seed))
+        for place in drawn[:PROBED].tolist():
             yield self._said(asked, [place]).losses.sum()
 
     def loss(self, generator: Generator) -> Iterator[Tensor]:
