@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 480, 56, 44, 12, 16
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 720, 480, 56, 44, 12, 24
 STYLE = Markup(
     "<style>text{font:12px system-ui,sans-serif;fill:#565c63}.name{fill:#1c1e21}.grid{stroke:#dcdcd8}"
     ".front{fill:none;stroke:#69717a;stroke-dasharray:4 3}circle{fill:#2457a6}.best{fill:#b5450b}"
@@ -68,11 +68,11 @@ def draw(points: Sequence[Point], title: str) -> str:
             )
         )
     parts.append(
-        Markup('<text x="{}" y="{}" text-anchor="end">forgotten: 1 - recognition of the target</text>').format(
+        Markup('<text x="{}" y="{}" text-anchor="end">to the right: forgotten (1 - recognition)</text>').format(
             WIDTH - RIGHT, HEIGHT - 6
         )
     )
-    parts.append(Markup('<text x="{}" y="{}">kept</text>').format(LEFT + 4, TOP + 12))
+    parts.append(Markup('<text x="{}" y="{}">upwards: kept (others, scene, appearance)</text>').format(6, HEIGHT - 6))
     best = front([point for point in points if not point.given])
     line = " ".join("{},{}".format(*place(point)) for point in best)
     parts.append(Markup('<polyline class="front" points="{}"/>').format(line))
