@@ -194,6 +194,23 @@ def test_a_split_without_an_oracle_cannot_be_compared(
         run(cells(tmp_path, ["nscvf"], ["forget_05"], [0]), "personas", lambda _: None)
 
 
+def test_tuned_settings_are_what_the_search_found() -> None:
+    """The best mean balance over both splits, of trials whose number is the same for every method."""
+    trials: dict[str, dict[str, dict[str, float]]] = {}
+    file = Path(__file__).parents[1] / "benchmarks" / "search_methods.jsonl"
+    for line in file.read_text().splitlines():
+        row = json.loads(line)
+        own = trials.setdefault(row["method"], {}).setdefault(json.dumps(row["settings"], sort_keys=True), {})
+        own[row["split"]] = row["balance/all"]
+    assert {len(own) for own in trials.values()} == {8}
+    assert trials.keys() == METHODS.keys() - {"closed_form", "streaming"}
+    for name, own in trials.items():
+        both = {settings: sum(found.values()) for settings, found in own.items() if len(found) == 2}
+        assert len(both) == 2
+        best = json.loads(max(both, key=lambda settings, both=both: both[settings]))
+        assert ENTRIES[name].method == METHODS[name](**best)
+
+
 def test_every_method_is_compared_by_its_name() -> None:
     assert list(ENTRIES)[: len(METHODS)] == list(METHODS)
 
