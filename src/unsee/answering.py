@@ -194,7 +194,7 @@ def forget(
         seed=seed,
         stopped=f"all steps were made: the answers' mean loss a token is {log.looks[-1]['answers']:.3g}",
         timings={"moments_s": 0.0, "forget_s": round(time.monotonic() - started, 2)},
-        protected=tuple(after.keys() - set(vlm.partition.visual)),
+        protected=tuple(name for name in after if name in vlm.partition.protected),
     )
 
 

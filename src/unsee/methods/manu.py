@@ -117,7 +117,7 @@ class MANU:
             seed=seed,
             stopped=f"{count} of {len(every)} neurons were pruned",
             timings={"moments_s": 0.0, "forget_s": round(time.monotonic() - started, 2)},
-            protected=tuple(after.keys() - set(vlm.partition.visual)),
+            protected=tuple(name for name in after if name in vlm.partition.protected),
         )
 
     @torch.no_grad()
