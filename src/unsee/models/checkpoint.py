@@ -295,8 +295,8 @@ def write(
     safetensors files become hard links, where the disk allows and unless `copy`, and everything else is copied. Weights
     in other formats are left out: they would hold what was forgotten.
     """
-    allowed = {*vlm.partition.visual, *protected}
-    unknown = sorted(changed.keys() - allowed)
+    allowed = (*vlm.partition.visual, *protected)  # in their order, which a conversion may depend on
+    unknown = sorted(changed.keys() - set(allowed))
     if unknown:
         raise InputError(f"{unknown[0]} is no visual parameter of {vlm.folder}; nothing else may be changed.")
     parameters = dict(vlm.model.named_parameters())
