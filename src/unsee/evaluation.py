@@ -296,7 +296,8 @@ def language_model_unchanged(before: Vlm, after: Path) -> Check:
     return Check("language_model_unchanged", not different and compared > 0, detail)
 
 
-def _model_facts(vlm: Vlm) -> dict[str, Any]:
+def model_facts(vlm: Vlm) -> dict[str, Any]:
+    """What a record says of a model: its family, how much of it is visual, and the hashes of its files."""
     sizes = {name: parameter.numel() for name, parameter in vlm.outline.named_parameters()}
     return {
         "family": vlm.model.config.model_type,
@@ -371,6 +372,6 @@ def evaluate(
         checks=checks,
         examples=_examples(questions, answers),
         feature_map=_feature_map(_map_samples(benchmark), vectors) if vectors else [],
-        model=_model_facts(asked["after"].vlm),
+        model=model_facts(asked["after"].vlm),
         seconds=time.monotonic() - started,
     )

@@ -41,6 +41,17 @@ THINGS: dict[str, list[tuple[str, str]]] = {
         for name, family in FAMILIES.items()
     ],
     "benchmarks": [("personas", "120 fictitious people, embedded; splits forget_05, forget_10, forget_15, stream")],
+    "attacks": [
+        ("relearn", "tuning on 1 to 20 % of the target's photos, the visual part or everything"),
+        ("projector_reload", "the projector of the model before"),
+        ("encoder_reload", "blocks of the encoder of the model before, one by one and from each on"),
+        ("quantize", "weights rounded to 8 and 4 bits"),
+        ("paraphrase", "the same questions in other words, leading, with examples, with the first letter"),
+        ("perturb", "the same photos cropped, mirrored, recoloured, noisy, posterised"),
+        ("adversarial", "pixels moved by at most 2 and 8 of 255 towards the right answer"),
+        ("probe", "linear and nearest-neighbour probes on the features of every depth"),
+        ("membership", "whether the request's photos show as training data"),
+    ],
     "metrics": [
         ("recognition", "share of who, job and city questions about a photo answered right"),
         ("scene", "share of background, glasses and expression questions answered right"),
@@ -61,7 +72,7 @@ class Options:
       unsee ls methods
     """
 
-    what: Annotated[Literal["methods", "families", "benchmarks", "metrics"], tyro.conf.Positional]
+    what: Annotated[Literal["methods", "families", "benchmarks", "metrics", "attacks"], tyro.conf.Positional]
     """Which kind of thing."""
     json: bool = False
     """Print JSON."""

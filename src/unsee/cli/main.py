@@ -13,13 +13,14 @@ COMMANDS = {
     "forget": "make a model forget what is on some photos",
     "session": "requests one after the other, recorded and provable",
     "evaluate": "score a model on a benchmark, beside the model before and an oracle",
+    "attack": "try to bring the target back, beside a model that never saw it",
     "bench": "methods side by side, with a model that never saw the target",
     "bench-stream": "single requests one after the other, methods side by side",
     "oracle": "train a benchmark's model again without the target, and check that it does not know it",
     "moments": "retained statistics, so that later requests need no retained image",
     "inspect": "which parameters are visual, which are protected, what would be trained",
     "report": "the page of a result.json again",
-    "ls": "what there is: methods, families, benchmarks, metrics",
+    "ls": "what there is: methods, families, benchmarks, metrics, attacks",
 }
 
 

@@ -1,6 +1,7 @@
 """Answers of the whole model: what it says of an image, and how likely a given answer is, with gradient."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from torch.nn import functional as F
 
 from unsee.errors import InputError
 from unsee.models.checkpoint import Vlm
+from unsee.models.features import Inputs
 from unsee.models.inputs import chat_inputs
 
 Questions = Sequence[tuple[Image | None, str]]
+NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def check_language(vlm: Vlm) -> None:
@@ -22,10 +25,13 @@ def check_language(vlm: Vlm) -> None:
 
 
 @torch.no_grad()
-def say(vlm: Vlm, questions: Questions, tokens: int) -> list[str]:
-    """Greedy answers of at most so many tokens; either all questions have an image or none."""
+def say(vlm: Vlm, questions: Questions, tokens: int, changed: Mapping[str, Tensor] = NOTHING) -> list[str]:
+    """Greedy answers of at most so many tokens; either all questions have an image or none.
+
+    `changed` stand in the place of what the processor makes, as pixels that were moved do.
+    """
     tokenizer = vlm.processor.tokenizer
-    inputs = chat_inputs(vlm, questions)
+    inputs: Inputs = {**chat_inputs(vlm, questions), **changed}
     model: Any = vlm.model
     output = model.generate(
         **inputs, do_sample=False, num_beams=1, pad_token_id=tokenizer.pad_token_id, max_new_tokens=tokens
@@ -36,14 +42,16 @@ def say(vlm: Vlm, questions: Questions, tokens: int) -> list[str]:
     return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
 
 
-def answer_log_probabilities(vlm: Vlm, questions: Questions, answers: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+def answer_log_probabilities(
+    vlm: Vlm, questions: Questions, answers: Sequence[str], changed: Mapping[str, Tensor] = NOTHING
+) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities (n, length, vocabulary) of each answer's tokens and its end, these tokens, and which count.
 
-    Tokens (n, length) int64, padded; real (n, length), 1 or 0. With gradient by the weights that require it. Either all
-    questions have an image or none.
+    Tokens (n, length) int64, padded; real (n, length), 1 or 0. With gradient by what requires it, the weights or
+    `changed`, which stand in the place of what the processor makes. Either all questions have an image or none.
     """
     tokenizer = vlm.processor.tokenizer
-    inputs = chat_inputs(vlm, questions)
+    inputs: Inputs = {**chat_inputs(vlm, questions), **changed}
     asked = inputs["input_ids"]
     rows = [tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for answer in answers]
     longest = max(map(len, rows))
@@ -59,10 +67,12 @@ def answer_log_probabilities(vlm: Vlm, questions: Questions, answers: Sequence[s
     return F.log_softmax(vlm.model(**whole).logits[:, asked.shape[1] - 1 : -1].float(), -1), ids, real
 
 
-def answer_losses(vlm: Vlm, questions: Questions, answers: Sequence[str]) -> tuple[Tensor, Tensor]:
+def answer_losses(
+    vlm: Vlm, questions: Questions, answers: Sequence[str], changed: Mapping[str, Tensor] = NOTHING
+) -> tuple[Tensor, Tensor]:
     """Negative log-likelihood (n,) of each answer and its end, summed over its tokens, and their number (n,).
 
     As `answer_log_probabilities`, of the answers' tokens alone.
     """
-    logs, ids, real = answer_log_probabilities(vlm, questions, answers)
+    logs, ids, real = answer_log_probabilities(vlm, questions, answers, changed)
     return -(logs.gather(-1, ids[..., None])[..., 0] * real).sum(1), real.sum(1)

@@ -59,8 +59,8 @@ def number(value: float) -> str:
 
 
 def measured(value: float, unit: str) -> str:
-    """A score as the tables show it: percent for the unit "accuracy", else three decimals."""
-    return percent(value) if unit == "accuracy" else number(value)
+    """A score as the tables show it: percent for accuracy, shares and their differences, else three decimals."""
+    return percent(value) if unit in ("accuracy", "share", "difference") else number(value)
 
 
 def interval(score: Score) -> str:

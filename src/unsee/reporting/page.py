@@ -28,8 +28,6 @@ NOTES = {
     "text": "from the name alone, no image",
     "balance": "harmonic mean of forgetting and keeping",
     "oracle_gap": "mean distance to the oracle",
-    "recovery": "recognition of the target after the attack",
-    "control": "the same attack on the oracle",
 }
 
 
@@ -111,6 +109,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One attack at one budget: recovery as after, control as oracle, and recovery less control where both are."""
+
+    attack: str
+    budget: str
+    scores: dict[str, Score]
+    excess: Score | None
+
+    @property
+    def sure(self) -> bool:
+        """Whether the attack brings back more than it gets from the oracle, the interval excluding zero."""
+        return self.excess is not None and self.excess.ci95[0] > 0
+
+
+@dataclass(frozen=True)
 class Card:
     """One image with its questions; `image` is empty where there is no picture to show."""
 
@@ -147,6 +160,36 @@ def _subject(data: Mapping[str, Any]) -> tuple[str, str]:
     if count == 1:
         return ("1 person" if people else "1 concept"), "is"
     return f"{count} {'people' if people else 'concepts'}", "are"
+
+
+def attempts(result: Result) -> list[Attempt]:
+    """The attacks of the record, in its order."""
+    named = {(score.name, score.subset): score for score in result.scores}
+    found = []
+    for (name, budget), score in named.items():
+        kind, _, attack = name.partition(".")
+        if kind != "recovery":
+            continue
+        control = named.get((f"control.{attack}", budget))
+        sides = {"after": score} if control is None else {"after": score, "oracle": control}
+        found.append(Attempt(attack, budget, sides, named.get((f"excess.{attack}", budget))))
+    return found
+
+
+def _brought_back(tried: Sequence[Attempt]) -> str:
+    """What the attacks say, for a record of nothing else."""
+    known = [one for one in tried if one.excess is not None]
+    if not known:
+        return f"{len(tried)} attempts to bring the target back, with no oracle to compare with"
+    sure = [one for one in known if one.sure]
+    if not sure:
+        return f"none of {len(known)} attempts brings back more than it gets from a model that never saw the target"
+    worst = max(sure, key=lambda one: one.scores["after"].value)
+    return (
+        f"{len(sure)} of {len(known)} attempts bring back more than they get from a model that never saw the target, "
+        f"most {worst.attack} ({worst.budget}): {figures.share(worst.scores['after'].value)} beside "
+        f"{figures.share(max(worst.scores['oracle'].value, 0.0))}"
+    )
 
 
 def _forgotten(result: Result, met: bool | None) -> str:
@@ -186,7 +229,10 @@ def verdict(result: Result, judged: Sequence[Judged]) -> Verdict:
     others = [item for item in judged if not item.met and item.bar not in (FORGOTTEN, KEPT)]
     link = "but" if (met.get(FORGOTTEN), met.get(KEPT)) in ((True, False), (False, True)) else "while"
     parts = [f"{_forgotten(result, met.get(FORGOTTEN))}, {link} {_kept(result, met.get(KEPT))}"]
-    if not any(score.phase == "after" for score in result.scores):
+    tried = attempts(result)
+    if tried and result.value("recognition", "target", "after") is None:
+        parts = [_brought_back(tried)]
+    elif not any(score.phase == "after" for score in result.scores):
         parts = ["No score after the edit was measured"]
     if others:
         missed = (f"{item.label} ({figures.percent(item.value, item.digits)}, wanted {item.wanted})" for item in others)
@@ -200,6 +246,11 @@ def verdict(result: Result, judged: Sequence[Judged]) -> Verdict:
     level, tag = "met", "Every bar met" if len(judged) == len(BARS) else "Every bar that was measured is met"
     if failed:
         level, tag = "missed", "A check failed"
+    elif any(one.sure for one in tried):
+        level, tag = "missed", "Some attacks bring the target back"
+    elif tried and not judged:
+        known = any(one.excess is not None for one in tried)
+        level, tag = ("met", "No attack brings the target back") if known else ("open", "Nothing to compare with")
     elif not all(met.values()):
         level, tag = "missed", "Not every bar met"
     elif FORGOTTEN not in met or KEPT not in met:
@@ -216,15 +267,17 @@ def _rank(label: str) -> tuple[int, int]:
 
 
 def rows(result: Result) -> list[Row]:
-    """The scores, a row for each name and subset."""
+    """The scores, a row for each name and subset; those of attacks stand for themselves."""
     table: dict[str, dict[str, Score]] = {}
     for score in result.scores:
+        if "." in score.name:
+            continue
         label = f"{score.name}/{score.subset}" if score.subset else score.name
         table.setdefault(label, {})[score.phase] = score
     built = []
     for label in sorted(table, key=_rank):
         first = next(iter(table[label].values()))
-        note = NOTES.get(label) or NOTES.get(first.name) or NOTES.get(first.name.partition(".")[0], "")
+        note = NOTES.get(label) or NOTES.get(first.name, "")
         built.append(Row(label, note, table[label], first.higher_is_better, first.unit))
     return built
 
@@ -264,6 +317,7 @@ def render(result: Result) -> str:
     present = [phase for phase in PHASES if any(phase in row.scores for row in table)]
     return template.render(
         result=result, title=_title(result), verdict=verdict(result, judged), judged=judged, rows=table, phases=present,
+        attempts=attempts(result),
         dots=[row for row in table if row.unit == "accuracy"], cards=cards(result.examples), changed=changed,
         all_phases=PHASES, points=points, view=figures.frame(points) if points else None,
         map_phases=[phase for phase in PHASES if any(p.phase == phase for p in points)],

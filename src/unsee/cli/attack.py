@@ -1,0 +1,149 @@
+"""`unsee attack`: tries to bring the target back."""
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from unsee import api, benchmarks
+from unsee.attacks import ATTACKS
+from unsee.benchmarks.benchmark import Benchmark
+from unsee.cli.evaluate import write_result
+from unsee.cli.forget import RECORD
+from unsee.cli.parse import parse
+from unsee.cli.progress import noting
+from unsee.cli.quiet import quiet
+from unsee.cli.table import print_table
+from unsee.edit import refuse_existing, with_folder
+from unsee.errors import InputError, check_ranges, unknown
+from unsee.evaluation import Evaluation, language_model_unchanged, model_facts
+from unsee.models.checkpoint import Vlm, load
+from unsee.records import Result, to_json
+from unsee.recovery import attack, checks, scores, subject
+from unsee.reporting.page import attempts
+from unsee.timing import peak_rss_mb
+
+
+@dataclass(frozen=True)
+class Options:
+    """Attack an edited model, and the oracle in the same way: what the attack itself teaches is not recovered.
+
+    Writes result.json and report.html. recovery.ATTACK is what the attack gets beyond what the model says without it
+    (of a probe or of membership inference: beyond a guess), control.ATTACK the same of the oracle, excess.ATTACK their
+    difference.
+
+    Example:
+      unsee attack --model demo/checkpoint --out attacked
+    """
+
+    model: str
+    """The checkpoint folder to attack."""
+    out: Path
+    """Folder to write result.json and report.html to; it must not exist."""
+    benchmark: str = "personas"
+    """NAME or NAME/SPLIT, as when the request was made."""
+    before: str | None = None
+    """The checkpoint before the request; the benchmark's own where it has one."""
+    oracle: str | None = None
+    """A checkpoint that never saw the target; the benchmark's own where it has one."""
+    attacks: str = ",".join(ATTACKS)
+    """With commas; see `unsee ls attacks`."""
+    photos: int = 4
+    """Unseen photos of each of the target's concepts that are asked about."""
+    seed: int = 0
+    """Of the photos that an attacker has, and of noise."""
+    require: bool = False
+    """Leave with 1 where an attack brings back more than its control, or a check fails."""
+    json: bool = False
+    """Print result.json instead of a table."""
+    overwrite: bool = False
+    """Replace --out if it exists."""
+
+
+def main(args: list[str]) -> int:
+    """Attacks the model, the oracle and the model before."""
+    options = parse(Options, args, "unsee attack")
+    started = time.monotonic()
+    names = options.attacks.split(",")
+    for name in names:
+        if name not in ATTACKS:
+            raise unknown("attack", name, ATTACKS)
+    check_ranges(options, at_least_1=("photos",))
+    refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.before, options.oracle))
+    quiet()
+    bench = benchmarks.load(options.benchmark)
+    before = options.before or (None if bench.model is None else str(bench.model))
+    oracle = options.oracle or (None if bench.oracle is None else str(bench.oracle))
+    if before is None:
+        raise InputError(f"{bench.name} has no model of its own; name the checkpoint before the request with --before.")
+    vlm = load(options.model)
+    measured = _attacked(options, names, bench, vlm, before, oracle)
+    extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
+    result = api.assemble(measured, bench, model=options.model, before=before, oracle=oracle, timings=extra)
+    result = _with_method(result, Path(options.model))
+    with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
+    if options.json:
+        print(to_json(result), end="")
+    else:
+        _show(result)
+        print(f"\n{options.out / 'result.json'}\n{options.out / 'report.html'}")
+    back = any(score.name.startswith("excess.") and score.ci95[0] > 0 for score in result.scores)
+    return 1 if options.require and (back or not all(check.passed for check in result.checks)) else 0
+
+
+def _attacked(
+    options: Options, names: list[str], bench: Benchmark, vlm: Vlm, before: str, oracle: str | None
+) -> Evaluation:
+    started = time.monotonic()
+    chosen = [ATTACKS[name] for name in names]
+    sides = {"after": options.model, "oracle": oracle, "before": before}
+    folders = {phase: Path(folder) for phase, folder in sides.items() if folder is not None}
+    total, done, made = len(folders) * len(chosen), 0, {}
+    with noting() as note:
+
+        def told(phase: str, name: str) -> None:
+            nonlocal done
+            done += 1
+            note("attacking", min(done, total), total, f"{name} on the model {phase}")
+
+        for phase, folder in folders.items():
+            one = subject(folder, Path(before), bench, photos=options.photos, seed=options.seed)
+            made[phase] = attack(one, chosen, phase, told)
+    return Evaluation(
+        scores=scores(made["after"], made.get("oracle"), made["before"]),
+        outcomes={},
+        checks=[language_model_unchanged(load(before), Path(options.model)), *checks(made["after"])],
+        examples=[],
+        feature_map=[],
+        model=model_facts(vlm),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _with_method(result: Result, model: Path) -> Result:
+    """Names the method where the checkpoint says how it was made."""
+    file = model / RECORD
+    if not file.is_file():
+        return result
+    made: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return replace(result, method=made.get("method", {}), seed=made.get("seed", 0))
+
+
+def _show(result: Result) -> None:
+    """One line for each attack and budget; a star where recovery is above control, the interval excluding zero."""
+    rows = []
+    for one in attempts(result):
+        control, excess = one.scores.get("oracle"), one.excess
+        rows.append(
+            {
+                "attack": f"{one.attack}: {one.budget}",
+                "recovery": f"{one.scores['after'].value:.3f}",
+                "control": "" if control is None else f"{control.value:.3f}",
+                "excess": "" if excess is None else f"{excess.value:.3f}" + "*" * one.sure,
+                "95 %": "" if excess is None else "{:.3f} to {:.3f}".format(*excess.ci95),
+            }
+        )
+    print_table(rows)
+    for check in result.checks:
+        print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}")

@@ -1,0 +1,121 @@
+"""What attacks bring back: each on the model after, beside the same on the oracle and on the model before."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unsee.attacks import Attack, Point, Subject
+from unsee.attacks.attack import Tally
+from unsee.benchmarks.benchmark import Benchmark
+from unsee.errors import InputError
+from unsee.metrics.resampling import RESAMPLES, interval
+from unsee.records import Check, Sample, Score
+
+UNIT = "difference"
+Told = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What each attack got from one model, and why those that were not possible were not."""
+
+    points: Mapping[str, Sequence[Point]]
+    refused: Mapping[str, str]
+
+
+def subject(folder: Path, before: Path, bench: Benchmark, *, photos: int, seed: int) -> Subject:
+    """What is attacked in a model: recognition questions about `photos` unseen photos of each of the target's concepts.
+
+    Where a benchmark has no score called recognition, all its questions about images of the target count. Raises
+    InputError where there is none.
+    """
+    asked = _thinned(_questions(bench, "target"), photos)
+    if not asked:
+        raise InputError(f"{bench.name} asks nothing about photos of the target; an attack has nothing to bring back.")
+    shown = _questions(bench, "target_seen") or [s for s in bench.target if s.question and s.answer]
+    others = _thinned(_questions(bench, "retained"), 1)
+    return Subject(folder, before, tuple(asked), tuple(shown), tuple(others), seed)
+
+
+def _questions(bench: Benchmark, subset: str) -> list[Sample]:
+    found = [q for q in bench.questions if q.subset == subset and q.image is not None]
+    return [q for q in found if q.score == "recognition"] or found
+
+
+def _thinned(questions: Sequence[Sample], photos: int) -> list[Sample]:
+    """The questions about so many photos of each concept, evenly spread over them."""
+    of: dict[str, dict[int, None]] = {}
+    for question in questions:
+        of.setdefault(question.concept, {})[id(question.image)] = None
+    kept: set[int] = set()
+    for own in of.values():
+        every = list(own)
+        kept |= {every[int(place)] for place in np.linspace(0, len(every) - 1, min(photos, len(every)))}
+    return [question for question in questions if id(question.image) in kept]
+
+
+def attack(target: Subject, attacks: Sequence[Attack], phase: str, told: Told | None = None) -> Attacked:
+    """Makes the attacks on one model; one that is not possible does not keep others back.
+
+    On the model before, those that bring back its weights are left out.
+    """
+    points, refused = dict[str, list[Point]](), dict[str, str]()
+    for each in attacks:
+        if phase == "before" and not each.on_before:
+            continue
+        if told is not None:
+            told(phase, each.name)
+        try:
+            points[each.name] = list(each.run(target))
+        except InputError as error:
+            refused[each.name] = str(error)
+    return Attacked(points, refused)
+
+
+def scores(after: Attacked, oracle: Attacked | None, before: Attacked | None) -> list[Score]:
+    """attacked.A: what attack A got, of each model; recovery.A: that less what the model after gives without it.
+
+    control.A is the same of the oracle, and excess.A is recovery less control. Subsets are budgets. Intervals of 95 %:
+    concepts drawn again, the same for both models.
+    """
+    found = []
+    for phase, side in (("before", before), ("after", after), ("oracle", oracle)):
+        for name, points in {} if side is None else side.points.items():
+            for point in points:
+                found.append(_score(f"attacked.{name}", point.budget, phase, point, [point.got], unit="share"))
+    for name, points in after.points.items():
+        controls = {} if oracle is None else {point.budget: point for point in oracle.points.get(name, ())}
+        for point in points:
+            own = [point.got, point.floor]
+            found.append(_score(f"recovery.{name}", point.budget, "after", point, own))
+            control = controls.get(point.budget)
+            if control is not None:
+                found.append(_score(f"control.{name}", point.budget, "oracle", control, [control.got, control.floor]))
+                every = [*own, control.floor, control.got]
+                found.append(_score(f"excess.{name}", point.budget, "after", point, every))
+    return found
+
+
+def _score(name: str, budget: str, phase: str, point: Point, sides: Sequence[Tally], unit: str = UNIT) -> Score:
+    """The shares of the sides, added and subtracted in turn."""
+    signs = [(-1) ** place for place in range(len(sides))]
+    value = sum(sign * float(_shares(side, None)[0]) for sign, side in zip(signs, sides, strict=True))
+    drawn = np.random.default_rng(0).integers(len(point.got), size=(RESAMPLES, len(point.got)))
+    draws = np.sum([sign * _shares(side, drawn) for sign, side in zip(signs, sides, strict=True)], axis=0)
+    count = round(sum(count for _, count in point.got.values()))
+    return Score(name, budget, phase, value, count, interval(draws), higher_is_better=False, unit=unit)
+
+
+def _shares(side: Tally, drawn: NDArray[np.int64] | None) -> NDArray[np.float64]:
+    pairs = np.array([side[concept] for concept in sorted(side)], dtype=float)
+    got, of = pairs[None].sum(1).T if drawn is None else pairs[drawn].sum(1).T
+    shares: NDArray[np.float64] = got / of
+    return shares
+
+
+def checks(after: Attacked) -> list[Check]:
+    """One for each attack that was not possible, with the reason."""
+    return [Check(f"attack.{name}", False, reason) for name, reason in after.refused.items()]
