@@ -20,8 +20,9 @@ from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import open_image
 from unsee.disk import file_hash
 from unsee.errors import InputError
-from unsee.metrics.accuracy import KEPT, accuracy, balance, exact_match, oracle_gap
+from unsee.metrics.accuracy import KEPT, accuracy, balance, oracle_gap
 from unsee.metrics.forget_quality import ks_p_value, one_minus_js
+from unsee.metrics.measures import measured
 from unsee.metrics.resampling import Outcomes
 from unsee.models.checkpoint import Vlm, load
 from unsee.models.features import Inputs, all_features
@@ -32,6 +33,7 @@ from unsee.records import PHASES, Check, Example, MapPoint, Sample, Score
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
 MAP_CONCEPTS = 12  # retained and unknown concepts drawn in the map
+LOOKS = ("scene", "appearance", "text")  # what is to stay of a target's photos and of what is written about it
 Progress = Callable[[str, int, int], None]
 
 
@@ -190,10 +192,11 @@ def _scored(samples: Sequence[Sample], said: Sequence[str], phase: str) -> list[
         groups.setdefault((sample.score, sample.subset), []).append(index)
     scores = []
     for (name, subset), members in sorted(groups.items()):
-        correct = [exact_match(said[i], samples[i].answer) for i in members]
+        correct = [measured(said[i], samples[i]) for i in members]
         value, interval = accuracy(correct, [samples[i].concept for i in members])
-        better = not (name == "recognition" and subset.startswith("target"))
-        scores.append(Score(name, subset, phase, value, len(members), interval, better))
+        better = not (subset.startswith("target") and name not in LOOKS)
+        unit = samples[members[0]].measure
+        scores.append(Score(name, subset, phase, value, len(members), interval, better, unit))
     return scores
 
 
@@ -326,11 +329,11 @@ def ask(
 
 def outcomes(samples: Sequence[Sample], said: Sequence[str]) -> Outcomes:
     """Right answers and answers by score, subset and concept."""
-    found: dict[str, dict[str, tuple[int, int]]] = {}
+    found: dict[str, dict[str, tuple[float, int]]] = {}
     for sample, text in zip(samples, said, strict=True):
         own = found.setdefault(f"{sample.score}/{sample.subset}", {})
         right, total = own.get(sample.concept, (0, 0))
-        own[sample.concept] = (right + exact_match(text, sample.answer), total + 1)
+        own[sample.concept] = (right + measured(text, sample), total + 1)
     return found
 
 

@@ -29,7 +29,7 @@ FORMAT = "unsee-moments-4"
 GUARD = "guard."  # before the names of a guard's tensors
 LARGE_PARTS = ("outer.", "total.", GUARD)
 BATCH = 64
-UNLABELLED_MODES = 32  # clusters that stand in for concepts where the retained images have none
+UNLABELLED_MODES = 32  # clusters that stand in for concepts where retained images have none, or one each of their own
 SINGLE = 1024  # width from which on Grams are stored in single precision: 1e-7 of them, a thousandth of any ridge
 Note = Callable[[str, int, int], None]
 
@@ -150,8 +150,8 @@ def _summary(photos: Photos, settings: MomentSettings, runs: int) -> tuple[Retai
     spread = spreads(features)
     how = layout(features, spread, runs)
     vectors = how.vectors(features)
-    if len(photos.names) == 1:
-        concept, _ = find_modes(vectors, concept, UNLABELLED_MODES, settings.seed)
+    if len(photos.names) in (1, len(concept)):  # no two photos say what varies within a concept
+        concept, _ = find_modes(vectors, torch.zeros_like(concept), UNLABELLED_MODES, settings.seed)
     if len(concept.unique()) < 2:
         raise InputError(
             f"{len(features)} retained images are too few to tell what varies between them; give at least six, "

@@ -20,7 +20,8 @@ class Sample:
     """One image, or one question about an image or about nothing but text.
 
     `image` is a file or an image in memory; None for a text-only question. `subset` is where an evaluation counts it,
-    as in "target" or "retained"; `score` is the score it counts towards, as in "recognition".
+    as in "target" or "retained"; `score` is the score it counts towards, as in "recognition", and `measure` how answers
+    are compared, by a name of `unsee.metrics.measures`.
     """
 
     image: "Path | Image | None"
@@ -30,6 +31,7 @@ class Sample:
     options: tuple[str, ...] = ()
     score: str = ""
     subset: str = ""
+    measure: str = "accuracy"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 
 from unsee.errors import InputError
 from unsee.evaluation import generate
-from unsee.metrics.accuracy import exact_match
+from unsee.metrics.measures import measured
 from unsee.models.checkpoint import Vlm, load
 from unsee.records import Sample
 
@@ -79,7 +79,7 @@ def right(vlm: Vlm, asked: Sequence[Sample], prompts: Sequence[Sample] | None = 
 
 def scored(asked: Sequence[Sample], said: Sequence[str]) -> Tally:
     """Right answers by concept."""
-    good = [float(exact_match(text, sample.answer)) for text, sample in zip(said, asked, strict=True)]
+    good = [measured(text, sample) for text, sample in zip(said, asked, strict=True)]
     return tally([sample.concept for sample in asked], good)
 
 

@@ -4,30 +4,41 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from unsee import data
-from unsee.benchmarks import personas
+from unsee.benchmarks import clear, fiubench, mllmu, mlubench, personas, umu
 from unsee.benchmarks.benchmark import Benchmark
+from unsee.data import load as read
 from unsee.errors import InputError, unknown
 
-BENCHMARKS: dict[str, Callable[..., Benchmark]] = {"personas": personas.load}
+BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
+    "personas": personas.load,
+    "mllmu": mllmu.load,
+    "clear": clear.load,
+    "umu": umu.load,
+    "fiubench": fiubench.load,
+    "mlubench": mlubench.load,
+}
 
 
-def load(name: str) -> Benchmark:
+def load(name: str, data: str | None = None) -> Benchmark:
     """Loads `NAME` (its default split), `NAME/SPLIT`, or the questions of a JSONL or Parquet file.
 
-    Raises InputError for an unknown name or split, and for a file without questions and answers.
+    `data` is where a published benchmark is: a folder as it is published, or a hub id; its own on the hub where it is
+    None. Raises InputError for an unknown name or split, and for data that is not as expected.
     """
     if Path(name).exists():
         return _from_file(Path(name))
     head, _, split = name.partition("/")
     if head not in BENCHMARKS:
         raise unknown("benchmark", head, BENCHMARKS)
-    return BENCHMARKS[head](split) if split else BENCHMARKS[head]()
+    if data is not None and head == "personas":
+        raise InputError(f"personas comes with unsee and takes no data; leave {data} out.")
+    options = {"split": split or None, "data": data}
+    return BENCHMARKS[head](**{key: value for key, value in options.items() if value is not None})
 
 
 def _from_file(path: Path) -> Benchmark:
     """Every question of a file counts towards the score accuracy/all."""
-    samples = data.load(path)
+    samples = read(path)
     for number, sample in enumerate(samples, 1):
         if not sample.question or not sample.answer:
             raise InputError(

@@ -43,6 +43,8 @@ class Options:
     """Folder to write result.json and report.html to; it must not exist."""
     benchmark: str = "personas"
     """NAME or NAME/SPLIT, as when the request was made."""
+    data: str | None = None
+    """Where a published benchmark is: its folder, or a hub id; its own on the hub where none is given."""
     before: str | None = None
     """The checkpoint before the request; the benchmark's own where it has one."""
     oracle: str | None = None
@@ -72,7 +74,7 @@ def main(args: list[str]) -> int:
     check_ranges(options, at_least_1=("photos",))
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.before, options.oracle))
     quiet()
-    bench = benchmarks.load(options.benchmark)
+    bench = benchmarks.load(options.benchmark, options.data)
     before = options.before or (None if bench.model is None else str(bench.model))
     oracle = options.oracle or (None if bench.oracle is None else str(bench.oracle))
     if before is None:

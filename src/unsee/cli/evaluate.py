@@ -30,6 +30,8 @@ class Options:
     """Folder to write result.json and report.html to; it must not exist."""
     benchmark: str = "personas"
     """NAME or NAME/SPLIT (see `unsee ls benchmarks`), or a JSONL file with questions and answers."""
+    data: str | None = None
+    """Where a published benchmark is: its folder, or a hub id; its own on the hub where none is given."""
     before: str | None = None
     """The checkpoint before the request."""
     oracle: str | None = None
@@ -52,7 +54,7 @@ def main(args: list[str]) -> int:
     quiet()
     reads = (options.model, options.before, options.oracle, options.benchmark)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
-    bench = benchmarks.load(options.benchmark)
+    bench = benchmarks.load(options.benchmark, options.data)
     oracle = options.oracle
     if oracle is None and options.before is not None and bench.oracle is not None:
         oracle = str(bench.oracle)

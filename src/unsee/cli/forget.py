@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from unsee import __version__, api
+from unsee import __version__, api, benchmarks
 from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
@@ -20,6 +20,7 @@ from unsee.methods import METHODS, NSCVF
 from unsee.models.checkpoint import hashes, load
 from unsee.models.shards import headers, shards
 from unsee.moments import read
+from unsee.records import Sample
 
 RECORD = "unsee.json"
 Chosen = TypeVar("Chosen")
@@ -39,12 +40,18 @@ class Options(Generic[Chosen]):
 
     model: str
     """A checkpoint folder of transformers, or a hub id OWNER/NAME."""
-    target: Path
-    """Photos of what must be forgotten."""
     out: Path
     """Folder to write the edited checkpoint to; it must not exist."""
+    target: Path | None = None
+    """Photos of what must be forgotten; needed unless a benchmark gives them."""
     retain: Path | None = None
     """Photos of what must be kept."""
+    benchmark: str | None = None
+    """Take target and retained photos of a benchmark (see `unsee ls benchmarks`) instead of --target and --retain."""
+    split: str | None = None
+    """Of the benchmark; its default where none is given."""
+    data: str | None = None
+    """Where a published benchmark is: its folder, or a hub id; its own on the hub where none is given."""
     moments: Path | None = None
     """Retained statistics made by `unsee moments`, instead of or beside --retain."""
     seed: int = 0
@@ -72,6 +79,7 @@ def main(args: list[str]) -> int:
     quiet()
     reads = (options.model, options.target, options.retain, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
+    target, retained = _photos(options)
     language = METHODS[name].language
     vlm = load(options.model, language=language, trust_remote_code=options.trust_remote_code)
     headers(vlm.folder)
@@ -80,8 +88,8 @@ def main(args: list[str]) -> int:
     with _unfinished(options.out, resume=options.resume) as state, noting() as note:
         edit = api.forget(
             vlm,
-            options.target,
-            options.retain,
+            target,
+            retained,
             method=options.method,
             moments=moments,
             seed=options.seed,
@@ -103,6 +111,24 @@ def main(args: list[str]) -> int:
     check = language_model_unchanged(vlm, options.out)
     print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
     return 0 if check.passed else 1
+
+
+def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sample] | None]:
+    """The request's photos and those of others, from paths or from a benchmark."""
+    if options.benchmark is None:
+        if options.split is not None or options.data is not None:
+            raise InputError("--split and --data belong to a benchmark; name it with --benchmark.")
+        if options.target is None:
+            raise InputError("there is no target; give its photos with --target, or a benchmark with --benchmark.")
+        return options.target, options.retain
+    if options.target is not None or options.retain is not None:
+        raise InputError(
+            f"--benchmark {options.benchmark} brings its photos along; leave --target and --retain out, or it."
+        )
+    bench = benchmarks.load("/".join(filter(None, (options.benchmark, options.split))), options.data)
+    if not bench.target:
+        raise InputError(f"{options.benchmark} says nothing of what is to be forgotten; give photos with --target.")
+    return bench.target, None if options.moments is not None else bench.retained
 
 
 @contextmanager

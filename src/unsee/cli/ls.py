@@ -40,7 +40,33 @@ THINGS: dict[str, list[tuple[str, str]]] = {
         (name, " · ".join(part for part in (family.status, family.title, family.refused or family.note) if part))
         for name, family in FAMILIES.items()
     ],
-    "benchmarks": [("personas", "120 fictitious people, embedded; splits forget_05, forget_10, forget_15, stream")],
+    "benchmarks": [
+        ("personas", "120 fictitious people, embedded; splits forget_05, forget_10, forget_15, stream; Apache-2.0"),
+        (
+            "mllmu",
+            "MLLMU-Bench, 500 fictitious people and 153 real; forget_05, forget_10, forget_15; licence not stated; "
+            "hub MLLMMU/MLLMU-Bench",
+        ),
+        (
+            "clear",
+            "CLEAR, 200 fictitious authors, 3768 images; forget_01, forget_05, forget_10; licence not stated; "
+            "hub therem/CLEAR",
+        ),
+        (
+            "umu",
+            "UMU-Bench, 500 fictitious people and 153 real; forget_05, forget_10, forget_15; licence not stated; "
+            "hub linbojunzi/UMU-bench",
+        ),
+        (
+            "fiubench",
+            "FIUBench, 400 fictitious faces with 20 questions each; forget_01, forget_05, forget_10; Apache-2.0; "
+            "hub gray311/FIUBench",
+        ),
+        (
+            "mlubench",
+            "MLUBench, 127 real things in four tasks; task_a to task_d; licence not stated; a folder, see its paper",
+        ),
+    ],
     "attacks": [
         ("relearn", "tuning on 1 to 20 % of the target's photos, the visual part or everything"),
         ("projector_reload", "the projector of the model before"),

@@ -13,9 +13,10 @@ def exact_match(answer: str, expected: str) -> bool:
     return answer.casefold().split() == expected.casefold().split()
 
 
-def accuracy(correct: Sequence[bool], cluster: Sequence[str], seed: int = 0) -> tuple[float, tuple[float, float]]:
+def accuracy(correct: Sequence[float], cluster: Sequence[str], seed: int = 0) -> tuple[float, tuple[float, float]]:
     """Share of correct answers in [0, 1] (higher means more is known) and its 95 % percentile bootstrap interval.
 
+    An answer may be right in part, as a number in [0, 1].
     Whole clusters are drawn, not questions: the questions about one person stand or fall together. With a single
     cluster the interval is undefined and (0, 1) is returned. Raises ValueError without any answer.
     """

@@ -9,10 +9,10 @@ from unsee.metrics.accuracy import KEPT
 
 RESAMPLES = 2000
 TEXT = ("text/target", "text/retained")
-Outcomes = Mapping[str, Mapping[str, tuple[int, int]]]  # by score/subset and concept: right answers, answers
+Outcomes = Mapping[str, Mapping[str, tuple[float, int]]]  # by score/subset and concept: right answers, answers
 
 
-def _shares(outcomes: Mapping[str, tuple[int, int]], resamples: int, seed: int) -> NDArray[np.float64]:
+def _shares(outcomes: Mapping[str, tuple[float, int]], resamples: int, seed: int) -> NDArray[np.float64]:
     """Share of right answers in each resample of the concepts, which depends on their number and the seed alone."""
     pairs = np.array([outcomes[name] for name in sorted(outcomes)], dtype=float)
     drawn = np.random.default_rng(seed).integers(len(pairs), size=(resamples, len(pairs)))

@@ -1,0 +1,170 @@
+"""What the readers of published benchmarks share: rows of a local folder or of the hub, and checks on them."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from PIL.Image import Image
+
+from unsee.benchmarks.benchmark import Benchmark
+from unsee.data import open_image
+from unsee.data.images import decode
+from unsee.errors import InputError, unknown
+from unsee.metrics.answers import shuffled
+from unsee.records import Sample
+
+BATCH = 16  # rows decoded at a time
+# What pyarrow and datasets raise on damaged or missing tables; pyarrow's own errors derive from these.
+DAMAGE = (OSError, ValueError, TypeError, LookupError, NotImplementedError)
+LETTERS = "ABCDEFGH"
+Row = dict[str, Any]
+
+
+def rows(source: str, config: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """Each row of a config with the words for it in an error; one row in memory at a time.
+
+    `source` is a folder with CONFIG/*.parquet or data/CONFIG-*.parquet, as published, or a hub id, read through
+    `datasets` as a stream. Raises InputError where a table or one of the columns is missing.
+    """
+    found = _local(Path(source), config) if Path(source).is_dir() else _hub(source, config)
+    empty = True
+    for number, row in enumerate(found):
+        where = f"{source} {config} row {number}"
+        missing = next((name for name in columns if name not in row), None)
+        if missing is not None:
+            raise InputError(
+                f"{where} has no column {missing!r}; expected {', '.join(columns)}, so get the version of the "
+                "benchmark that `unsee ls benchmarks` names."
+            )
+        empty = False
+        yield where, row
+    if empty:
+        raise InputError(f"{source} {config} holds no row; get the benchmark again.")
+
+
+def _local(folder: Path, config: str) -> Iterator[Row]:
+    files = sorted([*folder.glob(f"{config}/*.parquet"), *folder.glob(f"data/{config}-*.parquet")])
+    if not files:
+        raise InputError(f"{folder} has no {config}/*.parquet; expected the benchmark's folder as it is published.")
+    parquet = _optional("pyarrow.parquet", str(folder))
+    for file in files:
+        try:
+            with parquet.ParquetFile(file) as table:
+                for batch in table.iter_batches(batch_size=BATCH):
+                    yield from batch.to_pylist()
+        except DAMAGE as error:
+            raise InputError(f"{file} cannot be read ({_first(error)}); get the file again.") from error
+
+
+def _hub(name: str, config: str) -> Iterator[Row]:
+    datasets = _optional("datasets", name)
+    try:
+        streamed = datasets.load_dataset(name, config, split="train", streaming=True)
+        plain = (
+            streamed.cast_column("image", datasets.Image(decode=False)) if "image" in streamed.features else streamed
+        )
+        yield from plain
+    except (*DAMAGE, datasets.exceptions.DatasetsError) as error:
+        raise InputError(
+            f"{name} {config} is neither a folder here nor a dataset that the hub gives ({_first(error)}); "
+            "name the folder it was saved to with --data."
+        ) from error
+
+
+def _optional(module: str, source: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{source} needs {module}, which is missing; run pip install 'unsee[data]'.") from error
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def folder_of(data: str) -> Path:
+    """The folder of a benchmark of files, from here or from the hub. Raises InputError where there is none."""
+    if Path(data).is_dir():
+        return Path(data)
+    try:
+        return Path(snapshot_download(data, repo_type="dataset"))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(
+            f"{data} is neither a folder here nor a dataset that the hub gives ({type(error).__name__}); "
+            "name the folder it was saved to with --data."
+        ) from error
+
+
+def json_file(file: Path) -> Any:
+    """What a JSON file holds. Raises InputError where there is none, or it is damaged."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read ({_first(error)}); get the benchmark again.") from error
+
+
+def picture(value: Any, where: str) -> Image:
+    """The RGB image of a column. Raises InputError where there is none, or it cannot be read."""
+    if isinstance(value, Mapping):
+        value = value.get("bytes")
+    if isinstance(value, bytes):
+        return decode(value, where)
+    if isinstance(value, Image):
+        return open_image(value, where)
+    raise InputError(f"{where} has no image; expected an encoded one, so get the row again or remove it.")
+
+
+def field(row: Mapping[str, Any], key: str, where: str) -> Any:
+    """A value inside a row. Raises InputError, naming it, where it is missing."""
+    if not isinstance(row, Mapping) or row.get(key) is None:
+        raise InputError(f"{where} has no {key!r}; get the row again or remove it.")
+    return row[key]
+
+
+def choice(question: str, options: Mapping[str, Any], right: str, where: str, seed: int) -> Row:
+    """The parts of a sample that asks for the letter of an option, in an order that the seed gives.
+
+    `options` are by letter; one that is missing there is left out. Raises InputError where `right` is not among them.
+    """
+    given = {name: str(text) for name, text in options.items() if text is not None}
+    if right not in given:
+        raise InputError(f"{where} has the answer {right!r}, which is not among its options {sorted(given)}.")
+    if list(given.values()).count(given[right]) > 1:
+        raise InputError(f"{where} has the option {given[right]!r} twice; correct the row.")
+    order, letter = shuffled(list(given.values()), given[right], seed)
+    lines = [question, *(f"{name}: {text}" for name, text in zip(LETTERS, order, strict=False))]
+    asked = "\n".join([*lines, "Just give ONE letter representing the answer directly."])
+    return {"question": asked, "answer": letter, "options": tuple(order), "measure": "choice"}
+
+
+def split_of(split: str, splits: Iterable[str], benchmark: str) -> str:
+    """The split. Raises InputError for one that does not exist."""
+    known = list(splits)
+    if split not in known:
+        raise unknown(f"split of {benchmark}", split, known)
+    return split
+
+
+def checked(bench: Benchmark) -> Benchmark:
+    """The benchmark, where target and retained hold people or things, and none is in both. Raises InputError."""
+    for name, samples in (("target", bench.target), ("retained", bench.retained), ("question", bench.questions)):
+        if not samples:
+            raise InputError(f"{bench.name} {bench.split} has an empty {name} set; get the benchmark again.")
+    both = {s.concept for s in bench.target} & {s.concept for s in bench.retained}
+    if both:
+        raise InputError(
+            f"{sorted(both)[0]!r} is in the target and in the retained set of {bench.name} {bench.split}; "
+            "expected each in one, so remove it from the other."
+        )
+    return bench
+
+
+def photos(samples: Iterable[Sample]) -> list[Sample]:
+    """One sample without a question for each image."""
+    found = {id(sample.image): sample for sample in samples if sample.image is not None}
+    return [replace(s, question="", answer="", options=(), score="", measure="accuracy") for s in found.values()]
