@@ -32,8 +32,8 @@ def load(name: str, data: str | None = None) -> Benchmark:
         raise unknown("benchmark", head, BENCHMARKS)
     if data is not None and head == "personas":
         raise InputError(f"personas comes with unsee and takes no data; leave {data} out.")
-    options = {"split": split or None, "data": data}
-    return BENCHMARKS[head](**{key: value for key, value in options.items() if value is not None})
+    where = {} if data is None else {"data": data}
+    return BENCHMARKS[head](*filter(None, (split,)), **where)
 
 
 def _from_file(path: Path) -> Benchmark:
