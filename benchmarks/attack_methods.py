@@ -63,6 +63,12 @@ def made(out: Path, cell: Cell) -> Attacked:
     return Attacked(points, row["refused"])
 
 
+def _plain(of: Attacked) -> float:
+    """What a model says without an attack."""
+    (point,) = of.points["projector_reload"]
+    return sum(got for got, _ in point.floor.values()) / sum(count for _, count in point.floor.values())
+
+
 def table(out: Path, methods: Sequence[str], seeds: Sequence[int]) -> str:
     """Recovery of each method beside the control: means over seeds; a star where every seed's excess excludes zero."""
     before, oracle = (made(out, Cell(name, 0)) for name in CONTROLS)
@@ -79,11 +85,14 @@ def table(out: Path, methods: Sequence[str], seeds: Sequence[int]) -> str:
                     found.setdefault(key, {}).setdefault(f"{kind}.{method}", []).append(score)
     order = {name: number for number, name in enumerate(ATTACKS)}
     lines = ["| attack | budget | control | " + " | ".join(methods) + " |", "|---" * (len(methods) + 3) + "|"]
+    known = [f"{fmean(_plain(made(out, Cell(method, seed))) for seed in seeds):.3f}" for method in methods]
+    lines.append(f"| none | recognised without an attack | {_plain(oracle):.3f} | {' | '.join(known)} |")
     for (name, budget), own in sorted(found.items(), key=lambda item: order[item[0][0]]):
         values = []
         for method in methods:
-            sure = all(score.ci95[0] > 0 for score in own[f"excess.{method}"])
-            values.append(f"{fmean(score.value for score in own[f'recovery.{method}']):.3f}" + "*" * sure)
+            back = fmean(score.value for score in own[f"recovery.{method}"])
+            sure = back > 0 and all(score.ci95[0] > 0 for score in own[f"excess.{method}"])
+            values.append(f"{back:.3f}" + "*" * sure)
         lines.append(f"| {name} | {budget} | {controls[name, budget]:.3f} | {' | '.join(values)} |")
     return "\n".join(lines)
 

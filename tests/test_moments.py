@@ -215,3 +215,12 @@ def test_images_without_concepts_are_clustered(vlm: Vlm) -> None:
     moments, photos = measure(vlm, [Sample(image, "all") for image in images(12)], SETTINGS, NORMAL)
     assert len(photos.names) == 1
     assert len(moments.features.discriminant.concepts) > 1
+
+
+def test_one_photo_of_each_person_says_as_much_as_photos_without_names(vlm: Vlm) -> None:
+    pictures = images(12)
+    one = [Sample(picture, "someone") for picture in pictures]
+    each = [Sample(picture, f"person {number:02d}") for number, picture in enumerate(pictures)]
+    (nameless, _), (named, _) = (measure(vlm, samples, SETTINGS, NORMAL) for samples in (one, each))
+    assert torch.equal(nameless.concept, named.concept)
+    assert torch.equal(nameless.features.modes.centers, named.features.modes.centers)

@@ -90,7 +90,7 @@ def main(args: list[str]) -> int:
     else:
         _show(result)
         print(f"\n{options.out / 'result.json'}\n{options.out / 'report.html'}")
-    back = any(score.name.startswith("excess.") and score.ci95[0] > 0 for score in result.scores)
+    back = any(one.sure for one in attempts(result))
     return 1 if options.require and (back or not all(check.passed for check in result.checks)) else 0
 
 

@@ -119,8 +119,8 @@ class Attempt:
 
     @property
     def sure(self) -> bool:
-        """Whether the attack brings back more than it gets from the oracle, the interval excluding zero."""
-        return self.excess is not None and self.excess.ci95[0] > 0
+        """Whether the attack brings back something, and more than from the oracle, that interval excluding zero."""
+        return self.excess is not None and self.excess.ci95[0] > 0 and self.scores["after"].value > 0
 
 
 @dataclass(frozen=True)
