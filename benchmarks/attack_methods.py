@@ -90,6 +90,9 @@ def table(out: Path, methods: Sequence[str], seeds: Sequence[int]) -> str:
     for (name, budget), own in sorted(found.items(), key=lambda item: order[item[0][0]]):
         values = []
         for method in methods:
+            if f"recovery.{method}" not in own:  # all that differs would be put back
+                values.append("")
+                continue
             back = fmean(score.value for score in own[f"recovery.{method}"])
             sure = back > 0 and all(score.ci95[0] > 0 for score in own[f"excess.{method}"])
             values.append(f"{back:.3f}" + "*" * sure)

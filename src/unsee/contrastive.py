@@ -30,6 +30,7 @@ from unsee.training import Bars, Progress, Schedule, TrainingLog, fingerprint, r
 
 LOOK_EVERY = 25  # steps between two looks at how far the run is
 NEGATIVES = 32  # target images of before that a step's contrast sees
+EARLY = 16  # target images that a step asks about with later layers as they were
 WATCHED = 256  # retained images whose drift a look measures
 
 
@@ -53,6 +54,8 @@ class Settings(Protocol):
     def contrast(self) -> float: ...
     @property
     def attract(self) -> float: ...
+    @property
+    def harden(self) -> float: ...
     @property
     def distill(self) -> float: ...
     @property
@@ -166,6 +169,7 @@ class _Run:
         self.drifts: list[LayerDrift] = []
         self.rounding: dict[str, float] = {}
         self.guarded: list[tuple[ConfinedWeight, Tensor, float]] = []
+        self.moving: list[str] = []
         kept = retained is not None and settings.distill > 0
         self.images = [*aim.inputs, *(retained.inputs if kept and retained else ())]
         self.prefix: tuple[Prefix, Tensor] | None = None
@@ -192,7 +196,7 @@ class _Run:
             steps = settings.steps * (number + 1) // len(turns) - settings.steps * number // len(turns)
             if not steps:
                 continue
-            weights = self._confined(names)
+            weights, self.moving = self._confined(names), names
             self.guarded = self._guarded(weights)
             if not self.bounds.frugal:
                 self.prefix = prefix_states(self.vlm.model, names[0], self.images, self.bounds.images)
@@ -293,6 +297,42 @@ class _Run:
             yield torch.stack(
                 [losses.moved(w.weight, w.start, outer, energy) for w, outer, energy in self.guarded]
             ).sum()
+
+        if settings.harden > 0 and len(self.start) > 1:
+            yield from self._early(generator)
+
+    def _early(self, generator: Generator) -> Iterator[Tensor]:
+        """As `loss`, of the distance to the region where the trained layers from a random one on are those of before.
+
+        What is forgotten only by a later layer comes back with the weights that it had.
+        """
+        count = len(self.start)
+        done = count - len(self.moving)  # those of turns before, which run later
+        kept = int(torch.randint(1, len(self.moving) + bool(done), (), generator=generator))
+        drawn = torch.randint(len(self.aim.inputs), (EARLY,), generator=generator)
+        later = [*self.moving[kept:], *(name for name in self.start if name not in self.moving)]
+        for start in range(0, EARLY, self.bounds.images):
+            part = drawn[start : start + self.bounds.images]
+            with self._as_before(later):
+                features = self._features(part)
+                apart = losses.distance(features, self.aim.goal(part), self.moments.features, self.settings.identity)
+                yield self.settings.harden * len(part) / EARLY * apart
+
+    @contextmanager
+    def _as_before(self, names: Sequence[str]) -> Iterator[None]:
+        """While open, these layers have the weights of before and take no gradient."""
+        modules = dict(self.vlm.model.named_modules())
+        now = {name: modules[name].weight.detach().clone() for name in names}
+        asked = {name: modules[name].weight.requires_grad for name in names}
+        try:
+            for name in names:
+                modules[name].weight.requires_grad_(False)
+                modules[name].weight.copy_(self.start[name])
+            yield
+        finally:
+            for name in names:
+                modules[name].weight.copy_(now[name])
+                modules[name].weight.requires_grad_(asked[name])
 
     def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
         settings, known, retained = self.settings, self.moments.features, self.retained

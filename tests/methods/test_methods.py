@@ -1,7 +1,7 @@
 """Contracts that every method in METHODS keeps, on a tiny random model."""
 
 import dataclasses
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -15,6 +15,8 @@ from unsee.linalg.subspace import ConfinedWeight, retained_basis
 from unsee.memory import UNBOUNDED, Memory, plan
 from unsee.methods import METHODS, NSCVF, nscvf
 from unsee.models.checkpoint import Vlm, load, visual_parameters
+from unsee.models.features import all_features
+from unsee.models.inputs import image_inputs
 from unsee.models.prefix import prefix_states
 from unsee.moments import measure, prepare
 from unsee.records import Sample
@@ -159,6 +161,51 @@ def test_a_guard_holds_what_is_guarded(vlm, target, retained, null_space):
         edit = method.forget(vlm, target, photos, moments=replace(moments, guard=guard))
         drifts.append(sum(layer.retained for layer in edit.layers))
     assert drifts[0] > 1.1 * drifts[1] > 1.2 * drifts[2] > 0
+
+
+def test_what_a_hardened_run_forgets_does_not_come_back_with_the_last_layers(vlm, target, retained):
+    """With the last layers put back, the target's features are further from where they were than without hardening."""
+    apart = {}
+    for harden in (0.0, 1.0):
+        settings = NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0, share=1.0, stop_target=0, harden=harden)
+        edit = settings.forget(vlm, target, retained)
+        last = [name for name in edit.weights if "projector" in name]
+        assert last
+        assert len(last) < len(edit.weights)
+        opened = load(vlm.folder)
+        parameters = dict(opened.model.named_parameters())
+        with torch.no_grad():
+            for name, value in edit.weights.items():
+                if name not in last:
+                    parameters[name].copy_(value)
+        inputs = image_inputs(vlm.processor, [sample.image for sample in target])
+        before, after = (all_features(model.model, inputs).values["projector"] for model in (vlm, opened))
+        apart[harden] = float((before - after).norm() / before.norm())
+        assert edit.method["looks"][-1]["target"] < 0.7
+    assert apart[1.0] > apart[0.0]
+
+
+def test_later_layers_are_those_of_before_while_an_early_part_is_asked_and_then_again_what_they_were(
+    vlm, target, retained, monkeypatch
+):
+    seen = []
+    real = contrastive._Run._as_before
+
+    @contextmanager
+    def watched(run, names):
+        modules = dict(run.vlm.model.named_modules())
+        held = {name: modules[name].weight.detach().clone() for name in names}
+        with real(run, names):
+            seen.append(len(names))
+            assert all(torch.equal(modules[name].weight, run.start[name].float()) for name in names)
+            assert len(names) < len(run.start)
+            yield
+        assert all(torch.equal(modules[name].weight, held[name]) for name in names)
+        assert all(modules[name].weight.requires_grad for name in names)
+
+    monkeypatch.setattr(contrastive._Run, "_as_before", watched)
+    NSCVF(**QUICK, harden=1.0).forget(vlm, target, retained)
+    assert len(set(seen)) > 1
 
 
 def test_a_blend_goes_as_far_as_it_is_of_the_target(vlm, target, retained):

@@ -45,6 +45,9 @@ class NSCVF:
     """Weight of the contrastive loss; 0 switches it off."""
     attract: float = 1.0
     """Weight of the squared distance to the region; 0 switches it off."""
+    harden: float = 0.0
+    """Weight of the same distance where the trained layers from a random one on are those of before, so that putting
+    their weights back does not bring the target back; 0 switches it off, 1 is a good value."""
     distill: float = 6.0
     """Weight of keeping the features of retained images; 0, or no retained image, switches it off."""
     identity: float = 1.0
@@ -96,7 +99,7 @@ class NSCVF:
             self,
             above=("reach", "temperature", "rate", "ridge"),
             at_least_0=(
-                *("contrast", "attract", "distill", "identity", "views", "blends", "runs", "aside"),
+                *("contrast", "attract", "harden", "distill", "identity", "views", "blends", "runs", "aside"),
                 *("weight_decay", "stop_target", "stop_drift"),
             ),
             at_least_1=("modes", "directions", "steps", "batch"),

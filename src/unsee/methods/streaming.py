@@ -51,6 +51,8 @@ class Streaming:
     """Weight of the contrastive loss; 0 switches it off."""
     attract: float = 1.0
     """Weight of the squared distance to the region; 0 switches it off."""
+    harden: float = 0.0
+    """As of `unsee.methods.NSCVF`."""
     distill: float = 1.0
     """Weight of keeping the features of the stand-ins, 0 or more."""
     identity: float = 1.0
@@ -102,6 +104,7 @@ class Streaming:
             at_least_0=(
                 "contrast",
                 "attract",
+                "harden",
                 "distill",
                 "identity",
                 "views",
