@@ -22,7 +22,7 @@ from unsee.parallel import each
 from unsee.records import Score
 from unsee.recovery import Attacked, attack, scores, subject
 
-METHODS, SEEDS, PHOTOS, SPLIT = ("nscvf", "vkd", "grad_diff", "npo"), (0, 1, 2), 4, "forget_10"
+METHODS, SEEDS, PHOTOS, SPLIT = ("nscvf", "nscvf_hardened", "vkd", "grad_diff", "npo"), (0, 1, 2), 4, "forget_10"
 CONTROLS = ("before", "oracle")
 
 

@@ -26,7 +26,12 @@ FLOORS = (
     {"cli"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-SHARED = {("benchmarks", "benchmark"), ("methods", "method"), ("attacks", "attack")}  # what each of them is
+SHARED = {
+    ("benchmarks", "benchmark"),
+    ("benchmarks", "published"),
+    ("methods", "method"),
+    ("attacks", "attack"),
+}  # what each of them is
 MODULES = {
     ".".join(("unsee", *file.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): file
     for file in sorted(ROOT.rglob("*.py"))

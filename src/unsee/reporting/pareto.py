@@ -16,6 +16,9 @@ STYLE = Markup(
 )
 
 
+LETTER = 8  # about how wide a letter of a name is
+
+
 @dataclass(frozen=True)
 class Point:
     """A method: what it forgot and what it kept, both in [0, 1]; `given` marks models that no method made."""
@@ -42,6 +45,27 @@ def _low(values: Sequence[float]) -> float:
 
 def _share(value: float, low: float) -> float:
     return (min(max(value, low), 1.0) - low) / (1 - low)
+
+
+def _names(points: Sequence[tuple[str, float, float]]) -> list[tuple[float, float, str]]:
+    """Where each name of (name, x, y) stands, with its anchor: beside its point, above or below it, else further down.
+
+    The first place that lies within the figure and on no point and no other name.
+    """
+    taken = [(x - 6, y - 6, x + 6, y + 6) for _, x, y in points]
+    found = []
+    for name, x, y in points:
+        wide = LETTER * len(name)
+        beside = [(x + 9, y + 4, "start"), (x - 9, y + 4, "end"), (x, y - 9, "middle"), (x, y + 17, "middle")]
+        for at, line, anchor in [*beside, *((x + 9, y + 17 + 13 * row, "start") for row in range(len(points)))]:
+            left = at - wide * {"start": 0.0, "middle": 0.5, "end": 1.0}[anchor]
+            box = (left, line - 10, left + wide, line + 3)
+            free = all(box[2] <= o[0] or o[2] <= box[0] or box[3] <= o[1] or o[3] <= box[1] for o in taken)
+            if free and box[0] >= LEFT and box[2] <= WIDTH:
+                break
+        taken.append(box)
+        found.append((at, line, anchor))
+    return found
 
 
 def draw(points: Sequence[Point], title: str) -> str:
@@ -76,20 +100,11 @@ def draw(points: Sequence[Point], title: str) -> str:
     best = front([point for point in points if not point.given])
     line = " ".join("{},{}".format(*place(point)) for point in best)
     parts.append(Markup('<polyline class="front" points="{}"/>').format(line))
-    taken: list[tuple[float, float]] = []
-    for point in points:
-        x, y = place(point)
+    for point, (x, y, anchor) in zip(points, _names([(p.name, *place(p)) for p in points]), strict=True):
         kind = "given" if point.given else "best" if point in best else ""
-        parts.append(Markup('<circle class="{}" cx="{}" cy="{}" r="5"/>').format(kind, x, y))
-        side = x > WIDTH * 0.7
-        words = y + 4
-        while any(abs(words - other) < 13 and abs(x - across) < 150 for across, other in taken):
-            words += 13  # names of near points stand below each other
-        taken.append((x, words))
+        parts.append(Markup('<circle class="{}" cx="{}" cy="{}" r="5"/>').format(kind, *place(point)))
         parts.append(
-            Markup('<text class="name" x="{}" y="{}" text-anchor="{}">{}</text>').format(
-                x - 9 if side else x + 9, words, "end" if side else "start", point.name
-            )
+            Markup('<text class="name" x="{}" y="{}" text-anchor="{}">{}</text>').format(x, y, anchor, point.name)
         )
     return str(
         Markup(
