@@ -20,6 +20,8 @@ from unsee.reporting.pareto import Point, draw
 INDEX = "bench.json"
 SHOWN = ("recognition", "seen", "retained", "scene", "appearance", "balance", "oracle_gap", "ks_p")
 
+SHORT = ("method", "recognition", "retained", "balance", "oracle_gap", "s", "")  # what a terminal has room for
+
 
 @dataclass(frozen=True)
 class Options:
@@ -91,7 +93,9 @@ def main(args: list[str]) -> int:
         print(json.dumps([plain(row) for row in found], indent=1))
     else:
         for split in splits:
-            print_table([_cells(row) for row in found if row.split == split], title=split)
+            lines = [_cells(row) for row in found if row.split == split]
+            print_table([{name: line[name] for name in SHORT} for line in lines], title=split)
+        print(f"\nall columns and plots: {options.out / 'bench.md'}")
     return 1 if any(row.failed for row in found) else 0
 
 
