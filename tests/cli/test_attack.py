@@ -1,6 +1,7 @@
 """`unsee attack` as a user types it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,14 @@ def test_what_cannot_be_attacked_is_refused(
     assert main(["attack", "--model", str(CHECKPOINTS / "base"), "--out", str(tmp_path / "x"), *more]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
+
+
+def test_a_record_that_is_damaged_is_named_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(CHECKPOINTS / "base", model)
+    (model / "unsee.json").write_text("{", encoding="utf-8")
+    assert main(["attack", "--model", str(model), "--out", str(tmp_path / "x")]) == 2
+    assert "unsee.json is not as unsee writes it" in capsys.readouterr().err
 
 
 def test_a_benchmark_without_a_model_needs_the_one_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,10 +80,11 @@ def main(args: list[str]) -> int:
     if before is None:
         raise InputError(f"{bench.name} has no model of its own; name the checkpoint before the request with --before.")
     vlm = load(options.model)
+    method, seed = _made(Path(options.model))
     measured = _attacked(options, names, bench, vlm, before, oracle)
     extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
     result = api.assemble(measured, bench, model=options.model, before=before, oracle=oracle, timings=extra)
-    result = _with_method(result, Path(options.model))
+    result = replace(result, method=method, seed=seed)
     with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
     if options.json:
         print(to_json(result), end="")
@@ -123,13 +124,16 @@ def _attacked(
     )
 
 
-def _with_method(result: Result, model: Path) -> Result:
-    """Names the method where the checkpoint says how it was made."""
+def _made(model: Path) -> tuple[dict[str, Any], int]:
+    """The method and seed that the checkpoint was made with, where it says so."""
     file = model / RECORD
     if not file.is_file():
-        return result
-    made: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return replace(result, method=made.get("method", {}), seed=made.get("seed", 0))
+        return {}, 0
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return {name: value for name, value in record["method"].items() if name != "looks"}, int(record["seed"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{file} is not as unsee writes it ({error}); copy the checkpoint here again.") from error
 
 
 def _show(result: Result) -> None:
