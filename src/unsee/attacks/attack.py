@@ -1,6 +1,6 @@
 """What an attack is: something that tries to get the target out of a model, and what it got, person by person."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,6 @@ from unsee.models.checkpoint import Vlm, load
 from unsee.records import Sample
 
 Tally = Mapping[str, tuple[float, float]]  # by concept: what was got, of how much
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)

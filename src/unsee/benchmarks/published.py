@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from PIL.Image import Image
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import open_image
 from unsee.data.images import decode
+from unsee.data.tables import BATCH, DAMAGE, optional
 from unsee.errors import InputError, unknown
 from unsee.metrics.answers import shuffled
+from unsee.models.processors import first_line
 from unsee.records import Sample
 
-BATCH = 16  # rows decoded at a time
-# What pyarrow and datasets raise on damaged or missing tables; pyarrow's own errors derive from these.
-DAMAGE = (OSError, ValueError, TypeError, LookupError, NotImplementedError)
 LETTERS = "ABCDEFGH"
 Row = dict[str, Any]
 
@@ -51,18 +49,18 @@ def _local(folder: Path, config: str) -> Iterator[Row]:
     files = sorted([*folder.glob(f"{config}/*.parquet"), *folder.glob(f"data/{config}-*.parquet")])
     if not files:
         raise InputError(f"{folder} has no {config}/*.parquet; expected the benchmark's folder as it is published.")
-    parquet = _optional("pyarrow.parquet", str(folder))
+    parquet = optional("pyarrow.parquet", folder)
     for file in files:
         try:
             with parquet.ParquetFile(file) as table:
                 for batch in table.iter_batches(batch_size=BATCH):
                     yield from batch.to_pylist()
         except DAMAGE as error:
-            raise InputError(f"{file} cannot be read ({_first(error)}); get the file again.") from error
+            raise InputError(f"{file} cannot be read ({first_line(error)}); get the file again.") from error
 
 
 def _hub(name: str, config: str) -> Iterator[Row]:
-    datasets = _optional("datasets", name)
+    datasets = optional("datasets", name)
     try:
         streamed = datasets.load_dataset(name, config, split="train", streaming=True)
         plain = (
@@ -71,20 +69,9 @@ def _hub(name: str, config: str) -> Iterator[Row]:
         yield from plain
     except (*DAMAGE, datasets.exceptions.DatasetsError) as error:
         raise InputError(
-            f"{name} {config} is neither a folder here nor a dataset that the hub gives ({_first(error)}); "
+            f"{name} {config} is neither a folder here nor a dataset that the hub gives ({first_line(error)}); "
             "name the folder it was saved to with --data."
         ) from error
-
-
-def _optional(module: str, source: str) -> Any:
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise InputError(f"{source} needs {module}, which is missing; run pip install 'unsee[data]'.") from error
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def folder_of(data: str) -> Path:
@@ -105,7 +92,7 @@ def json_file(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read ({_first(error)}); get the benchmark again.") from error
+        raise InputError(f"{file} cannot be read ({first_line(error)}); get the benchmark again.") from error
 
 
 def picture(value: Any, where: str) -> Image:

@@ -22,7 +22,7 @@ def read_parquet(file: Path) -> list[Sample]:
     An image is encoded bytes, a {"bytes", "path"} struct as `datasets` writes it, or a path relative to the file.
     Raises InputError, naming file and row (counted from 0), for a bad row, and where pyarrow is not installed.
     """
-    parquet = _optional("pyarrow.parquet", file)
+    parquet = optional("pyarrow.parquet", file)
     try:
         with parquet.ParquetFile(file) as table:
             return _samples(table.iter_batches(batch_size=BATCH), file, root=file.parent, concept=file.stem)
@@ -34,7 +34,7 @@ def read_parquet(file: Path) -> list[Sample]:
 
 def read_saved(folder: Path) -> list[Sample]:
     """`read_parquet` for a folder written by `save_to_disk` of `datasets`; several splits follow each other by name."""
-    datasets = _optional("datasets", folder)
+    datasets = optional("datasets", folder)
     samples: list[Sample] = []
     try:
         saved = datasets.load_from_disk(str(folder))
@@ -67,7 +67,8 @@ def table_sample(row: dict[str, Any], where: str, root: Path, concept: str) -> S
     return to_sample(row, path, concept_of(image, concept))
 
 
-def _optional(module: str, source: Path) -> ModuleType:
+def optional(module: str, source: Path | str) -> ModuleType:
+    """A library of the extra `data`. Raises InputError, naming what needs it, where it is not installed."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
