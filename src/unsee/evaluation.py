@@ -194,7 +194,7 @@ def _scored(samples: Sequence[Sample], said: Sequence[str], phase: str) -> list[
     for (name, subset), members in sorted(groups.items()):
         correct = [measured(said[i], samples[i]) for i in members]
         value, interval = accuracy(correct, [samples[i].concept for i in members])
-        better = not (subset.startswith("target") and name not in LOOKS)
+        better = not subset.startswith("target") or name in LOOKS or name.endswith("_text")
         unit = samples[members[0]].measure
         scores.append(Score(name, subset, phase, value, len(members), interval, better, unit))
     return scores

@@ -21,6 +21,7 @@ from unsee.methods import NSCVF
 from unsee.metrics.measures import measured
 from unsee.models.checkpoint import load
 from unsee.records import from_json
+from unsee.reporting import figures
 from unsee.testing import images, tiny_checkpoint
 
 QUICK = NSCVF(steps=2, views=4, directions=1)
@@ -46,7 +47,10 @@ def test_a_benchmark_goes_through_forget_and_evaluate(name: str, tmp_path: Path,
     edit = api.forget(load(model), bench.target, bench.retained, method=QUICK)
     found = evaluate(edit.save(tmp_path / "edited"), bench, before=model)
     assert {(f"{s.name}/{s.subset}", s.n) for s in found.scores if s.phase == "after"} == set(counts(bench).items())
-    assert all(0 <= score.value <= 1 for score in found.scores)
+    assert all(0 <= score.value <= 1 and score.unit in figures.SHARES for score in found.scores)
+    fallen = {f"{score.name}/{score.subset}" for score in found.scores if not score.higher_is_better}
+    seen = {f"{q.score}/{q.subset}" for q in bench.questions if q.subset.startswith("target") and q.image is not None}
+    assert fallen == seen, "what is asked without an image is meant to stay"
     assert all(check.passed for check in found.checks)
 
 

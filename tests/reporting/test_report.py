@@ -12,8 +12,9 @@ import pytest
 from sample_result import VALUES, hostile, sample, scores
 
 from unsee.errors import InputError
+from unsee.metrics.measures import MEASURES
 from unsee.records import Check, Example, LayerDrift, MapPoint, Result, Score, from_json, to_json
-from unsee.reporting import render, write
+from unsee.reporting import figures, render, write
 
 SOURCE = Path(__file__).parents[2] / "src"
 VOID = {"meta", "img", "wbr", "br", "link", "input"}
@@ -297,3 +298,7 @@ def test_render_is_quick() -> None:
     started = time.process_time()
     render(sample())
     assert time.process_time() - started < 0.5
+
+
+def test_every_measure_of_an_answer_is_shown_as_a_share() -> None:
+    assert set(MEASURES) <= set(figures.SHARES)

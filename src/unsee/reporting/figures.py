@@ -24,6 +24,8 @@ SHAPES = {
     "retained": _CIRCLE,
     "unknown": "M-4-4L4 4M4-4L-4 4",
 }  # centred on 0, about 10 pixels across; each name is also the CSS class that colours it
+# Units whose values lie in [0, 1]: names of unsee.metrics.measures, and what attacks get.
+SHARES = ("accuracy", "choice", "cloze", "keywords", "ROUGE-L recall", "ROUGE-L F", "share")
 GROUPS = ("retained", "unknown", "target")  # order of drawing: the target lies on top
 
 
@@ -59,8 +61,8 @@ def number(value: float) -> str:
 
 
 def measured(value: float, unit: str) -> str:
-    """A score as the tables show it: percent for accuracy, shares and their differences, else three decimals."""
-    return percent(value) if unit in ("accuracy", "share", "difference") else number(value)
+    """A score as the tables show it: percent for shares and their differences, else three decimals."""
+    return percent(value) if unit in SHARES or unit == "difference" else number(value)
 
 
 def interval(score: Score) -> str:

@@ -318,7 +318,7 @@ def render(result: Result) -> str:
     return template.render(
         result=result, title=_title(result), verdict=verdict(result, judged), judged=judged, rows=table, phases=present,
         attempts=attempts(result),
-        dots=[row for row in table if row.unit == "accuracy"], cards=cards(result.examples), changed=changed,
+        dots=[row for row in table if row.unit in figures.SHARES], cards=cards(result.examples), changed=changed,
         all_phases=PHASES, points=points, view=figures.frame(points) if points else None,
         map_phases=[phase for phase in PHASES if any(p.phase == phase for p in points)],
         groups=[g for g in reversed(figures.GROUPS) if any(p.group == g for p in points)],
