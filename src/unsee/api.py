@@ -123,6 +123,8 @@ def assemble(
 
 def _data_facts(bench: Benchmark) -> dict[str, Any]:
     facts: dict[str, Any] = {"benchmark": bench.name, "split": bench.split, "questions": len(bench.questions)}
+    if bench.protocol:
+        facts["protocol"] = bench.protocol
     for role, samples in (("target", bench.target), ("retained", bench.retained)):
         if samples:
             hashes = sorted(data.content_hash(data.open_image(s.image)) for s in samples if s.image is not None)

@@ -21,7 +21,7 @@ from unsee.benchmarks.benchmark import Benchmark, thinned
 from unsee.edit import Edit, with_folder
 from unsee.edit import plain as settings_of
 from unsee.errors import InputError
-from unsee.evaluation import Asked, Evaluation, ask, evaluate, outcomes
+from unsee.evaluation import Asked, Evaluation, ask, evaluate
 from unsee.memory import plan
 from unsee.methods import METHODS, NSCVF, ClosedForm, Method
 from unsee.metrics.resampling import balances, interval
@@ -29,6 +29,7 @@ from unsee.models.checkpoint import load
 from unsee.moments import measure
 from unsee.parallel import each
 from unsee.records import Result, from_json, to_json
+from unsee.scoring import outcomes
 from unsee.timing import forget_peak, peak_rss_mb
 
 RESULT, OUTCOMES, LOG, FAILED = "result.json", "outcomes.json", "log.json", "failed.txt"
@@ -257,7 +258,7 @@ def record(
     """
     result = api.assemble(measured, bench, model=name, edit=edit, timings=timings)
     looks = [] if edit is None else edit.method.get("looks", [])
-    sides = {"before": outcomes(bench.questions, before.answers.answers), "after": measured.outcomes}
+    sides = {"before": outcomes(bench.questions, before.answers.values), "after": measured.outcomes}
     (folder / LOG).write_text(json.dumps({"trained": trained, "looks": looks}), encoding="utf-8")
     (folder / OUTCOMES).write_text(json.dumps(sides), encoding="utf-8")
     (folder / RESULT).write_text(to_json(result), encoding="utf-8")

@@ -21,7 +21,10 @@ class Sample:
 
     `image` is a file or an image in memory; None for a text-only question. `subset` is where an evaluation counts it,
     as in "target" or "retained"; `score` is the score it counts towards, as in "recognition", and `measure` how answers
-    are compared, by a name of `unsee.metrics.measures`.
+    are compared, by a name of `unsee.metrics.measures`. `wrong` are wrong answers and `paraphrase` another wording of
+    the right one, whose likelihoods some measures compare. `fact` is the same for a question with an image and one
+    without about the same thing. `shots` are asked and answered before it. An answer has at most `tokens` tokens, with
+    0 as many as right ones may need, and is read by a name of `unsee.metrics.readings` before it is compared.
     """
 
     image: "Path | Image | None"
@@ -32,6 +35,12 @@ class Sample:
     score: str = ""
     subset: str = ""
     measure: str = "accuracy"
+    wrong: tuple[str, ...] = ()
+    paraphrase: str = ""
+    fact: str = ""
+    shots: "tuple[Sample, ...]" = ()
+    tokens: int = 0
+    reading: str = ""
 
 
 @dataclass(frozen=True)

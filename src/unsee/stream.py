@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from unsee.asking import generate
 from unsee.benchmarks.personas import Stream
-from unsee.evaluation import generate
 from unsee.methods import NPO, ClosedForm, GradDiff, Method, Streaming
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load, visual_parameters

@@ -92,6 +92,13 @@ def clear(folder: Path) -> Path:
         table(folder, config, [shown(number) for number in own])
         both = [{k: v for k, v in captioned(n).items() if k != "name"} for n in own] + [asked(n) for n in own]
         table(folder, f"{config}+tofu", both)
+
+    def perturbed(number: int) -> dict[str, Any]:
+        wrong = {"perturbed_captions": ["Ada sleeps.", "Ben swims."], "perturbed_names": ["Ada", "Ben"]}
+        return {**shown(number), "paraphrased_caption": f"It is {number} who reads.", **wrong}
+
+    table(folder, "forget05_perturbed", [perturbed(number) for number in range(GONE)])
+    table(folder, "retain_perturbed", [perturbed(number) for number in range(GONE, GONE + KEPT)])
     for number, config in enumerate(("real_faces", "real_world")):
         question = {"question": "What is this?", "answer": "a tower", "options": ["a bridge", "a lake"]}
         table(folder, config, [{"image": encoded(pictures[-1 - number]), **question}])
@@ -129,7 +136,7 @@ def umu(folder: Path) -> Path:
 def fiubench(folder: Path) -> Path:
     people = []
     (folder / "images").mkdir(parents=True)
-    for number, image in enumerate(images(GONE + KEPT)):
+    for number, image in enumerate(images(GONE + KEPT + 2)):
         image.save(folder / "images" / f"{number}.png")
         people.append(
             {
@@ -148,7 +155,7 @@ def fiubench(folder: Path) -> Path:
             }
         )
     (folder / "full.json").write_text(json.dumps(people), encoding="utf-8")
-    split = {"forget1": ["0000"], "forget5": ["0000", "0001"], "forget10": ["0000", "0001", "0002"]}
+    split = {"forget1": ["0010"], "forget5": ["0000", "0001"], "forget10": ["0011"], "retain5": ["0002", "0003"]}
     (folder / "split.json").write_text(json.dumps(split), encoding="utf-8")
     return folder
 
@@ -172,6 +179,18 @@ def mlubench(folder: Path) -> Path:
     return folder
 
 
+def pebench(folder: Path) -> Path:
+    pictures = images(2 * (GONE + KEPT))
+    for number in range(GONE + KEPT):
+        place = folder / f"Person {number}"
+        place.mkdir(parents=True)
+        for half in (0, 1):
+            pictures[2 * number + half].save(place / f"{half}.png")
+    (folder / "PEBench.csv").write_text("its columns are not known here\n", encoding="utf-8")
+    return folder
+
+
 FIXTURES: dict[str, Callable[[Path], Path]] = {
     "mllmu": mllmu, "clear": clear, "umu": umu, "fiubench": fiubench, "mlubench": mlubench,
+    "pebench": pebench,
 }  # fmt: skip

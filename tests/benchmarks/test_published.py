@@ -18,12 +18,13 @@ from unsee.data import open_image
 from unsee.errors import InputError
 from unsee.evaluation import evaluate
 from unsee.methods import NSCVF
-from unsee.metrics.measures import measured
+from unsee.metrics.measures import LIKELIHOODS, TRUTH_GONE, candidates, measured
 from unsee.models.checkpoint import load
 from unsee.records import from_json
 from unsee.reporting import figures
 from unsee.testing import images, tiny_checkpoint
 
+GENERATION = ("generation", "generation_rouge1", "generation_rouge2", "generation_bleu")
 QUICK = NSCVF(steps=2, views=4, directions=1)
 
 
@@ -40,23 +41,37 @@ def counts(bench: Benchmark) -> Counter[str]:
     return Counter(f"{q.score}/{q.subset}" for q in bench.questions)
 
 
-@pytest.mark.parametrize("name", FIXTURES)
-def test_a_benchmark_goes_through_forget_and_evaluate(name: str, tmp_path: Path, model: Path) -> None:
-    bench = loaded(name, tmp_path)
-    assert (len(bench.target), len(bench.retained)) == (GONE, KEPT)
+SIZES = {"pebench": (1, GONE + KEPT - 1)}
+ASKED = [(name, False) for name in FIXTURES] + [(name, True) for name in benchmarks.OFFICIAL]
+
+
+@pytest.mark.parametrize(("name", "official"), ASKED)
+def test_a_benchmark_goes_through_forget_and_evaluate(name: str, official: bool, tmp_path: Path, model: Path) -> None:
+    bench = benchmarks.load(name, str(FIXTURES[name](tmp_path / name)), official=official)
+    assert (len(bench.target), len(bench.retained)) == SIZES.get(name, (GONE, KEPT))
     edit = api.forget(load(model), bench.target, bench.retained, method=QUICK)
-    found = evaluate(edit.save(tmp_path / "edited"), bench, before=model)
-    assert {(f"{s.name}/{s.subset}", s.n) for s in found.scores if s.phase == "after"} == set(counts(bench).items())
-    assert all(0 <= score.value <= 1 and score.unit in figures.SHARES for score in found.scores)
-    fallen = {f"{score.name}/{score.subset}" for score in found.scores if not score.higher_is_better}
+    found = evaluate(edit.save(tmp_path / "edited"), bench, before=model, oracle=model)
+    assert {(f"{s.name}/{s.subset}", s.n) for s in found.scores if s.phase == "after"} >= set(counts(bench).items())
+    shares = [score for score in found.scores if score.unit in figures.SHARES]
+    assert all(0 <= score.value <= 1 for score in shares)
+    others = {score.unit for score in found.scores} - set(figures.SHARES)
+    assert others <= {"bits", "nats", "p-value", "1 - divergence", "harmonic mean"}
+    plain = [score for score in shares if f"{score.name}/{score.subset}" in counts(bench)]
+    fallen = {f"{score.name}/{score.subset}" for score in plain if not score.higher_is_better}
     seen = {f"{q.score}/{q.subset}" for q in bench.questions if q.subset.startswith("target") and q.image is not None}
-    assert fallen == seen, "what is asked without an image is meant to stay"
+    truths = {f"{q.score}/{q.subset}" for q in bench.questions if q.measure == TRUTH_GONE}
+    assert fallen == seen - truths, "what is asked without an image is meant to stay"
+    assert bench.confidence in counts(bench)
+    assert {score.subset for score in found.scores if score.name == "forget_quality"} == {"ks_p", "one_minus_js"}
+    assert not bench.utility or [s.name for s in found.scores if s.phase == "after"].count("utility") == 1
     assert all(check.passed for check in found.checks)
 
 
 @pytest.mark.parametrize("name", FIXTURES)
 def test_right_answers_are_worth_one_and_others_less(name: str, tmp_path: Path) -> None:
     for question in loaded(name, tmp_path).questions:
+        if question.measure in LIKELIHOODS or question.measure in ("BLEU", "ROUGE-2 F"):
+            continue  # no answer, or the right one is too short
         said = ", ".join(question.options) if question.measure == "keywords" else question.answer
         assert measured(said, question) == 1
         assert measured("none of them", question) < 1
@@ -67,7 +82,7 @@ def test_mllmu_asks_about_other_pictures_of_the_forgotten_alone(tmp_path: Path) 
     people = {"target_seen": GONE, "target": GONE, "retained": KEPT, "real": REAL}
     expected = {
         f"{score}{ending}/{subset}": number
-        for score in ("classification", "generation", "cloze")
+        for score in ("classification", "cloze", *GENERATION)
         for ending in ("", "_text")
         for subset, number in people.items()
     }
@@ -93,7 +108,7 @@ def test_umu_asks_every_fact_with_and_without_an_image(tmp_path: Path) -> None:
     found = counts(loaded("umu", tmp_path))
     assert found == {
         f"{score}{ending}/{subset}": number
-        for score in ("classification", "cloze", "generation")
+        for score in ("classification", "cloze", *GENERATION)
         for ending in ("", "_text")
         for subset, number in (("target_seen", GONE), ("retained", KEPT), ("real", REAL))
     }
@@ -109,6 +124,129 @@ def test_clear_asks_in_writing_about_rows_without_an_image(tmp_path: Path) -> No
     found = counts(loaded("clear", tmp_path))
     assert (found["text/target"], found["text/retained"]) == (GONE, KEPT)
     assert (found["faces/real"], found["world/real"]) == (1, 1)
+
+
+def test_pebench_asks_about_other_pictures_of_people_named_by_their_folders(tmp_path: Path) -> None:
+    bench = loaded("pebench", tmp_path)
+    assert counts(bench) == {"recognition/target_seen": 1, "recognition/target": 1, "recognition/retained": 9}
+    shown = {s.image for s in (*bench.target, *bench.retained)}
+    assert shown.isdisjoint(q.image for q in bench.questions if q.subset != "target_seen")
+    assert all(q.answer == q.concept and q.concept.startswith("Person ") for q in bench.questions)
+    (tmp_path / "pebench" / "Person 3" / "1.png").unlink()
+    with pytest.raises(InputError, match="one picture of Person 3"):
+        benchmarks.load("pebench", str(tmp_path / "pebench"))
+
+
+def official(name: str, folder: Path, *bugs: str) -> Benchmark:
+    place = folder / name
+    return benchmarks.load(name, str(place if place.exists() else FIXTURES[name](place)), official=True, bugs=bugs)
+
+
+def test_mllmu_shows_examples_about_retained_people_whom_it_does_not_ask_about(tmp_path: Path) -> None:
+    bench = official("mllmu", tmp_path)
+    gone = {s.concept for s in bench.target}
+    shown = {shot.concept for q in bench.questions for shot in q.shots}
+    assert len(shown) == 2
+    assert shown.isdisjoint(gone)
+    assert shown.isdisjoint(q.concept for q in bench.questions)
+    for question in bench.questions:
+        with_examples = question.measure in ("choice", "cloze") and question.subset != "real"
+        assert len(question.shots) == (2 if with_examples else 0)
+        assert all((shot.image is None) == (question.image is None) for shot in question.shots)
+    choices = [q for q in bench.questions if q.measure == "choice"]
+    assert {q.options for q in choices} == {("red", "green", "blue", "grey")}, "as they are published"
+    (first, *_) = (shot for q in choices for shot in q.shots)
+    assert first.question.startswith("Question: What does")
+    assert first.question.endswith("D: grey")
+    assert first.answer == f"Correct Answer: {'ABCD'[int(first.concept) % 4]}"
+    again = official("mllmu", tmp_path)
+    assert [q.shots and q.shots[0].concept for q in again.questions] == [
+        q.shots and q.shots[0].concept for q in bench.questions
+    ]
+
+
+def test_a_text_question_is_worded_as_by_the_official_code(tmp_path: Path) -> None:
+    for question in official("mllmu", tmp_path).questions:
+        if question.score.startswith("generation"):
+            assert ("sentence accurately in" in question.question) == (question.image is not None)
+
+
+def test_mistakes_of_official_code_are_made_when_asked_for_alone(tmp_path: Path) -> None:
+    plain, mistaken = official("mllmu", tmp_path), official("mllmu", tmp_path, "first_character", "tested_shots")
+    assert plain.protocol == "official"
+    assert mistaken.protocol == "official with first_character, tested_shots"
+    for bench, worth in ((plain, 0), (mistaken, 1)):
+        asked = next(q for q in bench.questions if q.measure == "choice" and q.answer == "B")
+        assert measured("Because of the hat", asked) == worth
+    gone = {s.concept for s in mistaken.target}
+    assert {shot.concept for q in mistaken.questions if q.subset == "target" for shot in q.shots} < gone
+
+    real = next(q for q in official("umu", tmp_path, "nearest_real").questions if q.score == "classification")
+    assert real.reading == ""
+    near = [q for q in official("umu", tmp_path, "nearest_real").questions if q.subset == "real" and q.options]
+    assert all(measured(f"It is {q.answer}!", q) == 1 for q in near)
+    assert all(measured(f"It is {q.answer}!", q) == 0 for q in official("umu", tmp_path).questions if q.options)
+
+    said = "An answer that is cut"
+    for bugs, found in (((), 1), (("to_full_stop",), 0)):
+        asked = next(q for q in official("fiubench", tmp_path, *bugs).questions if q.score == "generation")
+        assert measured(asked.answer.rstrip("."), asked) == found
+        assert measured(asked.answer + f" {said}.", asked) == 1
+    plain, mistaken = official("fiubench", tmp_path), official("fiubench", tmp_path, "uneven_case")
+    asked, other = (next(q for q in bench.questions if q.score == "truth_ratio") for bench in (plain, mistaken))
+    assert asked.wrong == ("It is ada.", "It is ben.")
+    assert other.wrong == ("It is Ada.", "It is Ben.")
+    assert asked.question == other.question == "What is the name of this person?"
+    assert {q.concept for q in plain.questions} == {"0000", "0001", "0002", "0003"}, "retain5"
+
+    blind = official("clear", tmp_path, "no_pixels").questions
+    assert {q.measure for q in blind if q.image is None} == {"ROUGE-L recall"}
+    assert all(q.image is not None for q in official("clear", tmp_path).questions)
+
+
+def test_the_text_question_gives_the_right_option_of_the_image_question_by_mistake(tmp_path: Path) -> None:
+    folder = FIXTURES["umu"](tmp_path / "umu")
+    changed(
+        "forget_5",
+        lambda row: row.update(Classify=row["Classify"].replace("'answer': 'A. red'", "'answer': 'B. green'", 1)),
+    )(folder)
+    for bugs, right in (((), "red"), (("text_key",), "green")):
+        bench = benchmarks.load("umu", str(folder), official=True, bugs=bugs)
+        asked = next(q for q in bench.questions if q.score == "classification" and q.concept == "000")
+        assert asked.answer == right
+
+
+def test_clear_compares_likelihoods_as_its_code_does(tmp_path: Path) -> None:
+    bench = official("clear", tmp_path)
+    found = {f"{q.score}/{q.subset}": q for q in bench.questions}
+    assert {name.partition("/")[0] for name in found} == {
+        f"{score}{ending}"
+        for score in ("caption", "recognition", "faces", "world")
+        for ending in ("", "_probability", "_truth_ratio")
+    }
+    assert found["caption_truth_ratio/target_seen"].measure == TRUTH_GONE
+    assert candidates(found["caption_truth_ratio/target_seen"])[0].startswith("It is")
+    assert candidates(found["recognition_truth_ratio/retained"]) == ("Author 9", "Ada", "Ben")
+    assert candidates(found["caption_probability/retained"])[0] == "Author 9 reads a book."
+    assert set(bench.utility) <= set(found)
+    assert len(bench.utility) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "bugs", "sentence"),
+    [
+        ("mlubench", (), "mlubench has no official protocol"),
+        ("personas/forget_05", (), "has no official protocol"),
+        ("clear", ("no_pixel",), "mistake of clear's code"),
+    ],
+)
+def test_what_has_no_official_protocol_is_refused(
+    name: str, bugs: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        benchmarks.load(name, str(tmp_path), official=True, bugs=bugs)
+    with pytest.raises(InputError, match="add --protocol official"):
+        benchmarks.load("umu", str(tmp_path), bugs=("text_key",))
 
 
 def changed(config: str, change: Callable[[dict], object]) -> Callable[[Path], None]:

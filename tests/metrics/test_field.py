@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from unsee.errors import InputError
 from unsee.metrics.answers import contains, keywords, letter, shuffled
-from unsee.metrics.likelihood import answer_probability, truth_ratio
+from unsee.metrics.likelihood import answer_probability, preference, truth_ratio, truth_share
 from unsee.metrics.membership import loss, min_k, min_k_plus, separation, zlib_ratio
 from unsee.metrics.modality import all_modal_accuracy, all_modal_error, rlf, rlr
 
@@ -89,11 +89,26 @@ def test_rlf_and_rlr_by_hand() -> None:
 def test_probability_and_truth_ratio_by_hand() -> None:
     half, quarter = math.log(0.5), math.log(0.25)
     assert answer_probability([half, quarter]) == pytest.approx(math.sqrt(1 / 8))
-    assert truth_ratio([half], [[quarter, quarter], [half]]) == pytest.approx((0.25 + 0.5) / 2 / 0.5)
+    assert truth_ratio(0.5, [0.25, 0.5]) == pytest.approx(math.sqrt(0.25 * 0.5) / 0.5)
+    assert truth_ratio(0.0, [0.5]) == math.inf
     with pytest.raises(ValueError, match="wrong answers"):
-        truth_ratio([half], [])
+        truth_ratio(0.5, [])
     with pytest.raises(ValueError, match="without tokens"):
         answer_probability([])
+
+
+@given(SHARES, st.lists(SHARES, min_size=1, max_size=5))
+def test_the_share_rises_with_the_ratio_and_the_preference_falls(right: float, wrong: list[float]) -> None:
+    share, ratio = truth_share(right, wrong), truth_ratio(right, wrong)
+    assert 0 <= share <= 1
+    assert (share < 0.5) == (ratio < 1) or share == pytest.approx(0.5)
+    assert 0 <= preference(right, wrong) <= 1
+    assert preference(right, [right] * len(wrong)) == pytest.approx(1 / (1 + len(wrong)))
+
+
+def test_preference_by_hand() -> None:
+    assert preference(0.3, [0.1, 0.2]) == pytest.approx(0.5)
+    assert preference(0.0, [0.0, 0.0]) == pytest.approx(1 / 3)
 
 
 def test_membership_scores_by_hand() -> None:

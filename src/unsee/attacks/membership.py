@@ -67,7 +67,8 @@ def _scores(vlm: Vlm, samples: Sequence[Sample]) -> Mapping[str, list[float]]:
         own = logs.gather(-1, ids[..., None])[..., 0]
         if pixels is not None and len(pixels) == len(chosen):  # else they are patches, and one image's are not apart
             (slope,) = torch.autograd.grad((own * real).sum(), pixels)
-            found.setdefault("gradient", []).extend((-slope.flatten(1).norm(dim=1)).tolist())
+            norms = slope.flatten(1).norm(dim=1).tolist()
+            found.setdefault("gradient", []).extend(membership.gradient([norm]) for norm in norms)
         for number, sample in enumerate(chosen):
             count = int(real[number].sum())
             _add(found, sample, logs[number, :count].detach(), own[number, :count].detach())

@@ -11,7 +11,9 @@ class Benchmark:
     """One split of a benchmark. `questions` are never about an image of `target` but those of subset target_seen.
 
     `model` and `oracle` are checkpoints that come with the benchmark, if any; `unknown` are images of concepts that no
-    model knows, shown in the report's map.
+    model knows, shown in the report's map. `confidence` is the score, as NAME/SUBSET, by whose questions an oracle is
+    compared with; `utility` are those whose harmonic mean is the benchmark's own utility. `protocol` says how it was
+    asked, where there are several ways.
     """
 
     name: str
@@ -22,6 +24,9 @@ class Benchmark:
     retained: list[Sample]
     questions: list[Sample]
     unknown: list[Sample]
+    confidence: str = "recognition/target"
+    utility: tuple[str, ...] = ()
+    protocol: str = ""
 
 
 def thinned(benchmark: Benchmark, every: int) -> Benchmark:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.benchmarks.published import checked, field, folder_of, json_file, photos, split_of
+from unsee.benchmarks.published import benchmark, field, folder_of, json_file, split_of
 from unsee.data.rows import image_file
 from unsee.errors import InputError
 from unsee.records import Sample
@@ -27,7 +27,7 @@ def load(split: str = "task_a", data: str | None = None) -> Benchmark:
     place = folder / "Tasks" / f"Task{task}"
     gone = [*_asked(folder, place / f"task{task}_forget.json", "target_seen")]
     kept = [*_asked(folder, place / f"task{task}_retain.json", "retained")]
-    return checked(Benchmark("mlubench", split, None, None, photos(gone), photos(kept), [*gone, *kept], []))
+    return benchmark("mlubench", split, gone, kept, [*gone, *kept], confidence="generation/target_seen")
 
 
 def _asked(folder: Path, file: Path, subset: str) -> Iterator[Sample]:

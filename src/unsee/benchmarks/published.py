@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,23 @@ from unsee.models.processors import first_line
 from unsee.records import Sample
 
 LETTERS = "ABCDEFGH"
+LETTER_ALONE = "Just give ONE letter representing the answer directly."
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a benchmark is asked: zero-shot, as is sound; or as the official code does, with these of its mistakes."""
+
+    official: bool = False
+    bugs: frozenset[str] = frozenset()
+    seed: int = 0
+
+    def __str__(self) -> str:
+        return " with ".join(filter(None, ("official" if self.official else "zero-shot", ", ".join(sorted(self.bugs)))))
+
+
+ZERO_SHOT = Protocol()
 
 
 def rows(source: str, config: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -113,20 +129,29 @@ def field(row: Mapping[str, Any], key: str, where: str) -> Any:
     return row[key]
 
 
-def choice(question: str, options: Mapping[str, Any], right: str, where: str, seed: int) -> Row:
-    """The parts of a sample that asks for the letter of an option, in an order that the seed gives.
+def choice(question: str, options: Mapping[str, Any], right: str, where: str, seed: int | None) -> Row:
+    """The parts of a sample that asks for the letter of an option, in an order that the seed gives; None: as they are.
 
     `options` are by letter; one that is missing there is left out. Raises InputError where `right` is not among them.
     """
     given = {name: str(text) for name, text in options.items() if text is not None}
     if right not in given:
         raise InputError(f"{where} has the answer {right!r}, which is not among its options {sorted(given)}.")
-    if list(given.values()).count(given[right]) > 1:
+    order, letter = list(given.values()), right
+    if order.count(given[right]) > 1:
         raise InputError(f"{where} has the option {given[right]!r} twice; correct the row.")
-    order, letter = shuffled(list(given.values()), given[right], seed)
+    if seed is not None:
+        order, letter = shuffled(order, given[right], seed)
     lines = [question, *(f"{name}: {text}" for name, text in zip(LETTERS, order, strict=False))]
-    asked = "\n".join([*lines, "Just give ONE letter representing the answer directly."])
+    asked = "\n".join([*lines, LETTER_ALONE])
     return {"question": asked, "answer": letter, "options": tuple(order), "measure": "choice"}
+
+
+def overlaps(sample: Sample) -> Iterator[Sample]:
+    """The question once for each of ROUGE-L F, which keeps the score's name, ROUGE-1 F, ROUGE-2 F and BLEU."""
+    stem, ending = sample.score.removesuffix("_text"), "_text" * sample.score.endswith("_text")
+    for measure, name in (("ROUGE-L F", ""), ("ROUGE-1 F", "_rouge1"), ("ROUGE-2 F", "_rouge2"), ("BLEU", "_bleu")):
+        yield replace(sample, score=f"{stem}{name}{ending}", measure=measure)
 
 
 def split_of(split: str, splits: Iterable[str], benchmark: str) -> str:
@@ -137,18 +162,33 @@ def split_of(split: str, splits: Iterable[str], benchmark: str) -> str:
     return split
 
 
-def checked(bench: Benchmark) -> Benchmark:
-    """The benchmark, where target and retained hold people or things, and none is in both. Raises InputError."""
-    for name, samples in (("target", bench.target), ("retained", bench.retained), ("question", bench.questions)):
+def benchmark(
+    name: str,
+    split: str,
+    target: Iterable[Sample],
+    retained: Iterable[Sample],
+    questions: list[Sample],
+    *,
+    confidence: str,
+    utility: Iterable[str] = (),
+    protocol: Protocol = ZERO_SHOT,
+) -> Benchmark:
+    """The benchmark whose request and whose retained photos are those of these samples.
+
+    Raises InputError where a set holds nobody and nothing, and where somebody is in both.
+    """
+    sides = photos(target), photos(retained)
+    made = Benchmark(name, split, None, None, *sides, questions, [], confidence, tuple(utility), str(protocol))
+    for kind, samples in (("target", made.target), ("retained", made.retained), ("question", questions)):
         if not samples:
-            raise InputError(f"{bench.name} {bench.split} has an empty {name} set; get the benchmark again.")
-    both = {s.concept for s in bench.target} & {s.concept for s in bench.retained}
+            raise InputError(f"{name} {split} has an empty {kind} set; get the benchmark again.")
+    both = {s.concept for s in made.target} & {s.concept for s in made.retained}
     if both:
         raise InputError(
-            f"{sorted(both)[0]!r} is in the target and in the retained set of {bench.name} {bench.split}; "
+            f"{sorted(both)[0]!r} is in the target and in the retained set of {name} {split}; "
             "expected each in one, so remove it from the other."
         )
-    return bench
+    return made
 
 
 def photos(samples: Iterable[Sample]) -> list[Sample]:

@@ -44,6 +44,17 @@ def min_k_plus(
     return _lowest(standard, share)
 
 
+def gradient(norms: Sequence[float]) -> float:
+    """Minus the mean norm of the loss's gradients, one for each tensor it is taken by: small for what was learnt.
+
+    Source: the white-box attacks of Nasr et al. (2019); the mean over tensors as in common code. Raises ValueError
+    without a norm.
+    """
+    if not norms:
+        raise ValueError("there are no norms")
+    return -fmean(norms)
+
+
 def _lowest(values: Sequence[float], share: float) -> float:
     if not 0 < share <= 1:
         raise ValueError(f"share is {share}; expected a share above 0, and at most 1")

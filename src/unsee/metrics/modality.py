@@ -1,6 +1,6 @@
 """Image and text questions about the same fact, together. Source: UMU-Bench."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 
 def all_modal_accuracy(image: Sequence[bool], text: Sequence[bool]) -> float:
@@ -29,3 +29,15 @@ def rlf(image: float, text: float) -> float:
 def rlr(image: float, text: float) -> float:
     """2 a b / (a + b) of two ROUGE-L in [0, 1]: near the smaller one; higher means more was kept; 0 where both are."""
     return 2 * image * text / (image + text) if image + text else 0.0
+
+
+_BOTH: Mapping[str, Callable[[float, float], float]] = {
+    "all_modal": lambda image, text: all_modal_accuracy([image == 1], [text == 1]),
+    "error": lambda image, text: all_modal_error([image == 1], [text == 1]),
+}
+MODALITIES: Mapping[str, Mapping[str, Callable[[float, float], float]]] = {
+    **dict.fromkeys(("accuracy", "choice", "cloze"), _BOTH),
+    "ROUGE-L F": {"rlf": rlf, "rlr": rlr},
+    "ROUGE-L recall": {"rlf": rlf, "rlr": rlr},
+}
+"""By the measure of its two questions, what a fact is worth that is asked with an image and without."""

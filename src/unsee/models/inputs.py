@@ -15,6 +15,9 @@ from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs
 from unsee.models.processors import first_line
 
+Question = tuple[Image | None, str]
+Shot = tuple[Image | None, str, str]  # a question with its answer
+
 TALL, WIDE = (48, 144), (144, 48)  # sizes (width, height) that a processor with a fixed size makes alike
 
 
@@ -55,26 +58,25 @@ def check_tokens(vlm: Vlm, image: Image, features: Features) -> None:
         )
 
 
-def chat_inputs(vlm: Vlm, questions: Sequence[tuple[Image | None, str]]) -> Inputs:
+def chat_inputs(vlm: Vlm, questions: Sequence[Question], shots: Sequence[Sequence[Shot]] = ()) -> Inputs:
     """Left-padded inputs of a batch for `generate`: each question in the checkpoint's chat template, with its image.
 
-    Without a template, questions are asked as they are. Either all questions have an image or none. Everything the
-    processor makes is passed on, as the model needs it. Raises InputError where processor and tokenizer do not fit each
-    other.
+    `shots` are, for each question, others that are asked and answered before it, turn by turn. Without a template,
+    questions are asked as they are. Either all questions have an image or none. Everything the processor makes is
+    passed on, as the model needs it. Raises InputError where processor and tokenizer do not fit each other, and for
+    shots without a template.
     """
-    images = [image for image, _ in questions if image is not None]
-    texts = [text for _, text in questions]
+    if shots and not vlm.processor.chat_template:
+        raise InputError(f"the processor in {vlm.folder} has no chat template to show examples in; ask zero-shot.")
     options = {"padding": True, "padding_side": "left"}
     try:
         if not vlm.processor.chat_template:
+            images = [image for image, _ in questions if image is not None]
+            texts = [text for _, text in questions]
             batch = vlm.processor(images=images or None, text=texts, return_tensors="pt", **options)
         else:
-            chats: list[list[dict[str, Any]]] = []
-            for image, text in questions:
-                picture = [] if image is None else [{"type": "image", "image": image}]
-                chats.append([{"role": "user", "content": [*picture, {"type": "text", "text": text}]}])
             batch = vlm.processor.apply_chat_template(
-                chats,
+                [_turns(*pair) for pair in zip(shots or [()] * len(questions), questions, strict=True)],
                 tokenize=True,
                 add_generation_prompt=True,
                 return_dict=True,
@@ -86,3 +88,14 @@ def chat_inputs(vlm: Vlm, questions: Sequence[tuple[Image | None, str]]) -> Inpu
             f"the processor in {vlm.folder} cannot make a question of an image and a text ({first_line(error)})."
         ) from error
     return {name: value for name, value in batch.items() if isinstance(value, Tensor) and name != "labels"}
+
+
+def _turns(shots: Sequence[Shot], question: Question) -> list[dict[str, Any]]:
+    """A chat as templates take it."""
+
+    def turn(role: str, image: Image | None, text: str) -> dict[str, Any]:
+        picture = [] if image is None else [{"type": "image", "image": image}]
+        return {"role": role, "content": [*picture, {"type": "text", "text": text}]}
+
+    turns = [turn for image, asked, said in shots for turn in (("user", image, asked), ("assistant", None, said))]
+    return [turn(*parts) for parts in [*turns, ("user", *question)]]

@@ -25,7 +25,10 @@ SHAPES = {
     "unknown": "M-4-4L4 4M4-4L-4 4",
 }  # centred on 0, about 10 pixels across; each name is also the CSS class that colours it
 # Units whose values lie in [0, 1]: names of unsee.metrics.measures, and what attacks get.
-SHARES = ("accuracy", "choice", "cloze", "keywords", "ROUGE-L recall", "ROUGE-L F", "share")
+SHARES = (
+    "accuracy", "choice", "cloze", "keywords", "ROUGE-L recall", "ROUGE-L F", "ROUGE-1 F", "ROUGE-2 F", "BLEU",
+    "probability", "preference", "truth ratio, min(R, 1/R)", "truth ratio, 1 - R", "judged", "share",
+)  # fmt: skip
 GROUPS = ("retained", "unknown", "target")  # order of drawing: the target lies on top
 
 

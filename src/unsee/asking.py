@@ -1,0 +1,164 @@
+"""Asking a model: what it says, and how likely it finds given answers; each family through its own generation."""
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import LogitsProcessor
+
+from unsee.data import open_image
+from unsee.errors import InputError
+from unsee.models.checkpoint import Vlm
+from unsee.models.features import Inputs
+from unsee.models.inputs import chat_inputs
+from unsee.models.processors import first_line
+from unsee.records import Sample
+
+BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
+Progress = Callable[[str, int, int], None]
+
+
+@runtime_checkable
+class _Answering(Protocol):
+    """A model that generates text; the base class of all models of transformers does not declare it."""
+
+    def generate(self, **inputs: Any) -> Tensor: ...
+
+
+def _inputs(vlm: Vlm, samples: Sequence[Sample]) -> Inputs:
+    """The questions as the model takes them, those that are asked and answered before each with them."""
+    shots = [[(_opened(shot), shot.question, shot.answer) for shot in s.shots] for s in samples]
+    return chat_inputs(vlm, [(_opened(s), s.question) for s in samples], shots if any(shots) else ())
+
+
+def _opened(sample: Sample) -> Image | None:
+    return None if sample.image is None else open_image(sample.image)
+
+
+def _by_kind(samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
+    """Indices in batches of questions with an image or without, of one measure and length, questions alike together."""
+    kinds: dict[Hashable, list[int]] = {}
+    for index in sorted(range(len(samples)), key=lambda i: (samples[i].image is None, len(samples[i].question))):
+        one = samples[index]
+        kinds.setdefault((one.image is None, one.measure, one.tokens, len(one.shots)), []).append(index)
+    for group in kinds.values():
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+def _longest_answers(vlm: Vlm, samples: Sequence[Sample]) -> dict[str, int]:
+    """By measure, the tokens of the longest right answer and two more.
+
+    The end token, and one more, so that an answer which goes on is not cut into a right one.
+    """
+    found = dict[str, int]()
+    for measure in {sample.measure for sample in samples}:
+        texts = sorted({sample.answer for sample in samples if sample.measure == measure})
+        rows = vlm.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        found[measure] = max(len(ids) for ids in rows) + 2
+    return found
+
+
+def _batch(vlm: Vlm) -> int:
+    return BATCH if vlm.model.num_parameters() < LARGE else FEW
+
+
+def _generate(vlm: Vlm, inputs: Inputs, **options: Any) -> Any:
+    """Greedy generation. Raises InputError for a model that cannot generate text, or not from these inputs."""
+    if not isinstance(vlm.model, _Answering):
+        raise InputError(
+            f"{vlm.folder} holds a {type(vlm.model).__name__}, which cannot answer; expected one that can."
+        )
+    pad = vlm.processor.tokenizer.pad_token_id
+    try:
+        return vlm.model.generate(**inputs, do_sample=False, num_beams=1, pad_token_id=pad, **options)
+    except ValueError as error:
+        raise InputError(f"the processor and the model in {vlm.folder} do not fit ({first_line(error)}).") from error
+
+
+def _key(sample: Sample) -> Hashable:
+    """The same for questions that are asked once."""
+    image = sample.image if isinstance(sample.image, Path) else id(sample.image)
+    return image, sample.question, tuple(map(_key, sample.shots))
+
+
+@torch.no_grad()
+def generate(vlm: Vlm, samples: Sequence[Sample], progress: Progress | None = None) -> list[str]:
+    """Greedy answers through the checkpoint's chat template, one per sample.
+
+    The same question about the same image is asked once. Raises InputError for a model that cannot generate text.
+    """
+    first = dict[Hashable, Sample]()
+    for sample in samples:
+        first.setdefault(_key(sample), sample)
+    limits, asked = _longest_answers(vlm, samples), list(first.values())
+    said = dict[Hashable, str]()
+    for indices in _by_kind(asked, _batch(vlm)):
+        chosen = [asked[i] for i in indices]
+        inputs = _inputs(vlm, chosen)
+        output = _generate(vlm, inputs, max_new_tokens=chosen[0].tokens or limits[chosen[0].measure])
+        given = inputs["input_ids"]
+        if output.shape[1] >= given.shape[1] and torch.equal(output[:, : given.shape[1]], given):
+            output = output[:, given.shape[1] :]  # some families give the new tokens alone
+        texts = vlm.processor.tokenizer.batch_decode(output, skip_special_tokens=True)
+        said |= {_key(sample): text.strip() for sample, text in zip(chosen, texts, strict=True)}
+        if progress is not None:
+            progress("answering", len(said), len(asked))
+    return [said[_key(sample)] for sample in samples]
+
+
+class _Forced(LogitsProcessor):
+    """Lets each sequence of a batch say what is written in its row of `ids` (batch, length)."""
+
+    def __init__(self, ids: Tensor) -> None:
+        self.ids, self.step = ids, 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 # the signature is given
+        forced = torch.full_like(scores, -torch.inf)
+        forced.scatter_(1, self.ids[:, self.step : self.step + 1], 0.0)
+        self.step += 1
+        return forced
+
+
+def _answer_ids(vlm: Vlm, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Tokens (n, length) of the right answers, padded, and which of them are real."""
+    tokenizer = vlm.processor.tokenizer
+    answers = [tokenizer(sample.answer, add_special_tokens=False)["input_ids"] for sample in samples]
+    longest = max(map(len, answers))
+    ids = torch.tensor([a + [tokenizer.pad_token_id] * (longest - len(a)) for a in answers])
+    return ids, torch.tensor([[1] * len(a) + [0] * (longest - len(a)) for a in answers])
+
+
+@torch.no_grad()
+def answer_probabilities(vlm: Vlm, samples: Sequence[Sample]) -> list[float]:
+    """Probability of each sample's right answer, the geometric mean over its tokens, in [0, 1].
+
+    The model generates the answer because nothing else is allowed, so that every family prepares its inputs as it does
+    for any other answer.
+    """
+    found = [0.0] * len(samples)
+    for indices in _by_kind(samples, _batch(vlm)):
+        chosen = [samples[i] for i in indices]
+        ids, real = _answer_ids(vlm, chosen)
+        options = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": ids.shape[1]}
+        output = _generate(vlm, _inputs(vlm, chosen), logits_processor=[_Forced(ids)], **options)
+        logits = torch.stack(output.logits, 1).float()
+        likely = F.log_softmax(logits, -1).gather(-1, ids[:, : logits.shape[1], None])[..., 0]
+        real = real[:, : logits.shape[1]]
+        mean = (likely * real).sum(1) / real.sum(1)
+        for index, value in zip(indices, mean.exp().tolist(), strict=True):
+            found[index] = value
+    return found
+
+
+def labelled(vlm: Vlm, sample: Sample) -> list[tuple[str, bool]]:
+    """The tokens of a question and its right answer, and whether each counts in the answer's probability."""
+    tokenizer = vlm.processor.tokenizer
+    asked = _inputs(vlm, [sample])["input_ids"][0].tolist()
+    answer = _answer_ids(vlm, [sample])[0][0].tolist()
+    names = tokenizer.convert_ids_to_tokens([*asked, *answer])
+    return [(name, number >= len(asked)) for number, name in enumerate(names)]
