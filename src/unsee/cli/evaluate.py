@@ -3,17 +3,21 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from unsee import api, benchmarks
+from unsee.ability import ability
+from unsee.asking import labelled
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.edit import refuse_existing, with_folder
-from unsee.evaluation import evaluate, labelled
+from unsee.evaluation import evaluate
+from unsee.judging import LocalJudge
 from unsee.models.checkpoint import Vlm, load
-from unsee.records import PHASES, Result, to_json
+from unsee.records import PHASES, Result, Score, to_json
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,22 @@ class Options:
     """NAME or NAME/SPLIT (see `unsee ls benchmarks`), or a JSONL file with questions and answers."""
     data: str | None = None
     """Where a published benchmark is: its folder, or a hub id; its own on the hub where none is given."""
+    protocol: Literal["zero-shot", "official"] = "zero-shot"
+    """How a published benchmark is asked: soundly, or with the prompts, parsing and sums of its own code."""
+    bugs: str = ""
+    """Mistakes of the official code to make as well, as a comma list (docs/benchmarks.md), or all."""
     before: str | None = None
     """The checkpoint before the request."""
     oracle: str | None = None
     """A checkpoint that never saw the target; the benchmark's own where it has one and --before is given."""
+    judge: Path | None = None
+    """Folder of a language model that grades answers in own words."""
+    lmms_eval: str = ""
+    """Tasks of lmms-eval, as a comma list, for what the model can do beside the benchmark; needs lmms-eval."""
+    lmms_include: Path | None = None
+    """Folder of further tasks for lmms-eval."""
+    lmms_limit: int | None = None
+    """Most samples of each task of lmms-eval."""
     show_labels: int = 0
     """Print the tokens of so many questions first, and which of them count in the answer's probability."""
     trust_remote_code: bool = False
@@ -54,7 +70,7 @@ def main(args: list[str]) -> int:
     quiet()
     reads = (options.model, options.before, options.oracle, options.benchmark)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
-    bench = benchmarks.load(options.benchmark, options.data)
+    bench = _benchmark(options)
     oracle = options.oracle
     if oracle is None and options.before is not None and bench.oracle is not None:
         oracle = str(bench.oracle)
@@ -66,9 +82,11 @@ def main(args: list[str]) -> int:
             bench,
             before=options.before,
             oracle=oracle,
+            judge=None if options.judge is None else LocalJudge(options.judge),
             trust_remote_code=options.trust_remote_code,
             progress=note,
         )
+        measured.scores.extend(_ability(options))
     result = api.assemble(measured, bench, model=options.model, before=options.before, oracle=oracle)
     with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
     print(to_json(result) if options.json else "", end="")
@@ -76,6 +94,31 @@ def main(args: list[str]) -> int:
         show(result)
         print(f"\n{options.out / 'result.json'}\n{options.out / 'report.html'}")
     return 1 if options.require and not all(check.passed for check in result.checks) else 0
+
+
+def _benchmark(options: Options) -> Benchmark:
+    bugs = tuple(filter(None, options.bugs.split(",")))
+    if bugs == ("all",):
+        bugs = tuple(benchmarks.OFFICIAL.get(options.benchmark.partition("/")[0], ()))
+    return benchmarks.load(options.benchmark, options.data, official=options.protocol == "official", bugs=bugs)
+
+
+def _ability(options: Options) -> list[Score]:
+    """What lmms-eval says of the model before, where there is one, and of the model."""
+    tasks, models = list(filter(None, options.lmms_eval.split(","))), {"before": options.before, "after": options.model}
+    return [
+        score
+        for phase, model in models.items()
+        if tasks and model is not None
+        for score in ability(
+            model,
+            tasks,
+            phase,
+            include=options.lmms_include,
+            limit=options.lmms_limit,
+            trust_remote_code=options.trust_remote_code,
+        )
+    ]
 
 
 def show_labels(vlm: Vlm, bench: Benchmark, count: int) -> None:
