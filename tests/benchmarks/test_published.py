@@ -353,7 +353,17 @@ def test_the_commands_take_a_benchmark_and_its_folder(
     result = from_json((scores / "result.json").read_text(encoding="utf-8"))
     assert result.value("classification", "target", "after") is not None
     assert result.data["benchmark"] == "mllmu"
+    official = [*common, "--protocol", "official", "--bugs", "all", "--judge", str(model), "--json"]
     capsys.readouterr()
+    assert main(["evaluate", "--model", str(edited), "--out", str(tmp_path / "official"), *official]) == 0
+    result = from_json(capsys.readouterr().out)
+    assert result.data["protocol"] == "official with first_character, tested_shots, unseeded"
+    assert [check.name for check in result.checks] == ["judge_readable"]
+    assert not result.checks[0].passed, "a model without training grades with nonsense"
+    for more, sentence in ((["--bugs", "all"], "add --protocol official"), (["--judge", "nowhere"], "is no folder")):
+        assert main(["evaluate", "--model", str(edited), "--out", str(tmp_path / "x"), *common, *more]) == 2
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "x").exists()
     for more, sentence in (
         (["--target", str(folder), *common], "brings its photos along"),
         (["--split", "forget_05"], "belong to a benchmark"),

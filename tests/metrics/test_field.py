@@ -3,15 +3,22 @@
 import math
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nltk import ngrams, wordpunct_tokenize
 
 from unsee.errors import InputError
 from unsee.metrics.answers import contains, keywords, letter, shuffled
+from unsee.metrics.fluency import fluency
+from unsee.metrics.forget_quality import c_dis
 from unsee.metrics.likelihood import answer_probability, preference, truth_ratio, truth_share
-from unsee.metrics.membership import loss, min_k, min_k_plus, separation, zlib_ratio
+from unsee.metrics.measures import LIKELIHOODS, TRUTH_GONE, TRUTH_KEPT
+from unsee.metrics.membership import gradient, loss, min_k, min_k_plus, separation, zlib_ratio
 from unsee.metrics.modality import all_modal_accuracy, all_modal_error, rlf, rlr
+from unsee.metrics.readings import READINGS
+from unsee.records import Sample
 
 SHARES = st.floats(0, 1)
 
@@ -134,3 +141,71 @@ def test_separation_by_hand() -> None:
     assert rate == 0.5
     with pytest.raises(ValueError, match="members and others"):
         separation([], [1.0])
+
+
+def test_the_gradient_score_is_higher_for_smaller_norms() -> None:
+    assert gradient([1.0, 3.0]) == -2
+    assert gradient([0.1]) > gradient([0.2])
+    with pytest.raises(ValueError, match="no norms"):
+        gradient([])
+
+
+def test_c_dis_by_hand() -> None:
+    assert c_dis([0.8, 0.0], [0.4, 0.5]) == pytest.approx(0.8 * math.log(2) / 2)
+    assert c_dis([0.5], [0.5]) == 0
+    assert c_dis([1 / math.e], [1.0]) == pytest.approx(-1 / math.e), "the least there is"
+    assert c_dis([1.0], [0.0]) == pytest.approx(12 * math.log(10))
+    for sides in (([], []), ([0.5], [1.5]), ([0.5], [0.5, 0.5])):
+        with pytest.raises(ValueError, match=r"probability|longer|shorter"):
+            c_dis(*sides)
+
+
+@given(st.text(alphabet="ab c.", max_size=40))
+def test_fluency_is_romes_entropy(text: str) -> None:
+    """The formula as ROME's code has it: base 2, arithmetic mean of the weighed entropies of 2- and 3-grams."""
+    words = wordpunct_tokenize(text)
+    if len(words) < 3:
+        assert fluency(text) is None
+        return
+    entropies = []
+    for n in (2, 3):
+        _, counts = np.unique([" ".join(gram) for gram in ngrams(words, n)], return_counts=True)
+        share = counts / counts.sum()
+        entropies.append(-(share * np.log2(share)).sum())
+    assert fluency(text) == pytest.approx(np.mean(np.array(entropies) * np.array([2 / 3, 4 / 3])), abs=1e-6)
+
+
+def test_what_repeats_itself_is_less_fluent() -> None:
+    repeated, varied = fluency("a b a b a b a b"), fluency("she sells shells by the sea shore now")
+    assert repeated is not None
+    assert varied is not None
+    assert repeated < varied
+
+
+SAMPLE = Sample(None, "a", answer="B", options=("red", "dark green"), measure="choice")
+
+
+@pytest.mark.parametrize(
+    ("reading", "said", "expected"),
+    [
+        ("", " Because. Yes", " Because. Yes"),
+        ("first character", " because", "B"),
+        ("first character", "", ""),
+        ("nearest option", "It is green", "dark green"),
+        ("nearest option", "", "red"),
+        ("first sentence", "One. Two.", "One."),
+        ("first sentence", "One", "One"),
+        ("to full stop", "One. Two.", "One."),
+        ("to full stop", "One", ""),
+    ],
+)
+def test_readings_by_hand(reading: str, said: str, expected: str) -> None:
+    assert READINGS[reading](said, SAMPLE) == expected
+
+
+def test_truth_ratios_are_summed_up_as_tofu_does() -> None:
+    for likely, gone, kept in (([0.5, 0.25, 0.25], 0.5, 0.5), ([0.2, 0.4], 0.5, 0.0), ([0.3, 0.0], 0.0, 1.0)):
+        assert LIKELIHOODS[TRUTH_GONE](likely) == pytest.approx(gone)
+        assert LIKELIHOODS[TRUTH_KEPT](likely) == pytest.approx(kept)
+    assert LIKELIHOODS[TRUTH_GONE]([0.0, 0.3]) == 0
+    assert LIKELIHOODS["probability"]([0.4, 0.9]) == 0.4

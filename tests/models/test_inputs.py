@@ -61,3 +61,27 @@ def test_a_processor_that_makes_room_for_other_tokens_is_refused(
 
 def test_an_image_of_any_shape_is_taken(vlm: Vlm) -> None:
     assert len(image_inputs(vlm.processor, [Image.new("RGB", size) for size in ((1, 1), (500, 3), (3, 500))])) == 3
+
+
+def test_shots_stand_before_their_question_turn_by_turn(vlm: Vlm) -> None:
+    first, second = images(2)
+    tokenizer = vlm.processor.tokenizer
+    asked, shots = [(first, "Who is this?"), (first, "Where?")], [[(second, "Who is this?", "Ada")], []]
+    batch = chat_inputs(vlm, asked, shots)
+    (text, plain) = tokenizer.batch_decode(batch["input_ids"])
+    assert text.count("<image>") == 2 * plain.count("<image>")
+    (alone,) = tokenizer.batch_decode(chat_inputs(vlm, [(first, "Who is this?")])["input_ids"])
+    example, said = text.removesuffix(alone.removeprefix("<s> ")), "<assistant> Ada"
+    assert example != text
+    assert said in example[example.rindex("<image>") :]
+    assert len(batch["pixel_values"]) == 3
+    (own,) = image_inputs(vlm.processor, [second])
+    assert torch.equal(batch["pixel_values"][:1], own["pixel_values"])
+    assert torch.equal(chat_inputs(vlm, asked)["input_ids"], chat_inputs(vlm, asked, [[], []])["input_ids"])
+
+
+def test_shots_without_a_template_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    copy = load(Path(shutil.copytree(checkpoint, tmp_path / "copy")))
+    copy.processor.chat_template = None
+    with pytest.raises(InputError, match="no chat template to show examples in"):
+        chat_inputs(copy, [(None, "Where?")], [[(None, "Who?", "Ada")]])

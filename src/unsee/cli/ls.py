@@ -66,6 +66,11 @@ THINGS: dict[str, list[tuple[str, str]]] = {
             "mlubench",
             "MLUBench, 127 real things in four tasks; task_a to task_d; licence not stated; a folder, see its paper",
         ),
+        (
+            "pebench",
+            "PEBench, 200 fictitious people in some 40 scenes each; forget_05, forget_10, forget_15 (drawn by unsee); "
+            "Apache-2.0; hub xuzhaopan/PEBench",
+        ),
     ],
     "attacks": [
         ("relearn", "tuning on 1 to 20 % of the target's photos, the visual part or everything"),
@@ -85,7 +90,22 @@ THINGS: dict[str, list[tuple[str, str]]] = {
         ("text", "share of job and city questions by name alone answered right"),
         ("balance", "harmonic mean of what was forgotten and what was kept"),
         ("oracle_gap", "mean difference to a model that never saw the target"),
-        ("forget_quality", "how alike the confidence in the target's answers is to the oracle's"),
+        ("forget_quality", "how alike the confidence in the target's answers is to the oracle's: KS and 1 - JS"),
+        ("c_dis", "how much less likely the target's answers became, in nats"),
+        ("classification", "share of multiple choice answered right; options shuffled, chance 1 of their number"),
+        ("cloze", "share of answers that contain the right words"),
+        ("keywords", "share of keywords in an answer"),
+        ("generation", "ROUGE-L of a sentence; _rouge1, _rouge2 and _bleu beside it"),
+        ("..._text", "the same questions' like without an image"),
+        ("..._probability", "probability of the right answer by its length, or among wrong ones"),
+        ("..._truth_ratio", "wrong answers' probability by the right one's, as TOFU sums it up"),
+        ("..._all_modal, ..._all_modal_error", "facts answered right, or wrong, both with an image and without"),
+        ("..._rlf, ..._rlr", "ROUGE-L with an image and without together, near the larger and the smaller"),
+        ("..._fluency", "entropy of the sequences of words in an answer, in bits"),
+        ("..._judged", "grade of a judge, a model of yours, for answers in own words"),
+        ("utility", "harmonic mean of what a benchmark wants to be kept"),
+        ("lmms_...", "tasks of lmms-eval"),
+        ("attacked, recovery, control, excess", "what attacks got, see unsee ls attacks"),
     ],
 }
 

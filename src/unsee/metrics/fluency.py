@@ -12,9 +12,9 @@ def fluency(text: str) -> float | None:
 
     None for a text of fewer than three words. It grows with the length of a text, so that only answers to the same
     questions can be compared. Source: "generation entropy" of ROME (Meng et al. 2022), its weights as in its code;
-    words and signs are split as by nltk there, by white space and signs here.
+    words and signs are split by a model of nltk there, at white space and between both here.
     """
-    words = re.findall(r"\w+|[^\w\s]", text)
+    words = re.findall(r"\w+|[^\w\s]+", text)
     if len(words) < max(ORDERS):
         return None
     return sum(weight * _entropy(words, n) for n, weight in ORDERS.items()) / len(ORDERS)

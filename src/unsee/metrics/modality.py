@@ -33,7 +33,7 @@ def rlr(image: float, text: float) -> float:
 
 _BOTH: Mapping[str, Callable[[float, float], float]] = {
     "all_modal": lambda image, text: all_modal_accuracy([image == 1], [text == 1]),
-    "error": lambda image, text: all_modal_error([image == 1], [text == 1]),
+    "all_modal_error": lambda image, text: all_modal_error([image == 1], [text == 1]),
 }
 MODALITIES: Mapping[str, Mapping[str, Callable[[float, float], float]]] = {
     **dict.fromkeys(("accuracy", "choice", "cloze"), _BOTH),
