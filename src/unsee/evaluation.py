@@ -63,32 +63,42 @@ def png_uri(image: Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def _pictured(samples: Sequence[Sample], side: str) -> list[int]:
+    """Places of the questions about images of a side; of the request's own where no others of the target are asked."""
+    places: dict[str, list[int]] = {}
+    for index, sample in enumerate(samples):
+        if sample.image is not None:
+            places.setdefault(sample.subset, []).append(index)
+    return places.get(side) or places.get(f"{side}_seen", [])
+
+
 def _examples(samples: Sequence[Sample], answers: dict[str, Answers], concepts: int = 8) -> list[Example]:
-    """The first test image of some concepts of each side, with the first question of each score."""
+    """The first test image of some concepts of each side, with the first question of each score that was answered."""
     found = []
-    for subset in ("target", "retained"):
+    for side in ("target", "retained"):
         pictures: dict[str, object] = {}
         asked: set[tuple[str, str]] = set()
-        for index, sample in enumerate(samples):
-            if sample.subset != subset or sample.image is None or (sample.concept, sample.score) in asked:
+        for index in _pictured(samples, side):
+            sample = samples[index]
+            keys = {(sample.concept, sample.score), (sample.concept, sample.question)}
+            if sample.measure in LIKELIHOODS or keys & asked:
                 continue
             if sample.concept not in pictures and len(pictures) == concepts:
                 break
             if pictures.setdefault(sample.concept, sample.image) is not sample.image:
                 continue
-            asked.add((sample.concept, sample.score))
+            asked |= keys
             said = {phase: answers[phase].answers[index] for phase in PHASES if phase in answers}
-            picture = png_uri(open_image(sample.image))
-            found.append(Example(subset, sample.concept, picture, sample.question, sample.answer, said))
+            picture = png_uri(open_image(sample))
+            found.append(Example(side, sample.concept, picture, sample.question, sample.answer, said))
     return found
 
 
 def _map_samples(benchmark: Benchmark) -> list[tuple[str, Sample]]:
     chosen: list[tuple[str, Sample]] = []
-    tested = [q for q in benchmark.questions if q.image is not None and q.subset in ("target", "retained")]
-    images: dict[int, Sample] = {id(q.image): q for q in tested}
     for group in ("target", "retained", "unknown"):
-        pool = benchmark.unknown if group == "unknown" else [s for s in images.values() if s.subset == group]
+        tested = [benchmark.questions[i] for i in _pictured(benchmark.questions, group)]
+        pool = benchmark.unknown if group == "unknown" else list({id(q.image): q for q in tested}.values())
         concepts = sorted({sample.concept for sample in pool})
         kept = set(concepts if group == "target" else concepts[:: max(1, len(concepts) // MAP_CONCEPTS)])
         chosen += [(group, sample) for sample in pool if sample.concept in kept]

@@ -142,6 +142,14 @@ def official(name: str, folder: Path, *bugs: str) -> Benchmark:
     return benchmarks.load(name, str(place if place.exists() else FIXTURES[name](place)), official=True, bugs=bugs)
 
 
+def test_a_folder_that_is_named_like_a_benchmark_does_not_stand_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FIXTURES["umu"](tmp_path / "umu")
+    monkeypatch.chdir(tmp_path)
+    assert benchmarks.load("umu", "umu").name == "umu"
+
+
 def test_mllmu_shows_examples_about_retained_people_whom_it_does_not_ask_about(tmp_path: Path) -> None:
     bench = official("mllmu", tmp_path)
     gone = {s.concept for s in bench.target}

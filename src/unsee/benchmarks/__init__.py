@@ -40,7 +40,7 @@ def load(name: str, data: str | None = None, *, official: bool = False, bugs: Se
     head, _, split = name.partition("/")
     if (official or bugs) and head not in OFFICIAL:
         raise InputError(f"{head} has no official protocol here; expected one of {', '.join(OFFICIAL)}.")
-    if Path(name).exists():
+    if Path(name).is_file() or (head not in BENCHMARKS and Path(name).exists()):
         return _from_file(Path(name))
     if head not in BENCHMARKS:
         raise unknown("benchmark", head, BENCHMARKS)

@@ -143,9 +143,10 @@ def write_result(result: Result, folder: Path) -> None:
 def show(result: Result) -> None:
     """Prints the table of scores and the checks."""
     rows: dict[str, dict[str, str]] = {}
+    phases = {score.phase for score in result.scores}
     for score in result.scores:
         name = f"{score.name}/{score.subset}"
-        row = rows.setdefault(name, {"score": name, **dict.fromkeys(PHASES, "")})
+        row = rows.setdefault(name, {"score": name, **dict.fromkeys((p for p in PHASES if p in phases), "")})
         spread = f" ±{(score.ci95[1] - score.ci95[0]) / 2:.3f}" if score.n else ""
         row[score.phase] = f"{score.value:.3f}{spread}"
     print_table(list(rows.values()))
