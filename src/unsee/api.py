@@ -15,6 +15,7 @@ from unsee.edit import Edit
 from unsee.errors import InputError
 from unsee.evaluation import Evaluation
 from unsee.evaluation import evaluate as measure_answers
+from unsee.judging import Judge
 from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import Vlm, load
 from unsee.moments import Moments
@@ -83,13 +84,16 @@ def evaluate(
     benchmark: Benchmark | str,
     before: Path | str | None = None,
     oracle: Path | str | None = None,
+    judge: Judge | None = None,
     trust_remote_code: bool = False,
     edit: Edit | None = None,
     timings: dict[str, float] | None = None,
 ) -> Result:
-    """Measures a checkpoint on a benchmark; `edit` adds how it was made."""
+    """Measures a checkpoint on a benchmark; `edit` adds how it was made, a `judge` reads answers in own words."""
     bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
-    measured = measure_answers(model, bench, before=before, oracle=oracle, trust_remote_code=trust_remote_code)
+    measured = measure_answers(
+        model, bench, before=before, oracle=oracle, judge=judge, trust_remote_code=trust_remote_code
+    )
     return assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
 
 
