@@ -26,7 +26,9 @@ class Attacked:
     refused: Mapping[str, str]
 
 
-def subject(folder: Path, before: Path, bench: Benchmark, *, photos: int, seed: int) -> Subject:
+def subject(
+    folder: Path, before: Path, bench: Benchmark, *, photos: int, seed: int, trust_remote_code: bool = False
+) -> Subject:
     """What is attacked in a model: recognition questions about `photos` unseen photos of each of the target's concepts.
 
     Where a benchmark has no score called recognition, all its questions about images of the target count. Raises
@@ -37,7 +39,7 @@ def subject(folder: Path, before: Path, bench: Benchmark, *, photos: int, seed: 
         raise InputError(f"{bench.name} asks nothing about photos of the target; an attack has nothing to bring back.")
     shown = _questions(bench, "target_seen") or [s for s in bench.target if s.question and s.answer]
     others = _thinned(_questions(bench, "retained"), 1)
-    return Subject(folder, before, tuple(asked), tuple(shown), tuple(others), seed)
+    return Subject(folder, before, tuple(asked), tuple(shown), tuple(others), seed, trust_remote_code)
 
 
 def _questions(bench: Benchmark, subset: str) -> list[Sample]:

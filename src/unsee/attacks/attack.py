@@ -29,10 +29,15 @@ class Subject:
     shown: tuple[Sample, ...]
     others: tuple[Sample, ...]
     seed: int = 0
+    trust_remote_code: bool = False
 
     def open(self) -> Vlm:
         """The whole model, fresh from its folder."""
-        return load(self.folder, language=True)
+        return load(self.folder, language=True, trust_remote_code=self.trust_remote_code)
+
+    def old(self) -> Vlm:
+        """The visual part of the model before the request."""
+        return load(self.before, trust_remote_code=self.trust_remote_code)
 
     @cached_property
     def plain(self) -> Tally:

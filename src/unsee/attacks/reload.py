@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unsee.attacks.attack import Point, Subject, right
 from unsee.data import open_image
 from unsee.errors import InputError
-from unsee.models.checkpoint import Vlm, load
+from unsee.models.checkpoint import Vlm
 from unsee.models.inputs import image_inputs
 from unsee.models.outline import blocks, outline, projector_layers
 
@@ -24,7 +24,7 @@ class ProjectorReload:
 
     def run(self, subject: Subject) -> Iterator[Point]:
         """One budget."""
-        vlm, old = subject.open(), load(subject.before).model
+        vlm, old = subject.open(), subject.old().model
         layers = projector_layers(_layers(vlm, subject), vlm.outline)
         if not layers:
             raise InputError(f"{subject.folder} has no linear layer after its encoder; leave projector_reload out.")
@@ -44,7 +44,7 @@ class EncoderReload:
 
     def run(self, subject: Subject) -> Iterator[Point]:
         """Two budgets for each block."""
-        vlm, old = subject.open(), load(subject.before).model
+        vlm, old = subject.open(), subject.old().model
         layers = _layers(vlm, subject)
         inside = blocks(layers, vlm.outline)
         if not inside:

@@ -55,6 +55,8 @@ class Options:
     """Unseen photos of each of the target's concepts that are asked about."""
     seed: int = 0
     """Of the photos that an attacker has, and of noise."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoints bring along."""
     require: bool = False
     """Leave with 1 where an attack brings back more than its control, or a check fails."""
     json: bool = False
@@ -79,7 +81,7 @@ def main(args: list[str]) -> int:
     oracle = options.oracle or (None if bench.oracle is None else str(bench.oracle))
     if before is None:
         raise InputError(f"{bench.name} has no model of its own; name the checkpoint before the request with --before.")
-    vlm = load(options.model)
+    vlm = load(options.model, trust_remote_code=options.trust_remote_code)
     method, seed = _made(Path(options.model))
     measured = _attacked(options, names, bench, vlm, before, oracle)
     extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
@@ -99,6 +101,7 @@ def _attacked(
     options: Options, names: list[str], bench: Benchmark, vlm: Vlm, before: str, oracle: str | None
 ) -> Evaluation:
     started = time.monotonic()
+    first = load(before, trust_remote_code=options.trust_remote_code)
     chosen = [ATTACKS[name] for name in names]
     sides = {"after": options.model, "oracle": oracle, "before": before}
     folders = {phase: Path(folder) for phase, folder in sides.items() if folder is not None}
@@ -111,12 +114,19 @@ def _attacked(
             note("attacking", min(done, total), total, f"{name} on the model {phase}")
 
         for phase, folder in folders.items():
-            one = subject(folder, Path(before), bench, photos=options.photos, seed=options.seed)
+            one = subject(
+                folder,
+                Path(before),
+                bench,
+                photos=options.photos,
+                seed=options.seed,
+                trust_remote_code=options.trust_remote_code,
+            )
             made[phase] = attack(one, chosen, phase, told)
     return Evaluation(
         scores=scores(made["after"], made.get("oracle"), made["before"]),
         outcomes={},
-        checks=[language_model_unchanged(load(before), Path(options.model)), *checks(made["after"])],
+        checks=[language_model_unchanged(first, Path(options.model)), *checks(made["after"])],
         examples=[],
         feature_map=[],
         model=model_facts(vlm),
