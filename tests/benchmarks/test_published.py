@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from PIL import Image
 from published import FIXTURES, GONE, KEPT, REAL, encoded, mllmu_row, table
 
 from unsee import api, benchmarks
+from unsee.benchmarks import published
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.main import main
 from unsee.data import open_image
@@ -124,6 +126,26 @@ def test_clear_asks_in_writing_about_rows_without_an_image(tmp_path: Path) -> No
     found = counts(loaded("clear", tmp_path))
     assert (found["text/target"], found["text/retained"]) == (GONE, KEPT)
     assert (found["faces/real"], found["world/real"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("name", "configs"), [("mllmu", 4), ("clear", 8), ("umu", 3)])
+def test_what_the_hub_streams_is_read_as_a_folder_is(
+    name: str, configs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`datasets` streams a folder with a hub's README as it does a hub's repository."""
+    folder = FIXTURES[name](tmp_path / name)
+    plain = benchmarks.load(name, str(folder))
+    found = sorted(place.name for place in folder.iterdir() if place.is_dir())
+    listed = "".join(f"- config_name: {c}\n  data_files: {c}/train-*.parquet\n" for c in found)
+    (folder / "README.md").write_text(f"---\nconfigs:\n{listed}---\n", encoding="utf-8")
+    assert len(found) == configs
+    monkeypatch.setattr(published, "_local", lambda folder, config: published._hub(str(folder), config))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    streamed = benchmarks.load(name, str(folder))
+    for one, other in zip(plain.questions, streamed.questions, strict=True):
+        assert replace(one, image=None) == replace(other, image=None)
+        assert (one.image is None) == (other.image is None)
+        assert one.image is None or open_image(one).tobytes() == open_image(other).tobytes()
 
 
 def test_pebench_asks_about_other_pictures_of_people_named_by_their_folders(tmp_path: Path) -> None:

@@ -28,6 +28,14 @@ NOTES = {
     "text": "from the name alone, no image",
     "balance": "harmonic mean of forgetting and keeping",
     "oracle_gap": "mean distance to the oracle",
+    "classification": "multiple choice; chance is 1 of the number of options",
+    "classification_text": "the same without an image",
+    "cloze": "the right words occur in the answer",
+    "generation": "a sentence, by what it shares with the right one",
+    "forget_quality/ks_p": "how hard the target's answers are to tell from the oracle's",
+    "forget_quality/one_minus_js": "how alike the target's answers are to the oracle's",
+    "c_dis": "how much less likely the target's answers became",
+    "utility": "harmonic mean of what the benchmark wants to be kept",
 }
 
 
