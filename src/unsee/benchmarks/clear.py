@@ -106,6 +106,7 @@ def _official(sample: Sample, wrong: tuple[str, ...], probability: str, protocol
     image = None if "no_pixels" in protocol.bugs else sample.image
     plain = replace(sample, paraphrase="")
     yield replace(plain, image=image, measure="ROUGE-L recall", tokens=TOKENS)
-    yield replace(plain, score=f"{sample.score}_probability", measure=probability, wrong=wrong)
+    compared = wrong if probability == "preference" else ()
+    yield replace(plain, score=f"{sample.score}_probability", measure=probability, wrong=compared)
     ratio = TRUTH_GONE if sample.subset.startswith("target") else TRUTH_KEPT
     yield replace(sample, score=f"{sample.score}_truth_ratio", measure=ratio, wrong=wrong)

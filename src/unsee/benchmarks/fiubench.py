@@ -14,7 +14,7 @@ from unsee.benchmarks.published import (
     folder_of,
     json_file,
     split_of,
-)  # fmt: skip
+)
 from unsee.data.rows import image_file
 from unsee.errors import InputError
 from unsee.metrics.measures import TRUTH_GONE, TRUTH_KEPT
@@ -80,13 +80,11 @@ def _questions(
     subset = "target_seen" if concept in hidden else "retained"
     official = protocol.official
     cased = str.capitalize if official else str
-    reading = {(True, True): "to full stop", (True, False): "first sentence"}.get(
-        (official, "to_full_stop" in protocol.bugs), ""
-    )
+    cut = "to full stop" if "to_full_stop" in protocol.bugs else "first sentence"
     for one in field(row, "qa_list", where):
         question, answer = (cased(str(field(one, name, where))) for name in ("question", "answer"))
         shown = Sample(image, concept, question, answer, score="generation", subset=subset, measure="ROUGE-L recall")
-        shown = replace(shown, reading=reading, tokens=TOKENS if official else 0)
+        shown = replace(shown, reading=cut if official else "", tokens=TOKENS if official else 0)
         yield shown
         words = tuple(str(word) for word in one.get("keywords") or ())
         if words:

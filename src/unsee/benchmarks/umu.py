@@ -17,7 +17,7 @@ from unsee.benchmarks.published import (
     picture,
     rows,
     split_of,
-)  # fmt: skip
+)
 from unsee.errors import InputError
 from unsee.metrics.answers import shuffled
 from unsee.records import Sample
