@@ -1,6 +1,7 @@
 """personas: the embedded benchmark of fictitious people, with the tiny models that know them."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -25,12 +26,15 @@ RETAINED_SHOTS = 40  # photos of each person that is kept, for the retained side
 DEFAULT_SPLIT = "forget_10"
 
 
+_drawn = cache(draw)  # most photos of one split are those of another
+
+
 def _photo(shot: Shot) -> Sample:
-    return Sample(image=draw(shot), concept=shot.person.name)
+    return Sample(image=_drawn(shot), concept=shot.person.name)
 
 
 def _asked(shot: Shot, subset: str, scores: tuple[str, ...] = ("recognition", "scene", "appearance")) -> list[Sample]:
-    image = draw(shot)
+    image = _drawn(shot)
     return [
         Sample(image, shot.person.name, q.text, q.answer, q.options, score=q.score, subset=subset)
         for q in image_questions(shot)
