@@ -11,11 +11,11 @@ import pytest
 from unsee import benchmarks
 from unsee.benchmarks import personas
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.comparison import ENTRIES, FAILED, LOG, OUTCOMES, RESULT, Entry, cells, keeping, plain, rows, run
+from unsee.comparison import ENTRIES, FAILED, LOG, OUTCOMES, RESULT, Entry, cells, keeping, rows, run
 from unsee.errors import InputError
 from unsee.methods import METHODS, NSCVF, RMU, GradAscent
 from unsee.metrics.accuracy import balance
-from unsee.records import from_json
+from unsee.records import from_json, plain
 from unsee.timing import forget_peak, peak_rss_mb
 
 Run = Any

@@ -2,12 +2,11 @@
 
 import gc
 import json
-import math
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from statistics import fmean
@@ -369,16 +368,3 @@ def reference(made: Sequence[Cell], split: str) -> dict[str, dict[str, float]]:
                 for phase in ("before", "oracle")
             }
     return {}
-
-
-def plain(row: Row) -> dict[str, Any]:
-    """A row for JSON, null where nothing was measured."""
-
-    def known(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: known(part) for name, part in value.items()}
-        if isinstance(value, list | tuple):
-            return [known(part) for part in value]
-        return None if isinstance(value, float) and math.isnan(value) else value
-
-    return {name: known(value) for name, value in asdict(row).items()}

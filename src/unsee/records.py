@@ -1,8 +1,9 @@
 """What passes between the rooms, and the schema of result.json. Standard library only."""
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,17 @@ class Result:
             if (score.name, score.subset, score.phase) == (name, subset, phase):
                 return score.value
         return None
+
+
+def plain(value: Any) -> Any:
+    """A row or a part of one as JSON holds it: null where a number is none."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def to_json(result: Result) -> str:

@@ -11,9 +11,10 @@ from unsee import benchmarks
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
-from unsee.comparison import ABLATION, ENTRIES, Row, cells, keeping, plain, reference, rows, run, there
+from unsee.comparison import ABLATION, ENTRIES, Row, cells, keeping, reference, rows, run, there
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.methods import METHODS
+from unsee.records import plain
 from unsee.reporting.page import put
 from unsee.reporting.pareto import Point, draw
 
@@ -90,7 +91,7 @@ def main(args: list[str]) -> int:
         if known:
             put(draw(_points([row for row in whole if row.split == split], known), split), options.out / f"{split}.svg")
     if options.json:
-        print(json.dumps([plain(row) for row in found], indent=1))
+        print(json.dumps(plain(found), indent=1, allow_nan=False))
     else:
         for split in splits:
             lines = [_cells(row) for row in found if row.split == split]

@@ -10,6 +10,7 @@ from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.errors import InputError, unknown
+from unsee.records import plain
 from unsee.reporting import curves
 from unsee.stream import VARIANTS, run, table
 
@@ -70,7 +71,7 @@ def main(args: list[str]) -> int:
             )
     curves.write([asdict(row) for row in rows], f"{options.split} of personas, one request after the other", page)
     if options.json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
+        print(json.dumps(plain(rows), indent=1, allow_nan=False))
         return 0
     shown = ("variant", "seed", "request", "forgotten", "named", "first", "never_before", "never", "scene", "seconds")
     print_table(
