@@ -30,7 +30,8 @@ from unsee.training import Bars, Progress, Schedule, TrainingLog, fingerprint, r
 
 LOOK_EVERY = 25  # steps between two looks at how far the run is
 NEGATIVES = 32  # target images of before that a step's contrast sees
-EARLY = 16  # target images that a step asks about with later layers as they were
+EARLY = 16  # target images that a step asks about with later layers as they were, or with tampered weights
+TAMPERED = 3  # most steps that an attacker makes within a step
 WATCHED = 256  # retained images whose drift a look measures
 
 
@@ -56,6 +57,10 @@ class Settings(Protocol):
     def attract(self) -> float: ...
     @property
     def harden(self) -> float: ...
+    @property
+    def resist(self) -> float: ...
+    @property
+    def tamper(self) -> float: ...
     @property
     def distill(self) -> float: ...
     @property
@@ -300,6 +305,8 @@ class _Run:
 
         if settings.harden > 0 and len(self.start) > 1:
             yield from self._early(generator)
+        if settings.resist > 0:
+            yield from self._tampered(generator)
 
     def _early(self, generator: Generator) -> Iterator[Tensor]:
         """As `loss`, of the distance to the region where the trained layers from a random one on are those of before.
@@ -314,9 +321,49 @@ class _Run:
         for start in range(0, EARLY, self.bounds.images):
             part = drawn[start : start + self.bounds.images]
             with self._as_before(later):
-                features = self._features(part)
-                apart = losses.distance(features, self.aim.goal(part), self.moments.features, self.settings.identity)
-                yield self.settings.harden * len(part) / EARLY * apart
+                yield self.settings.harden * len(part) / EARLY * self._apart(part, self.aim.goal(part))
+
+    def _tampered(self, generator: Generator) -> Iterator[Tensor]:
+        """As `loss`, of the distance to the region where an attacker's steps, on other photos, lead the weights.
+
+        The gradient is taken there and the step made from where the weights are, as in sharpness-aware minimisation
+        (Foret et al. 2021, arXiv 2010.01412) and, against relearning, TAR (Tamirisa et al. 2024, arXiv 2408.00761).
+        """
+        shown = torch.randint(self.aim.wholes, (EARLY,), generator=generator)
+        asked = torch.randint(len(self.aim.inputs), (EARLY,), generator=generator)
+        steps = int(torch.randint(1, TAMPERED + 1, (), generator=generator))
+        with self._led_back(shown, steps):
+            for part in asked.split(self.bounds.images):
+                yield self.settings.resist * len(part) / EARLY * self._apart(part, self.aim.goal(part))
+
+    @contextmanager
+    def _led_back(self, shown: Tensor, steps: int) -> Iterator[None]:
+        """While open, the moving weights are so many steps nearer to where these images have their features of before.
+
+        A step moves every number of a weight by `tamper` of the root of their mean square, along the gradient's sign.
+        """
+        modules = dict(self.vlm.model.named_modules())
+        weights = [modules[name].weight for name in self.moving]
+        sizes = [self.settings.tamper * self.start[name].float().square().mean().sqrt() for name in self.moving]
+        now = [weight.detach().clone() for weight in weights]
+        try:
+            for _ in range(steps):
+                slopes = [torch.zeros_like(weight) for weight in weights]
+                for part in shown.split(self.bounds.images):
+                    apart = len(part) * self._apart(part, self.aim.original[part])
+                    for slope, more in zip(slopes, torch.autograd.grad(apart, weights), strict=True):
+                        slope += more
+                with torch.no_grad():
+                    for weight, slope, size in zip(weights, slopes, sizes, strict=True):
+                        weight -= size * slope.sign()
+            yield
+        finally:
+            with torch.no_grad():
+                for weight, value in zip(weights, now, strict=True):
+                    weight.copy_(value)
+
+    def _apart(self, places: Tensor, goal: Features) -> Tensor:
+        return losses.distance(self._features(places), goal, self.moments.features, self.settings.identity)
 
     @contextmanager
     def _as_before(self, names: Sequence[str]) -> Iterator[None]:

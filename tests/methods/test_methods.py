@@ -208,6 +208,60 @@ def test_later_layers_are_those_of_before_while_an_early_part_is_asked_and_then_
     assert len(set(seen)) > 1
 
 
+def test_where_an_attacker_leads_a_resisting_run_the_target_is_nearer_to_its_region(
+    vlm, target, retained, monkeypatch
+):
+    found = []
+    real = contrastive._Run._led_back
+
+    @contextmanager
+    def watched(run, shown, steps):
+        with real(run, shown, steps):
+            every = torch.arange(len(run.aim.inputs))
+            found.append(run._apart(every, run.aim.goal(every)).item())
+            yield
+
+    monkeypatch.setattr(contrastive._Run, "_led_back", watched)
+    apart = {}
+    for resist in (1e-6, 1.0):
+        settings = NSCVF(steps=60, batch=8, views=0, rate=1e-3, distill=0, share=1.0, resist=resist, tamper=0.003)
+        looks = settings.forget(vlm, target, retained).method["looks"]
+        assert looks[-1]["target"] < 0.7
+        apart[resist] = sum(found[-20:])
+    assert apart[1.0] < 0.5 * apart[1e-6]
+
+
+def test_the_weights_are_led_back_by_so_many_steps_of_an_attacker_and_are_then_again_what_they_were(
+    vlm, target, retained, monkeypatch
+):
+    seen = []
+    real = contrastive._Run._led_back
+
+    @contextmanager
+    def watched(run, shown, steps):
+        modules = dict(run.vlm.model.named_modules())
+        held = {name: modules[name].weight.detach().clone() for name in run.moving}
+        apart = run._apart(shown, run.aim.original[shown]).item()
+        with real(run, shown, steps):
+            seen.append((steps, apart, run._apart(shown, run.aim.original[shown]).item()))
+            for name, value in held.items():
+                size = 0.001 * run.start[name].float().square().mean().sqrt()
+                moved = (modules[name].weight - value).abs().max()
+                assert moved <= 1.001 * steps * size
+            yield
+        assert all(torch.equal(modules[name].weight, value) for name, value in held.items())
+
+    monkeypatch.setattr(contrastive._Run, "_led_back", watched)
+    NSCVF(**QUICK, resist=1.0, tamper=0.001).forget(vlm, target, retained)
+    assert len({steps for steps, _, _ in seen}) > 1
+    assert all(after < before for _, before, after in seen[1:])  # at first nothing has moved that could be led back
+
+
+def test_low_memory_resists_too(vlm, target, retained, in_turns):
+    edit = NSCVF(**QUICK, resist=1.0).forget(vlm, target, retained, memory="low")
+    assert edit.weights
+
+
 def test_a_blend_goes_as_far_as_it_is_of_the_target(vlm, target, retained):
     moments, photos = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)
     shown = prepare(vlm, target, 8)

@@ -48,6 +48,11 @@ class NSCVF:
     harden: float = 0.0
     """Weight of the same distance where the trained layers from a random one on are those of before, so that putting
     their weights back does not bring the target back; 0 switches it off, 1 is a good value."""
+    resist: float = 0.0
+    """Weight of the same distance where up to three steps of an attacker lead, who brings the features of other target
+    images back, so that relearning brings back less; 0 switches it off, 1 is a good value."""
+    tamper: float = 0.012
+    """How far such a step moves every number of a layer's weight, of the root of their mean square; above 0."""
     distill: float = 6.0
     """Weight of keeping the features of retained images; 0, or no retained image, switches it off."""
     identity: float = 1.0
@@ -97,9 +102,9 @@ class NSCVF:
             raise unknown("criterion", self.criterion, (*CRITERIA, "soft"))
         check_ranges(
             self,
-            above=("reach", "temperature", "rate", "ridge"),
+            above=("reach", "temperature", "rate", "ridge", "tamper"),
             at_least_0=(
-                *("contrast", "attract", "harden", "distill", "identity", "views", "blends", "runs", "aside"),
+                *("contrast", "attract", "harden", "resist", "distill", "identity", "views", "blends", "runs", "aside"),
                 *("weight_decay", "stop_target", "stop_drift"),
             ),
             at_least_1=("modes", "directions", "steps", "batch"),

@@ -53,6 +53,10 @@ class Streaming:
     """Weight of the squared distance to the region; 0 switches it off."""
     harden: float = 0.0
     """As of `unsee.methods.NSCVF`."""
+    resist: float = 0.0
+    """As of `unsee.methods.NSCVF`."""
+    tamper: float = 0.012
+    """As of `unsee.methods.NSCVF`."""
     distill: float = 1.0
     """Weight of keeping the features of the stand-ins, 0 or more."""
     identity: float = 1.0
@@ -100,11 +104,12 @@ class Streaming:
         region(self.region)
         check_ranges(
             self,
-            above=("reach", "temperature", "rate", "ridge"),
+            above=("reach", "temperature", "rate", "ridge", "tamper"),
             at_least_0=(
                 "contrast",
                 "attract",
                 "harden",
+                "resist",
                 "distill",
                 "identity",
                 "views",
