@@ -208,9 +208,7 @@ def test_later_layers_are_those_of_before_while_an_early_part_is_asked_and_then_
     assert len(set(seen)) > 1
 
 
-def test_where_an_attacker_leads_a_resisting_run_the_target_is_nearer_to_its_region(
-    vlm, target, retained, monkeypatch
-):
+def test_where_an_attacker_leads_a_resisting_run_the_target_is_nearer_to_its_region(vlm, target, retained, monkeypatch):
     found = []
     real = contrastive._Run._led_back
 
