@@ -6,6 +6,7 @@
 Each line of the output is one run, or the oracle of a split; one that is already there is not made again. Relearning
 and reloads are recovery: what is right with the attack less what is right without it; probes are the share told apart.
 Relearning is the mean over RELEARN draws of the attacker's photos. Retained questions are about a sixth of the photos.
+Lines with "trial" in search_hardening.jsonl are of code that is not kept; docs/log.md says what each was.
 """
 
 import argparse
@@ -40,7 +41,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "resist_share_.65": {"resist": 1.0, "share": 0.65},
     "resist_harden": {"resist": 1.0, "harden": 1.0},
     "resist_harden_share_.65": {"resist": 1.0, "harden": 1.0, "share": 0.65},
-    "resist_harden_tamper_.02": {"resist": 1.0, "harden": 1.0, "tamper": 0.02},
+    "resist_harden_share_.65_distill_12": {"resist": 1.0, "harden": 1.0, "share": 0.65, "distill": 12.0},
 }
 PHOTOS = {"forget_05": 6, "forget_10": 4, "forget_15": 4}  # unseen ones of each person that are asked about
 RELEARN, THIN, ORACLE = (0, 1), 6, "oracle"
