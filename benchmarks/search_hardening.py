@@ -42,6 +42,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "resist_harden": {"resist": 1.0, "harden": 1.0},
     "resist_harden_share_.65": {"resist": 1.0, "harden": 1.0, "share": 0.65},
     "resist_harden_share_.65_distill_12": {"resist": 1.0, "harden": 1.0, "share": 0.65, "distill": 12.0},
+    "depths_share_.65": {"depths": 1.0, "share": 0.65},
+    "resist_harden_depths_share_.65": {"resist": 1.0, "harden": 1.0, "depths": 1.0, "share": 0.65},
+    "all_distill_12": {"resist": 1.0, "harden": 1.0, "depths": 1.0, "share": 0.65, "distill": 12.0},
 }
 PHOTOS = {"forget_05": 6, "forget_10": 4, "forget_15": 4}  # unseen ones of each person that are asked about
 RELEARN, THIN, ORACLE = (0, 1), 6, "oracle"

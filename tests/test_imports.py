@@ -17,7 +17,7 @@ FLOORS = (
     {"linalg", "records", "errors", "timing", "disk", "parallel"},
     {"models"},
     {"vectors", "memory", "views", "saliency"},
-    {"training", "edit", "losses", "regions", "data", "metrics", "moments", "aim"},
+    {"training", "edit", "losses", "regions", "data", "metrics", "moments", "aim", "levels"},
     {"contrastive", "answering", "asking", "judging"},
     {"methods", "benchmarks"},
     {"api", "evaluation", "scoring", "ability", "reporting", "testing"},

@@ -94,6 +94,7 @@ ABLATION: dict[str, Entry] = {
     "nscvf_moments": Entry(NSCVF(), images=False),
     "nscvf_moments_no_null_space": Entry(NSCVF(null_space=False), images=False),
     "nscvf_hardened": Entry(NSCVF(harden=1.0)),
+    "nscvf_resistant": Entry(NSCVF(harden=1.0, resist=1.0, depths=1.0, share=0.65, distill=12.0)),
     "nscvf_concept": Entry(NSCVF(region="concept")),
     "nscvf_aside_0": Entry(NSCVF(aside=0)),
     "nscvf_nearest": Entry(NSCVF(region="nearest")),

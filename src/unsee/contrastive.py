@@ -5,7 +5,7 @@ Source: arXiv 2605.05909 for the idea; docs/method.md says what is ours.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -16,6 +16,7 @@ from unsee import losses
 from unsee.aim import Aim
 from unsee.edit import Edit, plain
 from unsee.errors import InputError
+from unsee.levels import Given, Levels
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import ConfinedWeight, Span, retained_basis, retained_drift, span
 from unsee.memory import Memory, plan
@@ -61,6 +62,8 @@ class Settings(Protocol):
     def resist(self) -> float: ...
     @property
     def tamper(self) -> float: ...
+    @property
+    def depths(self) -> float: ...
     @property
     def distill(self) -> float: ...
     @property
@@ -178,6 +181,14 @@ class _Run:
         kept = retained is not None and settings.distill > 0
         self.images = [*aim.inputs, *(retained.inputs if kept and retained else ())]
         self.prefix: tuple[Prefix, Tensor] | None = None
+        self.levels: Levels | None = None
+        if settings.depths > 0 and retained is None:
+            raise InputError(
+                "depths tells the target from retained photos at every block; give those, or leave it at 0."
+            )
+        if settings.depths > 0 and retained is not None:
+            trained = [name for turn in self._turns() for name in turn]
+            self.levels = Levels(vlm.model, trained, aim.inputs, aim.concept, retained, bounds.images)
 
     @contextmanager
     def put_back(self) -> Iterator[None]:
@@ -383,13 +394,17 @@ class _Run:
 
     def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
         settings, known, retained = self.settings, self.moments.features, self.retained
-        features = self._features(torch.cat([moving, staying + len(self.aim.inputs)]))
+        watched: AbstractContextManager[Given] = nullcontext({}) if self.levels is None else self.levels.watched()
+        with watched as given:
+            features = self._features(torch.cat([moving, staying + len(self.aim.inputs)]))
         total = next(iter(features.values.values())).new_zeros(())
         if len(moving):
             moved, share = features[: len(moving)], len(moving) / targets
             if settings.attract > 0:
                 apart = losses.distance(moved, self.aim.goal(moving), known, settings.identity)
                 total = total + settings.attract * share * apart
+            if self.levels is not None:
+                total = total + settings.depths * share * self.levels.apart(given, moving)
             wholes = moving < self.aim.wholes  # a blend may not be of the target at all
             if settings.contrast > 0 and wholes.any():
                 total = total + settings.contrast * share * self._contrast(moved[wholes], moving[wholes], aside)

@@ -11,11 +11,12 @@ from unsee import aim as aim_module
 from unsee import api, contrastive
 from unsee.aim import Aim
 from unsee.errors import InputError
+from unsee.levels import Levels
 from unsee.linalg.subspace import ConfinedWeight, retained_basis
 from unsee.memory import UNBOUNDED, Memory, plan
 from unsee.methods import METHODS, NSCVF, nscvf
 from unsee.models.checkpoint import Vlm, load, visual_parameters
-from unsee.models.features import all_features
+from unsee.models.features import all_features, visual_features
 from unsee.models.inputs import image_inputs
 from unsee.models.prefix import prefix_states
 from unsee.moments import measure, prepare
@@ -258,6 +259,54 @@ def test_the_weights_are_led_back_by_so_many_steps_of_an_attacker_and_are_then_a
 def test_low_memory_resists_too(vlm, target, retained, in_turns):
     edit = NSCVF(**QUICK, resist=1.0).forget(vlm, target, retained, memory="low")
     assert edit.weights
+
+
+def levels_of(vlm, target, retained):
+    photos = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)[1]
+    inputs = image_inputs(vlm.processor, [sample.image for sample in target])
+    layers = [name for name, module in vlm.model.named_modules() if isinstance(module, torch.nn.Linear)]
+    concept = torch.arange(len(target)) % 2
+    return Levels(vlm.model, layers, inputs, concept, photos, 8), inputs, concept
+
+
+def test_where_levels_send_the_target_its_concepts_are_one_and_what_varies_within_one_stays(vlm, target, retained):
+    levels, inputs, concept = levels_of(vlm, target, retained)
+    assert [name.rpartition(".")[2] for name in levels.names] == ["0", "1"]
+    hooks = [len(module._forward_hooks) for module in vlm.model.modules()]
+    with levels.watched() as given, torch.no_grad():
+        visual_features(vlm.model, inputs)
+    for name in levels.names:
+        goal, now = levels.goals[name], levels.discriminants[name].coordinates(given[name])
+        for number in (0, 1):
+            own = concept == number
+            assert torch.allclose(goal[own].mean(0), torch.zeros(goal.shape[1]), atol=1e-3)
+            spread = [value[own] - value[own].mean(0) for value in (goal, now)]
+            assert torch.allclose(*spread, atol=1e-3)
+    gap = levels.apart(given, torch.arange(len(inputs)))
+    assert gap > 0
+    assert hooks == [len(module._forward_hooks) for module in vlm.model.modules()]
+
+
+def test_a_run_with_depths_brings_the_target_nearer_to_one_at_every_trained_block(vlm, target, retained, monkeypatch):
+    found = []
+    real = Levels.apart
+    monkeypatch.setattr(Levels, "apart", lambda *args: found.append(real(*args)) or found[-1])
+    settings = NSCVF(steps=40, batch=8, views=0, rate=1e-3, distill=0, share=1.0, depths=1.0)
+    settings.forget(vlm, target, retained)
+    first, last = (sum(value.item() for value in part) for part in (found[:5], found[-5:]))
+    assert last < 0.5 * first
+
+
+def test_depths_needs_retained_photos_and_a_trained_block(vlm, target, retained):
+    moments, _ = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)
+    with pytest.raises(InputError, match="depths tells the target from retained photos"):
+        NSCVF(**QUICK, depths=1.0).forget(vlm, target, None, moments=moments)
+    with pytest.raises(InputError, match="no block of the encoder is trained"):
+        NSCVF(**(QUICK | {"share": 0.01}), depths=1.0).forget(vlm, target, retained)
+
+
+def test_low_memory_goes_to_every_depth_too(vlm, target, retained, in_turns):
+    assert NSCVF(**QUICK, depths=1.0, harden=1.0, resist=1.0).forget(vlm, target, retained, memory="low").weights
 
 
 def test_a_blend_goes_as_far_as_it_is_of_the_target(vlm, target, retained):

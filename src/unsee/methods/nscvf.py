@@ -53,6 +53,9 @@ class NSCVF:
     images back, so that relearning brings back less; 0 switches it off, 1 is a good value."""
     tamper: float = 0.012
     """How far such a step moves every number of a layer's weight, of the root of their mean square; above 0."""
+    depths: float = 0.0
+    """Weight of the squared distance, in what every trained block of the encoder gives, to where the target's concepts
+    are one, so that a probe tells them apart no better; needs retained images; 0 switches it off, 1 is a good value."""
     distill: float = 6.0
     """Weight of keeping the features of retained images; 0, or no retained image, switches it off."""
     identity: float = 1.0
@@ -104,7 +107,19 @@ class NSCVF:
             self,
             above=("reach", "temperature", "rate", "ridge", "tamper"),
             at_least_0=(
-                *("contrast", "attract", "harden", "resist", "distill", "identity", "views", "blends", "runs", "aside"),
+                *(
+                    "contrast",
+                    "attract",
+                    "harden",
+                    "resist",
+                    "depths",
+                    "distill",
+                    "identity",
+                    "views",
+                    "blends",
+                    "runs",
+                    "aside",
+                ),
                 *("weight_decay", "stop_target", "stop_drift"),
             ),
             at_least_1=("modes", "directions", "steps", "batch"),

@@ -57,6 +57,8 @@ class Streaming:
     """As of `unsee.methods.NSCVF`."""
     tamper: float = 0.012
     """As of `unsee.methods.NSCVF`."""
+    depths: float = 0.0
+    """As of `unsee.methods.NSCVF`; stand-ins are the retained images."""
     distill: float = 1.0
     """Weight of keeping the features of the stand-ins, 0 or more."""
     identity: float = 1.0
@@ -110,6 +112,7 @@ class Streaming:
                 "attract",
                 "harden",
                 "resist",
+                "depths",
                 "distill",
                 "identity",
                 "views",
