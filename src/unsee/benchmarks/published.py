@@ -130,9 +130,10 @@ def field(row: Mapping[str, Any], key: str, where: str) -> Any:
 
 
 def choice(question: str, options: Mapping[str, Any], right: str, where: str, seed: int | None) -> Row:
-    """The parts of a sample that asks for the letter of an option, in an order that the seed gives; None: as they are.
+    """The parts of a sample that asks for the letter of an option.
 
-    `options` are by letter; one that is missing there is left out. Raises InputError where `right` is not among them.
+    Options stand in an order that the seed, the question and they give together; with None as they are. `options` are
+    by letter; one that is missing there is left out. Raises InputError where `right` is not among them.
     """
     given = {name: str(text) for name, text in options.items() if text is not None}
     if right not in given:
@@ -141,7 +142,7 @@ def choice(question: str, options: Mapping[str, Any], right: str, where: str, se
     if order.count(given[right]) > 1:
         raise InputError(f"{where} has the option {given[right]!r} twice; correct the row.")
     if seed is not None:
-        order, letter = shuffled(order, given[right], seed)
+        order, letter = shuffled(order, given[right], f"{seed} {question} {order}")
     lines = [question, *(f"{name}: {text}" for name, text in zip(LETTERS, order, strict=False))]
     asked = "\n".join([*lines, LETTER_ALONE])
     return {"question": asked, "answer": letter, "options": tuple(order), "measure": "choice"}

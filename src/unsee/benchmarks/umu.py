@@ -103,5 +103,5 @@ def _parts(task: str, one: Mapping[str, Any], where: str, protocol: Protocol, *,
         raise InputError(f"{where} has the answer {answer!r}, which is not among its options {sorted(options)}.")
     order = list(options.values())
     if not protocol.official:
-        order, _ = shuffled(order, options[right], protocol.seed)
+        order, _ = shuffled(order, options[right], f"{protocol.seed} {question} {order}")
     return {"question": f"{question}\nSelect answer in {order}", "answer": options[right], "options": tuple(order)}

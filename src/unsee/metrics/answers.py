@@ -22,7 +22,7 @@ def keywords(answer: str, expected: Sequence[str]) -> float:
     return sum(contains(answer, word) for word in expected) / len(expected)
 
 
-def shuffled(options: Sequence[str], right: str, seed: int) -> tuple[list[str], str]:
+def shuffled(options: Sequence[str], right: str, seed: int | str) -> tuple[list[str], str]:
     """The options in an order that `seed` gives, and the letter of the right one there; chance is 1 / their number.
 
     Raises InputError where the right answer is not among the options, or not once.
