@@ -102,6 +102,6 @@ def test_a_model_on_disk_is_a_judge_and_a_random_one_answers_nonsense(tmp_path: 
 
 def test_what_is_no_judge_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no folder"):
-        LocalJudge(tmp_path / "nowhere")(["?"])
+        LocalJudge(tmp_path / "nowhere")
     with pytest.raises(InputError, match="cannot be opened"):
         LocalJudge(tmp_path)(["?"])

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from PIL.Image import Image
@@ -18,6 +19,18 @@ from unsee.models.processors import first_line
 from unsee.records import Score
 
 BATCH, TOKENS = 8, 64  # requests at once; most tokens of an answer where a task does not say
+
+
+def harness() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """The parts of lmms-eval that are used. Raises InputError where it is not installed, or cannot be imported."""
+    try:
+        evaluator, api, tasks = (import_module(f"lmms_eval.{name}") for name in ("evaluator", "api.model", "tasks"))
+    except ImportError as error:
+        raise InputError(
+            f"--lmms-eval needs lmms-eval ({first_line(error)}); install it beside unsee, with the torchvision that "
+            "belongs to your torch."
+        ) from error
+    return evaluator, api, tasks
 
 
 def ability(
@@ -35,18 +48,11 @@ def ability(
     folder of further tasks, `limit` the most samples of each. Raises InputError where lmms-eval or a task is missing,
     and where a task cannot be run.
     """
-    try:
-        evaluator, api = import_module("lmms_eval.evaluator"), import_module("lmms_eval.api.model")
-        manager = import_module("lmms_eval.tasks").TaskManager
-    except ImportError as error:
-        raise InputError(
-            f"--lmms-eval needs lmms-eval ({first_line(error)}); install it beside unsee, with the torchvision that "
-            "belongs to your torch."
-        ) from error
+    evaluator, api, manager = harness()
     model = _adapter(api.lmms, folder, trust_remote_code=trust_remote_code)
     with contextlib.redirect_stdout(sys.stderr):
         try:
-            known = manager("ERROR", include_path=None if include is None else str(include))
+            known = manager.TaskManager("ERROR", include_path=None if include is None else str(include))
             found = evaluator.simple_evaluate(
                 model=model, tasks=list(tasks), task_manager=known, batch_size=1, limit=limit, log_samples=False
             )

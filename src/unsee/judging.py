@@ -35,11 +35,14 @@ class LocalJudge:
 
     folder: Path
 
+    def __post_init__(self) -> None:
+        """Raises InputError where there is no such folder."""
+        if not self.folder.is_dir():
+            raise InputError(f"the judge {self.folder} is no folder; name one that holds a language model.")
+
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str]) -> list[str]:
         """Raises InputError where the folder holds no such model."""
-        if not self.folder.is_dir():
-            raise InputError(f"the judge {self.folder} is no folder; name one that holds a language model.")
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, padding_side="left")
             config = AutoConfig.from_pretrained(self.folder, local_files_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from unsee import api, benchmarks
-from unsee.ability import ability
+from unsee.ability import ability, harness
 from unsee.asking import labelled
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.parse import parse
@@ -70,6 +70,9 @@ def main(args: list[str]) -> int:
     quiet()
     reads = (options.model, options.before, options.oracle, options.benchmark)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
+    judge = None if options.judge is None else LocalJudge(options.judge)
+    if options.lmms_eval:
+        harness()  # what is missing is said before models are asked
     bench = _benchmark(options)
     oracle = options.oracle
     if oracle is None and options.before is not None and bench.oracle is not None:
@@ -82,7 +85,7 @@ def main(args: list[str]) -> int:
             bench,
             before=options.before,
             oracle=oracle,
-            judge=None if options.judge is None else LocalJudge(options.judge),
+            judge=judge,
             trust_remote_code=options.trust_remote_code,
             progress=note,
         )
