@@ -33,6 +33,7 @@ from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.recovery import subject
 
+ALL = {"resist": 1.0, "harden": 1.0, "depths": 1.0, "share": 0.65}
 SETTINGS: dict[str, dict[str, Any]] = {
     "default": {},
     "harden": {"harden": 1.0},
@@ -43,8 +44,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "resist_harden_share_.65": {"resist": 1.0, "harden": 1.0, "share": 0.65},
     "resist_harden_share_.65_distill_12": {"resist": 1.0, "harden": 1.0, "share": 0.65, "distill": 12.0},
     "depths_share_.65": {"depths": 1.0, "share": 0.65},
-    "resist_harden_depths_share_.65": {"resist": 1.0, "harden": 1.0, "depths": 1.0, "share": 0.65},
-    "all_distill_12": {"resist": 1.0, "harden": 1.0, "depths": 1.0, "share": 0.65, "distill": 12.0},
+    "resist_harden_depths_share_.65": ALL,
+    "all_distill_12": {**ALL, "distill": 12.0},
+    "all_distill_12_resist_3": {**ALL, "distill": 12.0, "resist": 3.0},
+    "all_distill_24_tamper": {**ALL, "distill": 24.0, "tamper": 0.02},
 }
 PHOTOS = {"forget_05": 6, "forget_10": 4, "forget_15": 4}  # unseen ones of each person that are asked about
 RELEARN, THIN, ORACLE = (0, 1), 6, "oracle"
