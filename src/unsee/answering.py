@@ -30,7 +30,7 @@ from unsee.models.scopes import Scope, scope_layers
 from unsee.moments import Moments, MomentSettings, Photos
 from unsee.records import Sample
 from unsee.saliency import salient, squared_gradients
-from unsee.training import Bars, Progress, Schedule, fingerprint, moving, train
+from unsee.training import Bars, Progress, Schedule, fingerprint, moving, restored, train
 
 AT_ONCE = 64  # questions answered together before the training
 KEPT = 256  # retained photos whose answers are kept
@@ -313,15 +313,10 @@ class _Run:
     @contextmanager
     def _before(self) -> Iterator[None]:
         """While open, the weights are what they were before the request."""
-        trained = {name: weight.weight.detach().clone() for name, weight in self.weights.items()}
-        try:
+        with restored([weight.weight for weight in self.weights.values()]):
             for weight in self.weights.values():
                 weight.restore()
             yield
-        finally:
-            with torch.no_grad():
-                for name, value in trained.items():
-                    self.weights[name].weight.copy_(value)
 
     def _ask(self, images: list[Image]) -> _Asked:
         """Photos with what the model says of them."""

@@ -27,7 +27,7 @@ from unsee.models.prefix import Prefix, prefix_states
 from unsee.moments import Moments, Photos, prepare
 from unsee.records import LayerDrift, Sample
 from unsee.regions import RegionSettings
-from unsee.training import Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, train
+from unsee.training import Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, restored, train
 
 LOOK_EVERY = 25  # steps between two looks at how far the run is
 NEGATIVES = 32  # target images of before that a step's contrast sees
@@ -356,8 +356,7 @@ class _Run:
         modules = dict(self.vlm.model.named_modules())
         weights = [modules[name].weight for name in self.moving]
         sizes = [self.settings.tamper * self.start[name].float().square().mean().sqrt() for name in self.moving]
-        now = [weight.detach().clone() for weight in weights]
-        try:
+        with restored(weights):
             for _ in range(steps):
                 slopes = [torch.zeros_like(weight) for weight in weights]
                 for part in shown.split(self.bounds.images):
@@ -368,10 +367,6 @@ class _Run:
                     for weight, slope, size in zip(weights, slopes, sizes, strict=True):
                         weight -= size * slope.sign()
             yield
-        finally:
-            with torch.no_grad():
-                for weight, value in zip(weights, now, strict=True):
-                    weight.copy_(value)
 
     def _apart(self, places: Tensor, goal: Features) -> Tensor:
         return losses.distance(self._features(places), goal, self.moments.features, self.settings.identity)
@@ -380,17 +375,17 @@ class _Run:
     def _as_before(self, names: Sequence[str]) -> Iterator[None]:
         """While open, these layers have the weights of before and take no gradient."""
         modules = dict(self.vlm.model.named_modules())
-        now = {name: modules[name].weight.detach().clone() for name in names}
-        asked = {name: modules[name].weight.requires_grad for name in names}
-        try:
-            for name in names:
-                modules[name].weight.requires_grad_(False)
-                modules[name].weight.copy_(self.start[name])
-            yield
-        finally:
-            for name in names:
-                modules[name].weight.copy_(now[name])
-                modules[name].weight.requires_grad_(asked[name])
+        weights = {name: modules[name].weight for name in names}
+        asked = {name: weight.requires_grad for name, weight in weights.items()}
+        with restored(list(weights.values())):
+            try:
+                for name, weight in weights.items():
+                    weight.requires_grad_(False)
+                    weight.copy_(self.start[name])
+                yield
+            finally:
+                for name, weight in weights.items():
+                    weight.requires_grad_(asked[name])
 
     def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
         settings, known, retained = self.settings, self.moments.features, self.retained

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,6 +69,18 @@ def recomputed(model: PreTrainedModel) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.gradient_checkpointing = layer.training = False
+
+
+@contextmanager
+def restored(weights: Sequence[Tensor]) -> Iterator[None]:
+    """While open, the weights may be changed; then they have the values of before again."""
+    now = [weight.detach().clone() for weight in weights]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, value in zip(weights, now, strict=True):
+                weight.copy_(value)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`unsee evaluate`: scores of a model, beside the model before and an oracle."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -89,7 +89,7 @@ def main(args: list[str]) -> int:
             trust_remote_code=options.trust_remote_code,
             progress=note,
         )
-        measured.scores.extend(_ability(options))
+        measured = replace(measured, scores=[*measured.scores, *_ability(options)])
     result = api.assemble(measured, bench, model=options.model, before=options.before, oracle=oracle)
     with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
     print(to_json(result) if options.json else "", end="")
