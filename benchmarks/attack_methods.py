@@ -18,9 +18,9 @@ from unsee.benchmarks import personas
 from unsee.cli.quiet import quiet
 from unsee.comparison import ENTRIES
 from unsee.models.checkpoint import load
-from unsee.parallel import each
 from unsee.records import Score
 from unsee.recovery import Attacked, attack, scores, subject
+from unsee.system.parallel import each
 
 METHODS, SEEDS, PHOTOS, SPLIT = ("nscvf", "nscvf_hardened", "vkd", "grad_diff", "npo"), (0, 1, 2), 4, "forget_10"
 CONTROLS = ("before", "oracle")

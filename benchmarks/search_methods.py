@@ -25,7 +25,7 @@ from unsee.errors import InputError
 from unsee.evaluation import Asked, ask, evaluate
 from unsee.methods import METHODS
 from unsee.models.checkpoint import load
-from unsee.parallel import each
+from unsee.system.parallel import each
 
 FIRST, SECOND = "forget_05", "forget_15"
 TRIALS, BEST, EVERY = 8, 2, 6

@@ -16,7 +16,7 @@ from unsee.errors import InputError
 from unsee.methods import METHODS, NSCVF, RMU, GradAscent
 from unsee.metrics.accuracy import balance
 from unsee.records import from_json, plain
-from unsee.timing import forget_peak, peak_rss_mb
+from unsee.system.timing import forget_peak, peak_rss_mb
 
 Run = Any
 QUICK = {"steps": 2, "batch": 4, "views": 0}

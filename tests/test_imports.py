@@ -14,9 +14,9 @@ from unsee.records import Result, to_json
 
 ROOT = Path(unsee.__file__).parent
 FLOORS = (
-    {"linalg", "records", "errors", "timing", "disk", "parallel"},
+    {"linalg", "records", "errors", "system"},
     {"models"},
-    {"vectors", "memory", "views", "saliency"},
+    {"vectors", "views", "saliency"},
     {"training", "edit", "losses", "regions", "data", "metrics", "moments", "aim", "levels"},
     {"contrastive", "answering", "asking", "judging"},
     {"methods", "benchmarks"},

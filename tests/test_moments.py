@@ -15,7 +15,6 @@ from unsee import api, data
 from unsee.data import content_hash, open_image
 from unsee.errors import InputError
 from unsee.linalg.gram import Gram, gram_of
-from unsee.memory import UNBOUNDED, Memory, plan
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.models.features import Inputs, visual_features
@@ -23,6 +22,7 @@ from unsee.models.inputs import image_inputs
 from unsee.models.outline import hooked, last_layers, outline
 from unsee.moments import SINGLE, Moments, MomentSettings, StoredGrams, measure, read, retained_grams, save
 from unsee.records import Sample
+from unsee.system.memory import UNBOUNDED, Memory, plan
 from unsee.testing import images, photo_folder
 
 SETTINGS = MomentSettings(modes=2, seed=0)

@@ -26,7 +26,7 @@ from unsee.evaluation import ask, evaluate
 from unsee.models.checkpoint import load
 from unsee.models.inputs import chat_inputs
 from unsee.records import Sample
-from unsee.timing import peak_rss_mb
+from unsee.system.timing import peak_rss_mb
 
 SHOTS = 10  # photos of each retained person
 QUESTION = "Who is this?"

@@ -21,15 +21,15 @@ from unsee.edit import Edit, with_folder
 from unsee.edit import plain as settings_of
 from unsee.errors import InputError
 from unsee.evaluation import Asked, Evaluation, ask, evaluate
-from unsee.memory import plan
 from unsee.methods import METHODS, NSCVF, ClosedForm, Method
 from unsee.metrics.resampling import balances, interval
 from unsee.models.checkpoint import load
 from unsee.moments import measure
-from unsee.parallel import each
 from unsee.records import Result, from_json, to_json
 from unsee.scoring import outcomes
-from unsee.timing import forget_peak, peak_rss_mb
+from unsee.system.memory import plan
+from unsee.system.parallel import each
+from unsee.system.timing import forget_peak, peak_rss_mb
 
 RESULT, OUTCOMES, LOG, FAILED = "result.json", "outcomes.json", "log.json", "failed.txt"
 TABLE_SCORES = {

@@ -19,7 +19,6 @@ from unsee.errors import InputError
 from unsee.levels import Given, Levels
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import ConfinedWeight, Span, retained_basis, retained_drift, span
-from unsee.memory import Memory, plan
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, all_features, visual_features
 from unsee.models.outline import last_layers
@@ -27,6 +26,7 @@ from unsee.models.prefix import Prefix, prefix_states
 from unsee.moments import Moments, Photos, prepare
 from unsee.records import LayerDrift, Sample
 from unsee.regions import RegionSettings
+from unsee.system.memory import Memory, plan
 from unsee.training import Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, restored, train
 
 LOOK_EVERY = 25  # steps between two looks at how far the run is

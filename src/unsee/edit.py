@@ -10,11 +10,11 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from unsee.disk import sync
 from unsee.errors import InputError
 from unsee.linalg.subspace import ConfinedWeight
 from unsee.models.checkpoint import Vlm, write
 from unsee.records import LayerDrift
+from unsee.system.disk import sync
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from torch import Tensor
 from unsee.asking import Progress, answer_probabilities, generate
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import open_image
-from unsee.disk import file_hash
 from unsee.judging import Judge
 from unsee.metrics.likelihood import truth_share
 from unsee.metrics.measures import LIKELIHOODS, candidates, measured
@@ -28,6 +27,7 @@ from unsee.models.inputs import image_inputs
 from unsee.models.shards import differences, shards
 from unsee.records import PHASES, Check, Example, MapPoint, Sample, Score
 from unsee.scoring import Answers, judge_scores, outcomes, scores
+from unsee.system.disk import file_hash
 
 MAP_CONCEPTS = 12  # retained and unknown concepts drawn in the map
 

@@ -16,13 +16,13 @@ from unsee.data import content_hash, open_image
 from unsee.errors import InputError
 from unsee.linalg.discriminant import Scatter, principal_directions, scatter
 from unsee.linalg.gram import Gram, GramStream
-from unsee.memory import Memory
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import Features, Inputs, all_features, in_batches, visual_features
 from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
 from unsee.models.outline import hooked, last_layers, outline
 from unsee.records import Sample
 from unsee.regions import WITHIN, Modes, RetainedFeatures, find_modes
+from unsee.system.memory import Memory
 from unsee.vectors import RUNS, Layout, layout, spreads
 
 FORMAT = "unsee-moments-4"

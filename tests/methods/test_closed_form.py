@@ -5,11 +5,11 @@ import torch
 
 from unsee import api
 from unsee.errors import InputError
-from unsee.memory import plan
 from unsee.methods import ClosedForm
 from unsee.models.checkpoint import Vlm
 from unsee.moments import measure, prepare
 from unsee.records import Sample
+from unsee.system.memory import plan
 from unsee.testing import images
 
 TARGET = [Sample(image, "target") for image in images(6, seed=1)]

@@ -13,7 +13,6 @@ from unsee.aim import Aim
 from unsee.errors import InputError
 from unsee.levels import Levels
 from unsee.linalg.subspace import ConfinedWeight, retained_basis
-from unsee.memory import UNBOUNDED, Memory, plan
 from unsee.methods import METHODS, NSCVF, nscvf
 from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.models.features import all_features, visual_features
@@ -22,6 +21,7 @@ from unsee.models.prefix import prefix_states
 from unsee.moments import measure, prepare
 from unsee.records import Sample
 from unsee.regions import RegionSettings, belonging
+from unsee.system.memory import UNBOUNDED, Memory, plan
 from unsee.testing import images, tiny_checkpoint
 
 QUICK = {"steps": 6, "batch": 4, "views": 1, "rate": 1e-2, "share": 1.0}

@@ -8,12 +8,12 @@ from PIL import Image
 from unsee import api
 from unsee.data import open_image
 from unsee.errors import InputError
-from unsee.memory import plan
 from unsee.methods import Streaming
 from unsee.methods.streaming import standins
 from unsee.models.checkpoint import Vlm
 from unsee.moments import measure
 from unsee.records import Sample
+from unsee.system.memory import plan
 from unsee.testing import images
 
 TARGET = [Sample(image, "target") for image in images(6, seed=1)]

@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 from transformers import AutoModelForImageTextToText
 
 import unsee
-from unsee.disk import file_hash
 from unsee.errors import InputError
 from unsee.evaluation import language_model_unchanged
 from unsee.methods import NSCVF
 from unsee.models import checkpoint as module
 from unsee.models.checkpoint import Vlm, hashes, load, skeleton, visual_hash, visual_parameters, write
 from unsee.models.shards import INDEX, differences, headers, shards
+from unsee.system.disk import file_hash
 from unsee.testing import stored
 
 QUICK = NSCVF(steps=2, batch=2, views=0)

@@ -15,13 +15,13 @@ from tiny_method import METHOD
 
 from unsee import data
 from unsee.errors import InputError
-from unsee.memory import plan
 from unsee.methods import NPO, GradDiff
 from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.moments import measure, read_guarded, retained_grams
 from unsee.session.audit import verify
 from unsee.session.ledger import BrokenSessionError, read
 from unsee.session.session import STATE, WEIGHTS, Session, create
+from unsee.system.memory import plan
 from unsee.testing import photo_folder, stored, tiny_checkpoint
 
 NORMAL = plan("normal", 1)

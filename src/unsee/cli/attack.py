@@ -22,7 +22,7 @@ from unsee.models.checkpoint import Vlm, load
 from unsee.records import Result, to_json
 from unsee.recovery import attack, checks, scores, subject
 from unsee.reporting.page import attempts
-from unsee.timing import peak_rss_mb
+from unsee.system.timing import peak_rss_mb
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from unsee.evaluation import evaluate
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.records import Result
-from unsee.timing import peak_rss_mb
+from unsee.system.timing import peak_rss_mb
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from unsee import data
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.errors import InputError
-from unsee.memory import plan
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.moments import measure, save
+from unsee.system.memory import plan
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ from unsee.errors import InputError, check_ranges
 from unsee.linalg.gram import GramStream
 from unsee.linalg.ridge_edit import ridge_edit
 from unsee.linalg.subspace import retained_drift
-from unsee.memory import plan
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import all_features, visual_features
 from unsee.models.outline import hooked
 from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
 from unsee.records import LayerDrift, Sample
 from unsee.regions import RegionSettings, region
+from unsee.system.memory import plan
 from unsee.training import Progress, recomputed
 
 HALVINGS = 8  # of a sweep's step, before it is given up

@@ -18,12 +18,12 @@ from unsee.data import validate
 from unsee.edit import Edit
 from unsee.errors import InputError, check_ranges, check_share, unknown
 from unsee.linalg.subspace import CRITERIA
-from unsee.memory import give_back, plan
 from unsee.models.checkpoint import Vlm
 from unsee.models.outline import SHARE
 from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
 from unsee.records import Sample
 from unsee.regions import region
+from unsee.system.memory import give_back, plan
 from unsee.training import Progress
 
 

@@ -16,12 +16,12 @@ from torch import Generator, Tensor
 from unsee.edit import Edit, plain, rounded
 from unsee.errors import InputError, check_ranges
 from unsee.linalg.subspace import ConfinedWeight
-from unsee.memory import plan
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, visual_features
 from unsee.models.scopes import scope_layers
 from unsee.moments import Moments, MomentSettings, Photos, prepare
 from unsee.records import Sample
+from unsee.system.memory import plan
 from unsee.training import Bars, Progress, Schedule, fingerprint, moving, train
 
 LOOK_EVERY = 25

@@ -20,11 +20,11 @@ from unsee.contrastive import contrastive
 from unsee.data import open_image, validate
 from unsee.edit import Edit
 from unsee.errors import check_ranges, check_share
-from unsee.memory import give_back, plan
 from unsee.models.checkpoint import Vlm
 from unsee.moments import Moments, MomentSettings, Photos, measure
 from unsee.records import Sample
 from unsee.regions import region
+from unsee.system.memory import give_back, plan
 from unsee.training import Progress
 
 TILES = 4  # a side, of a photo whose tiles are dealt again

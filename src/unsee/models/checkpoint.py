@@ -40,12 +40,12 @@ from transformers.core_model_loading import (
 from transformers.modeling_utils import LoadStateDictConfig
 from transformers.utils.loading_report import LoadStateDictInfo
 
-from unsee.disk import file_hash
 from unsee.errors import InputError
 from unsee.models.families import FAMILIES
 from unsee.models.locate import Partition, locate
 from unsee.models.processors import first_line, open_processor
 from unsee.models.shards import DTYPES, INDEX, Stored, header, headers, patch, places, shards
+from unsee.system.disk import file_hash
 
 ADAPTER = "adapter_config.json"  # of peft
 OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".onnx", ".safetensors")

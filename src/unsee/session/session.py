@@ -25,7 +25,6 @@ from unsee.errors import InputError
 from unsee.evaluation import language_model_unchanged
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
-from unsee.memory import Memory, plan
 from unsee.methods import Method
 from unsee.models.checkpoint import Vlm, hashes, load, visual_hash, visual_parameters
 from unsee.models.checkpoint import write as write_checkpoint
@@ -38,6 +37,7 @@ from unsee.session.ledger import Entry, files_of, standing
 from unsee.session.settings import FILE, GUARD, SINGLE, Settings
 from unsee.session.state import State
 from unsee.session.store import Store, check_hashes, creation, link
+from unsee.system.memory import Memory, plan
 from unsee.training import Progress
 
 STATE, WEIGHTS = "state.safetensors", "weights.safetensors"

@@ -14,9 +14,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from unsee.disk import file_hash, sync, sync_one
 from unsee.errors import InputError
 from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, files_of, following, parse
+from unsee.system.disk import file_hash, sync, sync_one
 
 LOCK, STAGED, READY = "lock", "staged", "ready"
 REMOVALS = "removals.json"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from unsee.disk import file_hash
+from unsee.system.disk import file_hash
 
 
 def test_the_hash_of_a_file_is_its_sha256(tmp_path: Path) -> None:

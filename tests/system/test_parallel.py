@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from unsee.parallel import each
+from unsee.system.parallel import each
 
 
 def where(number: int) -> tuple[int, int, int]:

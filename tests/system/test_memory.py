@@ -7,7 +7,7 @@ import pytest
 
 CODE = """
 import torch
-from unsee.memory import give_back
+from unsee.system.memory import give_back
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20

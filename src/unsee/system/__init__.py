@@ -1,0 +1,1 @@
+"""The machine: disks, memory, processes, signals, time."""
