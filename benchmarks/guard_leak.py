@@ -22,7 +22,8 @@ from unsee.benchmarks.personas import Stream
 from unsee.models.checkpoint import Vlm, load
 from unsee.moments import prepare, read_guarded, retained_grams
 from unsee.records import Sample
-from unsee.session.session import STATE, Session, create, patch
+from unsee.session.ledger import STATE
+from unsee.session.session import Session, create, patch
 from unsee.system.memory import plan
 
 AFTER = (1, 2, 5, 10, 20)

@@ -16,7 +16,8 @@ from pathlib import Path
 from unsee.methods import NSCVF
 from unsee.records import Sample
 from unsee.session.audit import verify
-from unsee.session.session import STATE, Session, create
+from unsee.session.ledger import STATE
+from unsee.session.session import Session, create
 from unsee.testing import images, tiny_checkpoint
 
 EACH = 4  # pictures of a concept

@@ -1,13 +1,9 @@
 """The library's verbs: load, forget, evaluate, report."""
 
 import hashlib
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from unsee import __version__, benchmarks, data, reporting
 from unsee.benchmarks.benchmark import Benchmark
@@ -20,6 +16,7 @@ from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import Vlm, load
 from unsee.moments import Moments
 from unsee.records import Result, Sample
+from unsee.system.environment import environment
 from unsee.training import Progress
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
@@ -65,17 +62,6 @@ def forget(
     return (method or NSCVF()).forget(
         vlm, targets, retained, moments=moments, seed=seed, memory=memory, state=state, progress=progress
     )
-
-
-def environment() -> dict[str, Any]:
-    """Versions and machine, for result.json."""
-    packages = ("torch", "transformers", "safetensors", "numpy", "scipy", "scikit-learn", "pillow")
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "threads": torch.get_num_threads(),
-        **{name: version(name) for name in packages},
-    }
 
 
 def evaluate(

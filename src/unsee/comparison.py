@@ -6,6 +6,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from unsee import api, benchmarks
 from unsee.benchmarks.benchmark import Benchmark, thinned
-from unsee.edit import Edit, with_folder
+from unsee.edit import Edit
 from unsee.edit import plain as settings_of
 from unsee.errors import InputError
 from unsee.evaluation import Asked, Evaluation, ask, evaluate
@@ -28,6 +29,7 @@ from unsee.moments import measure
 from unsee.records import Result, from_json, to_json
 from unsee.scoring import outcomes
 from unsee.system.memory import plan
+from unsee.system.output import holds_record, with_folder
 from unsee.system.parallel import each
 from unsee.system.timing import forget_peak, peak_rss_mb
 
@@ -161,7 +163,8 @@ def there(out: Path) -> list[Cell]:
     found = []
     for file in [*out.glob(f"*/*/{RESULT}"), *out.glob(f"*/*/{FAILED}")]:
         split, _, seed = file.parent.name.rpartition("_")
-        found.append(Cell(file.parent.parent.name, split, int(seed), file.parent))
+        if split and seed.isdecimal():  # others are no cells
+            found.append(Cell(file.parent.parent.name, split, int(seed), file.parent))
     return sorted(found, key=lambda cell: (cell.split, cell.seed, order.get(cell.method, len(order))))
 
 
@@ -179,17 +182,23 @@ def run(todo: Sequence[Cell], benchmark: str, told: Told, *, thin: int = 1, jobs
         else:
             missing.append(cell)
     work = partial(_work, benchmark=benchmark, thin=thin)
-    for number, cell in enumerate(each(work, missing, jobs), len(todo) - len(missing) + 1):
-        failed = ": failed" if (cell.folder / FAILED).exists() else ""
-        told(f"{number}/{len(todo)} {cell.method}, {cell.split}, seed {cell.seed}{failed}")
+    with closing(each(work, missing, jobs)) as made:
+        for number, cell in enumerate(made, len(todo) - len(missing) + 1):
+            failed = ": failed" if (cell.folder / FAILED).exists() else ""
+            told(f"{number}/{len(todo)} {cell.method}, {cell.split}, seed {cell.seed}{failed}")
     _asked.cache_clear()
 
 
 def _work(cell: Cell, benchmark: str, thin: int) -> Cell:
     cell.folder.parent.mkdir(parents=True, exist_ok=True)
-    with_folder(cell.folder, partial(_fill, cell, *_asked(benchmark, cell.split, thin)), overwrite=True)
+    fill = partial(_fill, cell, *_asked(benchmark, cell.split, thin))
+    with_folder(cell.folder, fill, overwrite=True, mine=_is_cell)
     gc.collect()
     return cell
+
+
+def _is_cell(folder: Path) -> bool:
+    return (folder / FAILED).is_file() or holds_record(folder)
 
 
 def _check_settings(cell: Cell) -> None:

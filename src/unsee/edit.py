@@ -1,20 +1,22 @@
 """What a method changed, and writing it out as a checkpoint."""
 
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import json
+import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
+from unsee import __version__
 from unsee.errors import InputError
 from unsee.linalg.subspace import ConfinedWeight
-from unsee.models.checkpoint import Vlm, write
+from unsee.models.checkpoint import Vlm, hashes, write
 from unsee.records import LayerDrift
-from unsee.system.disk import sync
+from unsee.system.environment import environment
+from unsee.system.output import RECORD, with_folder
 
 
 @dataclass(frozen=True)
@@ -40,21 +42,27 @@ class Edit:
         *,
         overwrite: bool = False,
         copy: bool = False,
-        record: Callable[[Path], None] | None = None,
+        started: float | None = None,
     ) -> Path:
-        """Writes the edited checkpoint: `out` is complete or absent, never half-written.
+        """Writes the edited checkpoint, with unsee.json: `out` is complete or absent, never half-written.
 
-        Shards without an edited tensor become hard links, or with `copy` copies. `record` may add files to the folder
-        before it takes its name.
+        Shards without an edited tensor become hard links, or with `copy` copies. `started` is the `time.monotonic()`
+        from which the record counts its total time.
 
-        Raises InputError where `out` exists (unless `overwrite`) or the disk refuses.
+        Raises InputError where `out` exists (unless `overwrite`, and unsee wrote it) or the disk refuses.
         """
         target = Path(out)
 
         def fill(folder: Path) -> None:
             write(self.vlm, self.weights, folder, copy=copy, protected=self.protected)
-            if record is not None:
-                record(folder)
+            total = {} if started is None else {"total_s": round(time.monotonic() - started, 2)}
+            facts = {
+                "method": self.facts(),
+                "seed": self.seed,
+                "timings": {**self.timings, **total},
+                "layers": [asdict(layer) for layer in self.layers],
+            }
+            write_record(self.vlm.folder, folder, facts)
 
         with_folder(target, fill, overwrite=overwrite)
         return target
@@ -81,41 +89,17 @@ def rounded(vlm: Vlm, weights: Mapping[str, ConfinedWeight]) -> tuple[dict[str, 
     return after, (lost / moved) ** 0.5 if moved else 0.0
 
 
-def refuse_existing(out: Path, *, overwrite: bool, reads: Iterable[Path | str | None] = ()) -> None:
-    """Raises InputError where `out` exists and may not be replaced, or its parent is not a folder.
-
-    Nor may it be, or hold, anything that the command `reads`.
-    """
-    for source in reads:
-        if source is not None and Path(source).resolve().is_relative_to(out.resolve()):
-            raise InputError(f"{out} would replace {source}, which is read; name another output.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists already; name another output or add --overwrite.")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; expected the name of a folder to write.")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out.absolute().parent} does not exist; make it first or name another output.")
-
-
-def with_folder(out: Path, fill: Callable[[Path], None], *, overwrite: bool = False) -> None:
-    """Lets `fill` write into a temporary folder beside `out`, flushes it and renames it to `out`.
-
-    Raises InputError where `out` may not be written or the disk refuses; nothing is left behind then.
-    """
-    refuse_existing(out, overwrite=overwrite)
-    place = out.absolute().parent
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=place) as partial:
-            folder = Path(partial) / "complete"
-            folder.mkdir()
-            fill(folder)
-            sync(folder)
-            if out.exists():
-                out.rename(Path(partial) / "replaced")
-            folder.rename(out)
-    except (OSError, SafetensorError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise InputError(f"{out} could not be written ({reason or error}); nothing was left there.") from error
+def write_record(before: Path | None, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Writes unsee.json into a checkpoint: what was done, and the SHA-256 of every file, and of those before if any."""
+    known: dict[tuple[int, int], str] = {}
+    record = {
+        "unsee": __version__,
+        **facts,
+        "files_before": {} if before is None else hashes(before, known),
+        "files_after": {name: digest for name, digest in hashes(folder, known).items() if name != RECORD},
+        "environment": environment(),
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def plain(settings: Any) -> dict[str, Any]:

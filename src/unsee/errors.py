@@ -11,6 +11,10 @@ class InputError(ValueError):
     """
 
 
+class OutputError(InputError):
+    """An output could not be written or may not be replaced; what was to be in it is none the worse."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not in a closed list, with the nearest one that is."""
     names = sorted(known)

@@ -1,15 +1,13 @@
 """What a request needs to know of the retained images, measured once, kept in a file, and used without them."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
 from PIL.Image import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from unsee.data import content_hash, open_image
@@ -23,9 +21,12 @@ from unsee.models.outline import hooked, last_layers, outline
 from unsee.records import Sample
 from unsee.regions import WITHIN, Modes, RetainedFeatures, find_modes
 from unsee.system.memory import Memory
+from unsee.system.output import with_file
+from unsee.system.tensors import TensorFile, form_of, opened, write
 from unsee.vectors import RUNS, Layout, layout, spreads
 
-FORMAT = "unsee-moments-4"
+FORMAT = "unsee-moments-5"
+SCRATCH = "unsee-gram-1"
 GUARD = "guard."  # before the names of a guard's tensors
 LARGE_PARTS = ("outer.", "total.", GUARD)
 BATCH = 64
@@ -87,17 +88,32 @@ class Photos:
     pictures: tuple[Path | Image, ...]
 
 
+class Cipher(Protocol):
+    """Makes the tensors of a guard unreadable, and readable again."""
+
+    def encrypt(self, name: str, content: bytes) -> bytes: ...
+    def decrypt(self, name: str, content: bytes) -> bytes: ...
+
+
 class StoredGrams(Mapping[str, Gram]):
     """Grams that wait on the disk: each is read when it is asked for and not kept."""
 
-    def __init__(self, places: Mapping[str, tuple[Path, float]], prefix: str = "") -> None:
+    def __init__(
+        self, places: Mapping[str, tuple[TensorFile, float]], prefix: str = "", cipher: Cipher | None = None
+    ) -> None:
         """`places` are each Gram's file and how many vectors it counted; `prefix` stands before its names."""
-        self._places, self._prefix = dict(places), prefix
+        self._places, self._prefix, self._cipher = dict(places), prefix, cipher
 
     def __getitem__(self, name: str) -> Gram:
-        file, count = self._places[name]
-        with safe_open(file, framework="pt") as stored:
-            outer, total = (stored.get_tensor(f"{self._prefix}{part}.{name}") for part in ("outer", "total"))
+        stored, count = self._places[name]
+        names = [f"{self._prefix}{part}.{name}" for part in ("outer", "total")]
+        tensors = stored.read(names)
+        outer, total = (tensors[part] for part in names)
+        if outer.dtype == torch.uint8:
+            if self._cipher is None:
+                raise InputError(f"the guard in {stored.file} is encrypted; give the session's secret with --secret.")
+            total = _clear(self._cipher, names[1], total, torch.float64)
+            outer = _clear(self._cipher, names[0], outer, _kept(len(total)))
         return Gram(_square(outer.double(), len(total)), total, count)
 
     def __iter__(self) -> Iterator[str]:
@@ -110,8 +126,12 @@ class StoredGrams(Mapping[str, Gram]):
 def _triangle(outer: Tensor) -> Tensor:
     """The upper triangle of a symmetric matrix, row by row."""
     width = len(outer)
-    packed = torch.cat([outer[row, row:] for row in range(width)])
-    return packed.float() if width >= SINGLE else packed
+    return torch.cat([outer[row, row:] for row in range(width)]).to(_kept(width))
+
+
+def _kept(width: int) -> torch.dtype:
+    """In which precision a Gram of this width is stored."""
+    return torch.float32 if width >= SINGLE else torch.float64
 
 
 def _square(packed: Tensor, width: int) -> Tensor:
@@ -125,6 +145,16 @@ def _square(packed: Tensor, width: int) -> Tensor:
 
 def _tensors(name: str, gram: Gram, prefix: str = "") -> dict[str, Tensor]:
     return {f"{prefix}outer.{name}": _triangle(gram.outer), f"{prefix}total.{name}": gram.total}
+
+
+def _hidden(cipher: Cipher, name: str, tensor: Tensor) -> Tensor:
+    """The bytes of a tensor, encrypted: (n,) uint8."""
+    content = tensor.contiguous().view(torch.uint8).numpy().tobytes()
+    return torch.frombuffer(bytearray(cipher.encrypt(name, content)), dtype=torch.uint8)
+
+
+def _clear(cipher: Cipher, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return torch.frombuffer(bytearray(cipher.decrypt(name, tensor.numpy().tobytes())), dtype=dtype)
 
 
 def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
@@ -184,7 +214,7 @@ def retained_grams(
     """
     modules = dict(vlm.model.named_modules())
     kept: dict[str, Gram] = {}
-    places: dict[str, tuple[Path, float]] = {}
+    places: dict[str, tuple[TensorFile, float]] = {}
     for group in _passes({name: modules[name].in_features for name in layers}, memory.grams):
         streams = {name: GramStream(modules[name].in_features) for name in group}
         with hooked((modules[name], stream.update) for name, stream in streams.items()):
@@ -197,10 +227,10 @@ def retained_grams(
                 continue
             file = scratch / f"gram_{len(places)}.safetensors"
             try:
-                save_file(_tensors(name, gram), file)
+                write(file, _tensors(name, gram), SCRATCH, {})
             except (OSError, SafetensorError) as error:
                 raise InputError(f"{scratch} cannot hold the moments ({error}); free some disk.") from error
-            places[name] = (file, gram.count)
+            places[name] = (opened(file, SCRATCH), gram.count)
     return kept if scratch is None else StoredGrams(places)
 
 
@@ -227,15 +257,32 @@ def measure(
     return Moments(grams, routes.first, summary, found, photos.hashes, concept, visual_hash(vlm)), photos
 
 
-def save(moments: Moments, file: Path, guard: Mapping[str, Gram] | None = None) -> None:
-    """Writes a moments file (safetensors), with the Grams of a guard if given; whole or not at all."""
+def is_moments(file: Path) -> bool:
+    """Whether a file holds moments, of this version or another."""
+    return form_of(file).startswith("unsee-moments-")
+
+
+def save(
+    moments: Moments,
+    file: Path,
+    guard: Mapping[str, Gram] | None = None,
+    *,
+    cipher: Cipher | None = None,
+    overwrite: bool = True,
+) -> None:
+    """Writes a moments file (safetensors), with the Grams of a guard if given; whole or not at all.
+
+    With a `cipher` the guard is encrypted. Raises InputError where the disk refuses, or `file` exists and is no moments
+    file, or `overwrite` is false.
+    """
     tensors: dict[str, Tensor] = {}
     counts, guarded = dict[str, float](), dict[str, float]()
     for name, gram in moments.grams.items():
         tensors |= _tensors(name, gram)
         counts[name] = gram.count
     for name, gram in (guard or {}).items():
-        tensors |= _tensors(name, gram, GUARD)
+        plain = _tensors(name, gram, GUARD)
+        tensors |= plain if cipher is None else {part: _hidden(cipher, part, value) for part, value in plain.items()}
         guarded[name] = gram.count
     known = moments.features
     tensors |= {
@@ -253,14 +300,7 @@ def save(moments: Moments, file: Path, guard: Mapping[str, Gram] | None = None) 
         "model": moments.model,
         "guard": guarded,
     }
-    partial = file.with_name(f".{file.name}.writing")
-    try:
-        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, partial, metadata={"format": FORMAT, "facts": json.dumps(facts)})
-        partial.replace(file)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"{file} could not be written ({error}); nothing was left there.") from error
+    with_file(file, lambda part: write(part, tensors, FORMAT, facts), overwrite=overwrite, mine=is_moments)
 
 
 def read(file: Path, vlm: Vlm) -> Moments:
@@ -271,37 +311,32 @@ def read(file: Path, vlm: Vlm) -> Moments:
     return read_guarded(file, vlm)[0]
 
 
-def read_guarded(file: Path, vlm: Vlm) -> tuple[Moments, Mapping[str, Gram]]:
-    """As `read`, with the Grams of the guard."""
+def read_guarded(file: Path, vlm: Vlm, cipher: Cipher | None = None) -> tuple[Moments, Mapping[str, Gram]]:
+    """As `read`, with the Grams of the guard; an encrypted one can be read with its `cipher` alone."""
     try:
-        with safe_open(file, framework="pt") as stored:
-            metadata = stored.metadata() or {}
-            names = set(stored.keys())
-            small = {name: stored.get_tensor(name) for name in names if not name.startswith(LARGE_PARTS)}
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{file} is not a moments file ({error}); make one with unsee moments.") from error
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{file} is not a moments file of this version ({FORMAT}); make one with unsee moments.")
-    try:
-        facts = json.loads(metadata["facts"])
-        moments = _assembled(file, facts, names, small)
-        guard = StoredGrams({name: (file, float(count)) for name, count in facts["guard"].items()}, GUARD)
+        stored = opened(file, FORMAT)
+        small = stored.read(name for name in stored.sums if not name.startswith(LARGE_PARTS))
+        moments = _assembled(stored, small)
+        counts = {name: (stored, float(count)) for name, count in stored.facts["guard"].items()}
+        guard = StoredGrams(counts, GUARD, cipher)
+    except InputError:  # a sentence already, and a ValueError too
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{file} is not a moments file that is whole ({error}); make one with unsee moments."
+            f"{file} is no moments file of this version that is whole ({error}); make one with unsee moments."
         ) from error
     if moments.model != visual_hash(vlm):
         raise InputError(f"{file} was measured on another model than {vlm.folder}; run unsee moments on this one.")
     return moments, guard
 
 
-def _assembled(file: Path, facts: dict[str, Any], names: set[str], small: Mapping[str, Tensor]) -> Moments:
+def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
     """The moments of what a file holds; KeyError, TypeError or ValueError where something is missing or misshapen."""
-    places = {}
+    places, facts = {}, stored.facts
     for source, count in facts["layers"].values():
-        if not {f"outer.{source}", f"total.{source}"} <= names:
+        if not {f"outer.{source}", f"total.{source}"} <= stored.sums.keys():
             raise KeyError(f"outer.{source}")
-        places[source] = (file, float(count))
+        places[source] = (stored, float(count))
     found = Scatter(**{name.removeprefix("scatter."): t for name, t in small.items() if name.startswith("scatter.")})
     how = facts["layout"]
     shapes = {name: (int(tokens), int(width)) for name, (tokens, width) in how["shapes"].items()}

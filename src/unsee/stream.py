@@ -13,7 +13,8 @@ from unsee.benchmarks.personas import Stream
 from unsee.methods import NPO, ClosedForm, GradDiff, Method, Streaming
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load, visual_parameters
-from unsee.session.session import STATE, Session, create
+from unsee.session.ledger import STATE
+from unsee.session.session import Session, create
 from unsee.session.settings import GUARD, SINGLE
 
 Told = Callable[[str], None]

@@ -2,13 +2,11 @@
 
 import hashlib
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Generator, Tensor
@@ -18,10 +16,15 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee.errors import InputError
 from unsee.linalg.subspace import ConfinedWeight
+from unsee.system.disk import is_plain, is_there
+from unsee.system.output import with_file
+from unsee.system.tensors import opened, write
 
 Loss = Callable[[Generator], Iterable[Tensor]]  # parts whose sum is the loss; each is let go before the next is made
 Look = Callable[[], dict[str, float]]
 Progress = Callable[[int, int, str], None]
+STATE = "unsee-training-1"  # format of a saved state
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a weight
 
 
 @dataclass(frozen=True)
@@ -102,30 +105,43 @@ def fingerprint(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _save(file: Path, state: dict[str, object]) -> None:
-    partial = file.with_suffix(".writing")
-    try:
-        with partial.open("wb") as handle:
-            torch.save(state, handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        partial.replace(file)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        partial.unlink(missing_ok=True)
-        raise InputError(f"{file} could not be written ({error}); free some disk and run again.") from error
+def _save(
+    file: Path,
+    key: str,
+    log: TrainingLog,
+    weights: Mapping[str, ConfinedWeight],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        tensors[f"weight.{name}"] = weight.weight.detach()
+        (own,) = optimizers[name].state_dict()["state"].values()
+        tensors |= {f"{part}.{name}": value for part, value in own.items()}
+    facts = {"key": key, "step": log.steps, "looks": log.looks}
+
+    def fill(part: Path) -> None:
+        write(part, tensors, STATE, facts)
+        part.chmod(0o600)  # nearly the photos' features
+
+    with_file(file, fill)
 
 
 def _restore(
     file: Path, key: str, weights: Mapping[str, ConfinedWeight], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> TrainingLog:
     try:
-        state = torch.load(file, weights_only=True)
-        if state["key"] == key:
+        if not is_plain(file):
+            raise ValueError("it is a link, or no file")  # noqa: TRY301 # every way of being wrong is one
+        saved = opened(file, STATE)
+        if saved.facts["key"] == key:
+            tensors = saved.read(saved.sums)
             for name, weight in weights.items():
-                weight.weight.data.copy_(state["weights"][name])
-                optimizers[name].load_state_dict(state["optimizers"][name])
-            return TrainingLog(state["step"], "", state["looks"])
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, IndexError, UnpicklingError) as error:
+                weight.weight.data.copy_(tensors[f"weight.{name}"])
+                own = {part: tensors[f"{part}.{name}"] for part in MOMENTS}
+                whole = optimizers[name].state_dict()
+                optimizers[name].load_state_dict({**whole, "state": {0: own}})
+            return TrainingLog(saved.facts["step"], "", saved.facts["looks"])
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} cannot be read ({error}); remove it, or run without --resume.") from error
     raise InputError(
         f"{file} belongs to a run with other settings, photos or model; give the same ones or remove the file."
@@ -153,7 +169,7 @@ def train(
     # Decay is the weight's own; one optimizer a weight, so that the steps of all are never held at once.
     optimizers = {name: torch.optim.AdamW([w.free], weight_decay=0.0) for name, w in weights.items()}
     log = TrainingLog(0, "")
-    if state is not None and state.exists():
+    if state is not None and is_there(state):
         log = _restore(state, key, weights, optimizers)
     looks = list(log.looks)
     if looks and bars.reached(looks[-1]):
@@ -174,11 +190,7 @@ def train(
         if progress is not None:
             progress(step + 1, schedule.steps, bars.describe(looks[-1]))
         if state is not None:
-            saved = {
-                "weights": {name: weight.weight.detach() for name, weight in weights.items()},
-                "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
-            }
-            _save(state, {"key": key, "step": step + 1, "looks": looks, **saved})
+            _save(state, key, TrainingLog(step + 1, "", looks), weights, optimizers)
         if bars.reached(looks[-1]):
             return TrainingLog(step + 1, f"every bound was reached: {bars.describe(looks[-1])}", looks)
     return TrainingLog(schedule.steps, f"the step limit was reached: {bars.describe(looks[-1])}", looks)

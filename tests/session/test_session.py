@@ -19,8 +19,8 @@ from unsee.methods import NPO, GradDiff
 from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.moments import measure, read_guarded, retained_grams
 from unsee.session.audit import verify
-from unsee.session.ledger import BrokenSessionError, read
-from unsee.session.session import STATE, WEIGHTS, Session, create
+from unsee.session.ledger import STATE, WEIGHTS, BrokenSessionError, read
+from unsee.session.session import Session, create
 from unsee.system.memory import plan
 from unsee.testing import photo_folder, stored, tiny_checkpoint
 
@@ -86,7 +86,7 @@ def test_the_guard_is_the_gram_of_the_target_on_the_edited_model(session: Path, 
     with Session(session) as opened:
         opened.export(tmp_path / "out")
         edited = load(tmp_path / "out")
-        state = opened._state(opened._base())
+        state = opened._state(opened.base())
     photos = [sample for sample in data.load(people) if sample.concept == "concept_0"]
     from unsee.moments import prepare
 

@@ -13,58 +13,77 @@ from hypothesis import strategies as st
 
 from unsee.errors import InputError
 from unsee.session import ledger
-from unsee.session.ledger import LEDGER, BrokenSessionError, canonical, files_of, parse
+from unsee.session.ledger import LEDGER, SETTINGS, STATE, WEIGHTS, BrokenSessionError, canonical, files_of, parse
 from unsee.session.store import LOCK, READY, STAGED, Store, check_files, creation, destroy, link
 
 
 def made(folder: Path) -> Path:
-    with creation(folder, {"model": "m"}) as files:
-        (files / "state").write_bytes(b"state 0")
+    with creation(folder, {"weights_after": "w0", "retained_images": 1, "model_files": {}}) as files:
+        (files / SETTINGS).write_text("")
+        (files / STATE).write_bytes(b"state 0")
+        (files / WEIGHTS).write_bytes(b"weights 0")
     return folder
 
 
+def request(number: int) -> dict[str, object]:
+    weights = {"weights_before": f"w{number - 1}", "weights_after": f"w{number}"}
+    return {"id": f"r{number}", "reason": "", "target_hashes": [], "undo_kept": True, **weights}
+
+
 def add(store: Store, number: int) -> None:
-    """A change that replaces a file, adds one, keeps the old under another name and removes an older one."""
-    facts = {"id": f"r{number}"}
-    old = [f"undo/r{number - 1}/state"] if number > 1 else []
-    with store.change("forget", facts, remove=old) as files:
-        link(store.folder / "state", files / f"undo/r{number}/state")
-        (files / "state").write_bytes(b"state %d" % number)
-        (files / "certificates").mkdir()
-        (files / f"certificates/r{number}.json").write_text(f'{{"id": "r{number}"}}')
+    """A change that replaces files, adds one and keeps the old under another name; before every third, one that only
+    removes."""
+    with store.locked():
+        if number % 3 == 0:
+            with store.change("seal", {"requests": 2}, remove=undo_data(store)):
+                pass
+        with store.change("forget", request(number)) as files:
+            for name in (STATE, WEIGHTS):
+                link(store.path(name), files / f"undo/r{number}/{name}")
+                (files / name).write_bytes(b"%s %d" % (name.partition(".")[0].encode(), number))
+            (files / "certificates").mkdir()
+            (files / f"certificates/r{number}.json").write_text(f'{{"id": "r{number}"}}')
+
+
+def undo_data(store: Store) -> list[str]:
+    return [name for name in files_of(store.entries) if name.startswith("undo/")]
 
 
 def holds(folder: Path) -> int:
-    """How many requests a folder has, every file of it being as the ledger says."""
-    with Store(folder) as store:
-        check_files(folder, store.entries)
-        count = len(store.entries) - 1
-        assert (folder / "state").read_bytes() == b"state %d" % count
-        assert [entry.facts["id"] for entry in store.entries[1:]] == [f"r{n + 1}" for n in range(count)]
-        assert not (folder / STAGED).exists()
-        assert not (folder / READY).exists()
-        return count
+    """How many requests a folder has, every file of it being as the ledger says, before and after it is made good."""
+    store = Store(folder)
+    check_files(store)
+    seen = (store.path(STATE).read_bytes(), store.entries)
+    with store.locked():
+        check_files(store)
+    assert (store.path(STATE).read_bytes(), store.entries) == seen
+    requests = [entry.facts["id"] for entry in store.entries if entry.event == "forget"]
+    assert seen[0] == b"state %d" % len(requests)
+    assert requests == [f"r{number + 1}" for number in range(len(requests))]
+    assert not (folder / STAGED).exists()
+    assert not (folder / READY).exists()
+    return len(requests)
 
 
 def test_a_change_is_whole_and_remembered(tmp_path: Path) -> None:
     folder = made(tmp_path / "s")
     for number in (1, 2, 3):
-        with Store(folder) as store:
-            assert store.recovered == ""
-            add(store, number)
+        store = Store(folder)
+        add(store, number)
+        assert (store.recovered, store.left) == ("", "")
         assert holds(folder) == number
-    assert (folder / "undo/r3/state").read_bytes() == b"state 2"
+    assert (folder / "undo/r3" / STATE).read_bytes() == b"state 2"
     assert sorted(path.name for path in (folder / "undo").iterdir()) == ["r3"]
 
 
 def test_a_change_that_fails_leaves_everything_as_it_was(tmp_path: Path) -> None:
     folder = made(tmp_path / "s")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with Store(folder) as store:
-        with pytest.raises(KeyError), store.change("forget", {}) as files:  # noqa: PT012
-            (files / "state").write_bytes(b"half")
-            raise KeyError
-        assert len(store.entries) == 1
+    store = Store(folder)
+    with pytest.raises(KeyError), store.locked(), store.change("forget", {}) as files:  # noqa: PT012
+        (files / STATE).write_bytes(b"half")
+        raise KeyError
+    assert len(store.entries) == 1
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != LOCK} == before
 
 
@@ -80,10 +99,10 @@ def test_a_full_disk_leaves_everything_as_it_was_or_is_made_good(
             raise OSError(28, "No space left on device")
         flush(handle)
 
-    with Store(folder) as store, monkeypatch.context() as patched:
+    with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(InputError, match="No space left on device"):
-            add(store, 1)
+            add(Store(folder), 1)
     assert holds(folder) in (0, 1)
 
 
@@ -112,49 +131,51 @@ def die_after(calls: int, run: Callable[[], None]) -> bool:
 
 
 def test_a_process_killed_anywhere_leaves_the_last_complete_request(tmp_path: Path) -> None:
-    """At every call to the disk of a change, one after the other, and again while that is made good."""
+    """At every call to the disk of two changes, one after the other, and again while that is made good."""
 
     def change() -> None:
-        with Store(work) as store:
-            add(store, 2)
+        add(Store(work), 3)
 
     def open_and_close() -> None:
-        Store(work).close()
+        with Store(work).locked():
+            pass
 
     start = made(tmp_path / "start")
-    with Store(start) as store:
-        add(store, 1)
+    for number in (1, 2):
+        add(Store(start), number)
     seen = set()
     for calls in range(1000):
         work = shutil.copytree(start, tmp_path / f"work_{calls}")
         if not die_after(calls, change):
-            assert holds(work) == 2
+            assert holds(work) == 3
             break
         twice = shutil.copytree(work, tmp_path / f"twice_{calls}")
         seen.add(holds(work))
         work = twice
-        for again in range(0, 1000, 3):
+        for again in range(0, 1000, 5):
             if not die_after(again, open_and_close):
                 break
         seen.add(holds(twice))
-    assert calls > 20
-    assert seen == {1, 2}
+    assert calls > 40
+    assert seen == {2, 3}
 
 
 def test_what_a_killed_process_left_is_said(tmp_path: Path) -> None:
     folder = made(tmp_path / "s")
     (folder / STAGED).mkdir()
     (folder / STAGED / "half").write_text("half")
-    with Store(folder) as store:
+    store = Store(folder)
+    assert "was cut off" in store.left
+    assert (folder / STAGED / "half").exists()
+    with store.locked():
         assert "discarded" in store.recovered
-    with Store(folder) as store:
-        assert store.recovered == ""
+    assert store.left == ""
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     folder = made(tmp_path / "s")
-    with Store(folder), pytest.raises(InputError, match="is open in another process"):
-        Store(folder)
+    with Store(folder).locked(), pytest.raises(InputError, match="is open in another process"), Store(folder).locked():
+        pass
     assert holds(folder) == 0
 
 
@@ -166,10 +187,10 @@ def test_a_clock_that_goes_backwards_is_refused(tmp_path: Path, monkeypatch: pyt
         def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
             return datetime.now(UTC) - timedelta(days=1)
 
-    with Store(folder) as store, monkeypatch.context() as patched:
+    with monkeypatch.context() as patched:
         patched.setattr(ledger, "datetime", Earlier)
         with pytest.raises(InputError, match="before the last entry of the ledger"):
-            add(store, 1)
+            add(Store(folder), 1)
     assert holds(folder) == 0
 
 
@@ -189,8 +210,7 @@ def test_a_folder_that_is_no_session_or_there_already_is_refused(tmp_path: Path)
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = made(tmp_path_factory.mktemp("kept") / "s")
     for number in (1, 2, 3):
-        with Store(folder) as store:
-            add(store, number)
+        add(Store(folder), number)
     return folder
 
 
@@ -218,23 +238,29 @@ def test_a_changed_byte_anywhere_is_found(kept: Path, data: st.DataObject) -> No
         if changed == content:
             return
         with pytest.raises(BrokenSessionError):
-            check_files(kept, parse((kept / LEDGER).read_bytes()))
+            check_files(Store(kept))
     finally:
         path.write_bytes(content)
-    check_files(kept, parse((kept / LEDGER).read_bytes()))
+    check_files(Store(kept))
 
 
 def test_a_line_more_or_less_or_elsewhere_is_found(kept: Path) -> None:
     lines = (kept / LEDGER).read_bytes().splitlines(keepends=True)
     entries = parse(b"".join(lines))
-    for wrong in (lines[1:], lines[:2] + lines[3:], [lines[0], lines[2], lines[1], lines[3]], [*lines, lines[-1]], []):
+    wrong = (lines[1:], lines[:2] + lines[3:], [lines[0], lines[2], lines[1], *lines[3:]], [*lines, lines[-1]], [])
+    for changed in wrong:
         with pytest.raises(BrokenSessionError):
-            parse(b"".join(wrong))
-    with pytest.raises(BrokenSessionError, match="undo/r2/state is missing"):
-        check_files(kept, parse(b"".join(lines[:-1])))
+            parse(b"".join(changed))
+    (kept / LEDGER).write_bytes(b"".join(lines[:-1]))
+    with pytest.raises(BrokenSessionError, match=r"certificates/r3.json is not a file of the session"):
+        check_files(Store(kept))
+    (kept / LEDGER).write_bytes(b"".join(lines))
     assert set(files_of(entries)) == {
-        "state",
-        "undo/r3/state",
+        SETTINGS,
+        STATE,
+        WEIGHTS,
+        f"undo/r3/{STATE}",
+        f"undo/r3/{WEIGHTS}",
         "certificates/r1.json",
         "certificates/r2.json",
         "certificates/r3.json",
@@ -245,23 +271,23 @@ def test_a_line_more_or_less_or_elsewhere_is_found(kept: Path) -> None:
     "line", [b"{}\n", b"[]\n", b"null\n", b"{\n", b"\xff\n", b"\n", b"[" * 100_000 + b"\n", b'{"hash":NaN}\n']
 )
 def test_a_line_that_is_no_entry_is_a_sentence(kept: Path, line: bytes) -> None:
-    with pytest.raises(BrokenSessionError, match=r"ledger.jsonl, line 5, cannot be read"):
+    with pytest.raises(BrokenSessionError, match=r"ledger.jsonl, line 6, cannot be read"):
         parse((kept / LEDGER).read_bytes() + line)
 
 
 def test_a_missing_and_an_added_file_are_named(kept: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(kept, tmp_path / "s")
-    entries = parse((folder / LEDGER).read_bytes())
+    store = Store(folder)
     (folder / "extra").write_text("")
     with pytest.raises(BrokenSessionError, match="extra is not a file of the session"):
-        check_files(folder, entries)
+        check_files(store)
     (folder / "extra").unlink()
-    (folder / "state").unlink()
-    with pytest.raises(BrokenSessionError, match="state is missing"):
-        check_files(folder, entries)
-    (folder / "state").symlink_to(shutil.copyfile(kept / "state", tmp_path / "elsewhere"))
-    with pytest.raises(BrokenSessionError, match="state is missing"):
-        check_files(folder, entries)
+    (folder / STATE).unlink()
+    with pytest.raises(BrokenSessionError, match=r"state.safetensors is missing"):
+        check_files(store)
+    (folder / STATE).symlink_to(shutil.copyfile(kept / STATE, tmp_path / "elsewhere"))
+    with pytest.raises(BrokenSessionError, match=r"state.safetensors is a link"):
+        check_files(store)
 
 
 def test_destroyed_bytes_are_overwritten_unless_they_are_another_file_too(tmp_path: Path) -> None:

@@ -32,10 +32,10 @@ OFFICIAL: dict[str, Mapping[str, str]] = {
 def load(name: str, data: str | None = None, *, official: bool = False, bugs: Sequence[str] = ()) -> Benchmark:
     """Loads `NAME` (its default split), `NAME/SPLIT`, or the questions of a JSONL or Parquet file.
 
-    `data` is where a published benchmark is: a folder as it is published, or a hub id; its own on the hub where it is
-    None. With `official` it is asked and scored as its code does, but for the mistakes of that code; those named by
-    `bugs`, see OFFICIAL, are made as well. Raises InputError for an unknown name, split or mistake, for a benchmark
-    that has no such protocol, and for data that is not as expected.
+    `data` is where a published benchmark is: a folder as it is published, or hf://OWNER/NAME; its own on the hub
+    where it is None. With `official` it is asked and scored as its code does, but for the mistakes of that code; those
+    named by `bugs`, see OFFICIAL, are made as well. Raises InputError for an unknown name, split or mistake, for a
+    benchmark that has no such protocol, and for data that is not as expected.
     """
     head, _, split = name.partition("/")
     if (official or bugs) and head not in OFFICIAL:

@@ -10,7 +10,7 @@ from unsee.errors import InputError
 from unsee.metrics.measures import TRUTH_GONE, TRUTH_KEPT
 from unsee.records import Sample
 
-HUB = "therem/CLEAR"
+HUB = "hf://therem/CLEAR"
 SPLITS = {
     "forget_01": ("forget01", "retain99"),
     "forget_05": ("forget05", "retain95"),

@@ -20,7 +20,7 @@ from unsee.errors import InputError
 from unsee.metrics.measures import TRUTH_GONE, TRUTH_KEPT
 from unsee.records import Sample
 
-HUB = "gray311/FIUBench"
+HUB = "hf://gray311/FIUBench"
 SPLITS = {"forget_01": "forget1", "forget_05": "forget5", "forget_10": "forget10"}
 ASKED = "retain5"  # the retained people that the official configuration asks about
 TOKENS = 50  # most of an answer, in the official code

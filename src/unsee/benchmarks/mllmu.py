@@ -24,7 +24,7 @@ from unsee.benchmarks.published import (
 from unsee.errors import InputError
 from unsee.records import Sample
 
-HUB = "MLLMMU/MLLMU-Bench"
+HUB = "hf://MLLMMU/MLLMU-Bench"
 SPLITS = {"forget_05": ("forget_5", "retain_95"), "forget_10": ("forget_10", "retain_90"),
           "forget_15": ("forget_15", "retain_85")}  # fmt: skip
 TASKS = ("ID", "Classification_Task", "Generation_Task", "Mask_Task")

@@ -10,7 +10,7 @@ from unsee.data.images import check_header
 from unsee.errors import InputError
 from unsee.records import Sample
 
-HUB = "xuzhaopan/PEBench"
+HUB = "hf://xuzhaopan/PEBench"
 SPLITS = {"forget_05": 0.05, "forget_10": 0.1, "forget_15": 0.15}
 NAME = "What is the name of the person in the image?"
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from PIL.Image import Image
 
 from unsee.benchmarks.benchmark import Benchmark
@@ -18,6 +16,7 @@ from unsee.errors import InputError, unknown
 from unsee.metrics.answers import shuffled
 from unsee.models.processors import first_line
 from unsee.records import Sample
+from unsee.system import hub
 
 LETTERS = "ABCDEFGH"
 LETTER_ALONE = "Just give ONE letter representing the answer directly."
@@ -42,10 +41,13 @@ ZERO_SHOT = Protocol()
 def rows(source: str, config: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     """Each row of a config with the words for it in an error; one row in memory at a time.
 
-    `source` is a folder with CONFIG/*.parquet or data/CONFIG-*.parquet, as published, or a hub id, read through
+    `source` is a folder with CONFIG/*.parquet or data/CONFIG-*.parquet, as published, or hf://OWNER/NAME, read through
     `datasets` as a stream. Raises InputError where a table or one of the columns is missing.
     """
-    found = _local(Path(source), config) if Path(source).is_dir() else _hub(source, config)
+    name = hub.on_hub(source)
+    if name is None and not Path(source).is_dir():
+        raise hub.refuse(source, "the benchmark's folder as it is published")
+    found = _local(Path(source), config) if name is None else _hub(name, config)
     empty = True
     for number, row in enumerate(found):
         where = f"{source} {config} row {number}"
@@ -85,22 +87,14 @@ def _hub(name: str, config: str) -> Iterator[Row]:
         yield from plain
     except (*DAMAGE, datasets.exceptions.DatasetsError) as error:
         raise InputError(
-            f"{name} {config} is neither a folder here nor a dataset that the hub gives ({first_line(error)}); "
+            f"{name} {config} is no dataset that the hub gives ({first_line(error)}); "
             "name the folder it was saved to with --data."
         ) from error
 
 
 def folder_of(data: str) -> Path:
     """The folder of a benchmark of files, from here or from the hub. Raises InputError where there is none."""
-    if Path(data).is_dir():
-        return Path(data)
-    try:
-        return Path(snapshot_download(data, repo_type="dataset"))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(
-            f"{data} is neither a folder here nor a dataset that the hub gives ({type(error).__name__}); "
-            "name the folder it was saved to with --data."
-        ) from error
+    return hub.folder(data, "dataset", "the benchmark's folder as it is published")
 
 
 def json_file(file: Path) -> Any:

@@ -22,7 +22,7 @@ from unsee.errors import InputError
 from unsee.metrics.answers import shuffled
 from unsee.records import Sample
 
-HUB = "linbojunzi/UMU-bench"
+HUB = "hf://linbojunzi/UMU-bench"
 SPLITS = {
     "forget_05": ("forget_5", "retain_95"),
     "forget_10": ("forget_10", "retain_90"),

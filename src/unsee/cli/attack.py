@@ -10,18 +10,17 @@ from unsee import api, benchmarks
 from unsee.attacks import ATTACKS
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.evaluate import write_result
-from unsee.cli.forget import RECORD
-from unsee.cli.parse import parse
+from unsee.cli.parse import located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
-from unsee.edit import refuse_existing, with_folder
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.evaluation import Evaluation, language_model_unchanged, model_facts
-from unsee.models.checkpoint import Vlm, load
+from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.records import Result, to_json
 from unsee.recovery import attack, checks, scores, subject
 from unsee.reporting.page import attempts
+from unsee.system.output import RECORD, refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb
 
 
@@ -44,7 +43,7 @@ class Options:
     benchmark: str = "personas"
     """NAME or NAME/SPLIT, as when the request was made."""
     data: str | None = None
-    """Where a published benchmark is: its folder, or a hub id; its own on the hub where none is given."""
+    """Where a published benchmark is: its folder, or hf://OWNER/NAME; its own on the hub where none is given."""
     before: str | None = None
     """The checkpoint before the request; the benchmark's own where it has one."""
     oracle: str | None = None
@@ -55,6 +54,8 @@ class Options:
     """Unseen photos of each of the target's concepts that are asked about."""
     seed: int = 0
     """Of the photos that an attacker has, and of noise."""
+    hub: bool = False
+    """Take what is no folder here from the hub, as hf://OWNER/NAME does."""
     trust_remote_code: bool = False
     """Run code that the checkpoints bring along."""
     require: bool = False
@@ -67,7 +68,7 @@ class Options:
 
 def main(args: list[str]) -> int:
     """Attacks the model, the oracle and the model before."""
-    options = parse(Options, args, "unsee attack")
+    options = located(parse(Options, args, "unsee attack"))
     started = time.monotonic()
     names = options.attacks.split(",")
     for name in names:
@@ -82,7 +83,7 @@ def main(args: list[str]) -> int:
     if before is None:
         raise InputError(f"{bench.name} has no model of its own; name the checkpoint before the request with --before.")
     vlm = load(options.model, trust_remote_code=options.trust_remote_code)
-    method, seed = _made(Path(options.model))
+    method, seed = _made(vlm.folder)
     measured = _attacked(options, names, bench, vlm, before, oracle)
     extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
     result = api.assemble(measured, bench, model=options.model, before=before, oracle=oracle, timings=extra)
@@ -103,8 +104,8 @@ def _attacked(
     started = time.monotonic()
     first = load(before, trust_remote_code=options.trust_remote_code)
     chosen = [ATTACKS[name] for name in names]
-    sides = {"after": options.model, "oracle": oracle, "before": before}
-    folders = {phase: Path(folder) for phase, folder in sides.items() if folder is not None}
+    sides = {"after": vlm.folder, "oracle": oracle and place_of(oracle), "before": first.folder}
+    folders = {phase: folder for phase, folder in sides.items() if folder}
     total, done, made = len(folders) * len(chosen), 0, {}
     with noting() as note:
 
@@ -116,7 +117,7 @@ def _attacked(
         for phase, folder in folders.items():
             one = subject(
                 folder,
-                Path(before),
+                first.folder,
                 bench,
                 photos=options.photos,
                 seed=options.seed,
@@ -126,7 +127,7 @@ def _attacked(
     return Evaluation(
         scores=scores(made["after"], made.get("oracle"), made["before"]),
         outcomes={},
-        checks=[language_model_unchanged(first, Path(options.model)), *checks(made["after"])],
+        checks=[language_model_unchanged(first, vlm.folder), *checks(made["after"])],
         examples=[],
         feature_map=[],
         model=model_facts(vlm),
@@ -141,7 +142,8 @@ def _made(model: Path) -> tuple[dict[str, Any], int]:
         return {}, 0
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return {name: value for name, value in record["method"].items() if name != "looks"}, int(record["seed"])
+        made = record.get("method", {})
+        return {name: value for name, value in made.items() if name != "looks"}, int(record.get("seed", 0))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{file} is not as unsee writes it ({error}); copy the checkpoint here again.") from error
 

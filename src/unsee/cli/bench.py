@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from unsee import benchmarks
 from unsee.cli.parse import parse
@@ -15,6 +16,7 @@ from unsee.comparison import ABLATION, ENTRIES, Row, cells, keeping, reference, 
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.methods import METHODS
 from unsee.records import plain
+from unsee.reporting.markdown import escaped
 from unsee.reporting.page import put
 from unsee.reporting.pareto import Point, draw
 
@@ -165,12 +167,9 @@ def _page(found: Sequence[Row], options: Options) -> str:
     ]
     for split in dict.fromkeys(row.split for row in found):
         own = [_cells(row) for row in found if row.split == split]
-        lines += [f"## {split}", "", "| " + " | ".join(own[0]) + " |", "|---" * len(own[0]) + "|"]
-        lines += [
-            "| " + " | ".join(value.replace("|", "/").replace("\n", " ") for value in line.values()) + " |"
-            for line in own
-        ]
-        lines += ["", f"![forgetting against keeping]({split}.svg)", ""]
+        lines += [f"## {escaped(split)}", "", "| " + " | ".join(own[0]) + " |", "|---" * len(own[0]) + "|"]
+        lines += ["| " + " | ".join(map(escaped, line.values())) + " |" for line in own]
+        lines += ["", f"![forgetting against keeping]({quote(split)}.svg)", ""]
     return "\n".join(lines)
 
 

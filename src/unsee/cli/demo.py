@@ -9,16 +9,15 @@ from pathlib import Path
 from unsee import api
 from unsee.benchmarks import personas
 from unsee.cli.evaluate import show, write_result
-from unsee.cli.forget import write_record
 from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.edit import refuse_existing, with_folder
 from unsee.errors import InputError
 from unsee.evaluation import evaluate
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.records import Result
+from unsee.system.output import refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb
 
 
@@ -65,7 +64,7 @@ def main(args: list[str]) -> int:
         )
 
         def fill(folder: Path) -> None:
-            edit.save(folder / "checkpoint", record=lambda inner: write_record(edit, inner, started))
+            edit.save(folder / "checkpoint", started=started)
             measured = evaluate(folder / "checkpoint", bench, before=bench.model, oracle=bench.oracle, progress=note)
             extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
             made = api.assemble(

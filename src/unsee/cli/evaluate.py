@@ -9,15 +9,15 @@ from unsee import api, benchmarks
 from unsee.ability import ability, harness
 from unsee.asking import labelled
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.cli.parse import parse
+from unsee.cli.parse import located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
-from unsee.edit import refuse_existing, with_folder
 from unsee.evaluation import evaluate
 from unsee.judging import LocalJudge
 from unsee.models.checkpoint import Vlm, load
 from unsee.records import PHASES, Result, Score, to_json
+from unsee.system.output import refuse_existing, with_folder
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Options:
     benchmark: str = "personas"
     """NAME or NAME/SPLIT (see `unsee ls benchmarks`), or a JSONL file with questions and answers."""
     data: str | None = None
-    """Where a published benchmark is: its folder, or a hub id; its own on the hub where none is given."""
+    """Where a published benchmark is: its folder, or hf://OWNER/NAME; its own on the hub where none is given."""
     protocol: Literal["zero-shot", "official"] = "zero-shot"
     """How a published benchmark is asked: soundly, or with the prompts, parsing and sums of its own code."""
     bugs: str = ""
@@ -54,6 +54,8 @@ class Options:
     """Most samples of each task of lmms-eval."""
     show_labels: int = 0
     """Print the tokens of so many questions first, and which of them count in the answer's probability."""
+    hub: bool = False
+    """Take what is no folder here from the hub, as hf://OWNER/NAME does."""
     trust_remote_code: bool = False
     """Run code that the checkpoints bring along."""
     require: bool = False
@@ -66,7 +68,7 @@ class Options:
 
 def main(args: list[str]) -> int:
     """Scores one model."""
-    options = parse(Options, args, "unsee evaluate")
+    options = located(parse(Options, args, "unsee evaluate"))
     quiet()
     reads = (options.model, options.before, options.oracle, options.benchmark)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)

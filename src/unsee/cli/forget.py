@@ -1,28 +1,28 @@
 """`unsee forget METHOD`: one request."""
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from unsee import __version__, api, benchmarks
-from unsee.cli.parse import parse
+from unsee import api, benchmarks
+from unsee.cli.parse import located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.edit import Edit, refuse_existing
-from unsee.errors import InputError, unknown
+from unsee.edit import Edit
+from unsee.errors import InputError, OutputError, unknown
 from unsee.evaluation import language_model_unchanged
 from unsee.methods import METHODS, NSCVF
-from unsee.models.checkpoint import hashes, load
+from unsee.models.checkpoint import load
 from unsee.models.shards import headers, shards
 from unsee.moments import read
 from unsee.records import Sample
+from unsee.system.disk import held, is_plain
+from unsee.system.output import refuse_existing
 
-RECORD = "unsee.json"
 Chosen = TypeVar("Chosen")
 
 
@@ -39,7 +39,7 @@ class Options(Generic[Chosen]):
     """
 
     model: str
-    """A checkpoint folder of transformers, or a hub id OWNER/NAME."""
+    """A checkpoint folder of transformers, or hf://OWNER/NAME of the hub."""
     out: Path
     """Folder to write the edited checkpoint to; it must not exist."""
     target: Path | None = None
@@ -51,7 +51,7 @@ class Options(Generic[Chosen]):
     split: str | None = None
     """Of the benchmark; its default where none is given."""
     data: str | None = None
-    """Where a published benchmark is: its folder, or a hub id; its own on the hub where none is given."""
+    """Where a published benchmark is: its folder, or hf://OWNER/NAME; its own on the hub where none is given."""
     moments: Path | None = None
     """Retained statistics made by `unsee moments`, instead of or beside --retain."""
     seed: int = 0
@@ -60,6 +60,8 @@ class Options(Generic[Chosen]):
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
     copy: bool = False
     """Copy the files that do not change instead of linking them."""
+    hub: bool = False
+    """Take what is no folder here from the hub, as hf://OWNER/NAME does."""
     trust_remote_code: bool = False
     """Run code that the checkpoint brings along."""
     resume: bool = False
@@ -75,7 +77,7 @@ def main(args: list[str]) -> int:
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     kind: Any = Options
-    options = parse(kind[METHODS[name]], rest, f"unsee forget {name}")
+    options = located(parse(kind[METHODS[name]], rest, f"unsee forget {name}"))
     quiet()
     reads = (options.model, options.target, options.retain, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
@@ -101,7 +103,7 @@ def main(args: list[str]) -> int:
             options.out,
             overwrite=options.overwrite,
             copy=options.copy,
-            record=lambda folder: write_record(edit, folder, started),
+            started=started,
         )
     print(f"{options.out}: {edit.stopped}.")
     print(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")
@@ -133,22 +135,34 @@ def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sam
 
 @contextmanager
 def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
-    """The file, beside the output, where an unfinished run keeps its state; it outlives a run that was cut off only."""
+    """The file, beside the output, where an unfinished run keeps its state, for this run alone.
+
+    It outlives a run that was cut off, or whose output could not be written.
+    """
     folder = out.absolute().parent / f".{out.name}.unfinished"
-    if not resume:
-        shutil.rmtree(folder, ignore_errors=True)
-    resumed = folder.exists()
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder.parent} cannot be written to ({error.strerror}); name another output.") from error
-    try:
-        yield folder / "state.pt"
-    except InputError:
-        if not resumed:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
+    state = folder / "state.safetensors"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(folder))
+            if not resume:
+                for left in folder.iterdir():
+                    shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        except BlockingIOError as error:
+            raise InputError(f"another run writes {out}; wait until it is done, or name another output.") from error
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be used ({error.strerror}); remove it, or name another output."
+            ) from error
+        resumed = is_plain(state)
+        try:
+            yield state
+        except InputError as error:
+            if isinstance(error, OutputError) and is_plain(state):
+                raise InputError(f"{error} What was trained is kept: run again with --resume.") from error
+            if not resumed:
+                shutil.rmtree(folder)
+            raise
+        shutil.rmtree(folder)
 
 
 def _changed(before: Path, after: Path) -> str:
@@ -162,19 +176,3 @@ def _rounding(edit: Edit) -> str:
     found = {name: edit.method.get(f"rounding_{name}") for name in ("target", "drift")}
     moved = ", ".join(f"{name} {value:+.4f}" for name, value in found.items() if value is not None)
     return f"rounding as stored lost {edit.method['rounding_share']:.2%} of the change{f' ({moved})' if moved else ''}"
-
-
-def write_record(edit: Edit, folder: Path, started: float) -> None:
-    """Writes unsee.json into the checkpoint: what was done, and the SHA-256 of every file before and after."""
-    known: dict[tuple[int, int], str] = {}
-    record = {
-        "unsee": __version__,
-        "method": edit.facts(),
-        "seed": edit.seed,
-        "timings": {**edit.timings, "total_s": round(time.monotonic() - started, 2)},
-        "layers": [asdict(layer) for layer in edit.layers],
-        "files_before": hashes(edit.vlm.folder, known),
-        "files_after": {name: digest for name, digest in hashes(folder, known).items() if name != RECORD},
-        "environment": api.environment(),
-    }
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

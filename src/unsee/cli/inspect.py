@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from unsee.cli.parse import parse
+from unsee.cli.parse import located, parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.models.checkpoint import skeleton, visual_places
@@ -28,9 +28,11 @@ class Options:
     """
 
     model: str
-    """A checkpoint folder of transformers, or a hub id OWNER/NAME."""
+    """A checkpoint folder of transformers, or hf://OWNER/NAME of the hub."""
     json: bool = False
     """Print JSON."""
+    hub: bool = False
+    """Take what is no folder here from the hub, as hf://OWNER/NAME does."""
     trust_remote_code: bool = False
     """Run code that the checkpoint brings along."""
 
@@ -78,7 +80,7 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
 
 def main(args: list[str]) -> int:
     """Prints the partition of one model."""
-    options = parse(Options, args, "unsee inspect")
+    options = located(parse(Options, args, "unsee inspect"))
     quiet()
     facts = describe(options.model, trust_remote_code=options.trust_remote_code)
     if options.json:

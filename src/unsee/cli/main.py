@@ -1,12 +1,15 @@
 """`unsee COMMAND ...`: finds the command's module, and turns a user's mistake into one sentence and exit code 2."""
 
 import gc
+import signal
 import sys
 from importlib import import_module
 from types import ModuleType
 
 from unsee import __version__
 from unsee.errors import InputError, unknown
+from unsee.system.signals import ENDING, stoppable
+from unsee.system.terminal import printable
 
 COMMANDS = {
     "demo": "forget ten people of the embedded benchmark, offline, and measure it",
@@ -57,18 +60,39 @@ def main(argv: list[str] | None = None) -> int:
     if args[0] == "--version":
         print(f"unsee {__version__}")
         return 0
-    try:
-        if args[0] not in COMMANDS:
-            raise unknown("command", args[0], COMMANDS)
-        code: int = _command(args[0]).main(args[1:])
-    except InputError as error:
-        print(f"unsee: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("unsee: interrupted", file=sys.stderr)
-        return 130
+    with stoppable() as ending:
+        try:
+            return _run(args)
+        except InputError as error:
+            print(f"unsee: {printable(str(error))}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            print("unsee: interrupted", file=sys.stderr)
+            return ending.code
+        except Exception:
+            if not ending.signal:
+                raise
+            print("unsee: interrupted", file=sys.stderr)  # a library made something else of it
+            return ending.code
+
+
+def _run(args: list[str]) -> int:
+    if args[0] not in COMMANDS:
+        raise unknown("command", args[0], COMMANDS)
+    code: int = _command(args[0]).main(args[1:])
     return code
 
 
+def run() -> None:
+    """The program: runs the command that was typed and leaves with its code."""
+    try:
+        code = main()
+    except KeyboardInterrupt:  # before or after the command itself
+        code = 130
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -1,18 +1,18 @@
 """`unsee moments`: retained statistics, so that later requests need no retained image."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from unsee import data
-from unsee.cli.parse import parse
+from unsee.cli.parse import located, parse
 from unsee.cli.quiet import quiet
-from unsee.errors import InputError
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
-from unsee.moments import measure, save
+from unsee.moments import is_moments, measure, save
+from unsee.system.disk import workspace
 from unsee.system.memory import plan
+from unsee.system.output import refuse_existing
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Options:
     """
 
     model: str
-    """A checkpoint folder of transformers, or a hub id OWNER/NAME."""
+    """A checkpoint folder of transformers, or hf://OWNER/NAME of the hub."""
     retain: Path
     """Photos of what must be kept."""
     out: Path
@@ -35,6 +35,8 @@ class Options:
     """Of the clustering."""
     memory: Literal["normal", "low"] = "normal"
     """low sums up a few layers at a time, in several passes over the photos."""
+    hub: bool = False
+    """Take what is no folder here from the hub, as hf://OWNER/NAME does."""
     trust_remote_code: bool = False
     """Run code that the checkpoint brings along."""
     overwrite: bool = False
@@ -43,20 +45,17 @@ class Options:
 
 def main(args: list[str]) -> int:
     """Writes a moments file."""
-    options = parse(Options, args, "unsee moments")
+    options = located(parse(Options, args, "unsee moments"))
     quiet()
-    if options.out.exists() and not options.overwrite:
-        raise InputError(f"{options.out} exists already; name another output or add --overwrite.")
-    if not options.out.absolute().parent.is_dir():
-        raise InputError(f"{options.out.absolute().parent} does not exist; make it first or name another output.")
+    refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.retain), mine=is_moments)
     vlm = load(options.model, trust_remote_code=options.trust_remote_code)
     samples = data.load(options.retain)
     data.validate(samples, "retained")
     bounds = plan(options.memory, sum(vlm.partition.groups.values()))
-    with tempfile.TemporaryDirectory(prefix="unsee-", dir=options.out.absolute().parent) as scratch:
-        where = Path(scratch) if bounds.frugal else None
+    with workspace(options.out.absolute().parent, options.out.name) as scratch:
+        where = scratch if bounds.frugal else None
         moments, _ = measure(vlm, samples, NSCVF().moment_settings(options.seed), bounds, where)
-        save(moments, options.out)
+        save(moments, options.out, overwrite=options.overwrite)
     size = options.out.stat().st_size / 1e6
     print(f"{options.out}: {moments.count} images, {len(moments.first)} layers, {size:.1f} MB")
     return 0

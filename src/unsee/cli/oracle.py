@@ -1,12 +1,13 @@
 """`unsee oracle`: a model that never saw the target, trained and checked."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
-from unsee.edit import refuse_existing, with_folder
 from unsee.errors import InputError, unknown
+from unsee.system.output import refuse_existing, with_folder
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,6 @@ def main(args: list[str]) -> int:
     quiet()
     from unsee.benchmarks.personas import CHECKPOINTS, oracle
     from unsee.benchmarks.personas.people import SPLITS
-    from unsee.benchmarks.personas.train import train
 
     if options.split not in SPLITS:
         raise unknown("split of personas", options.split, SPLITS)
@@ -57,10 +57,18 @@ def main(args: list[str]) -> int:
     name = f"{oracle.name(options.split)}_{options.seed}"
     with_folder(
         options.out,
-        lambda folder: train(name, options.split, options.work, folder, seed=options.seed),
+        partial(_fill, name, options),
         overwrite=options.overwrite,
     )
     checks = oracle.check(options.out, CHECKPOINTS / "base", options.split, options.work)
     for check in checks:
         print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
     return 0 if all(check.passed for check in checks) else 1
+
+
+def _fill(name: str, options: Options, folder: Path) -> None:
+    from unsee.benchmarks.personas.train import train
+    from unsee.edit import write_record
+
+    train(name, options.split, options.work, folder, seed=options.seed)
+    write_record(None, folder, {"oracle": f"{options.benchmark}/{options.split}", "seed": options.seed})

@@ -2,9 +2,13 @@
 
 import re
 import sys
-from typing import TypeVar, get_origin
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar, get_origin
 
 import tyro
+
+from unsee.system.hub import HUB, on_hub
 
 Options = TypeVar("Options")
 
@@ -23,3 +27,18 @@ def parse(kind: type[Options], args: list[str], prog: str) -> Options:
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
         console_outputs=sys.stderr is not None,
     )
+
+
+def located(options: Options) -> Options:
+    """The same options; with `hub`, what is no folder here has hf:// before its name."""
+    given: Any = options
+    if not given.hub:
+        return options
+    names = {name: getattr(given, name, None) for name in ("model", "before", "oracle", "data")}
+    there = {name: f"{HUB}{value}" for name, value in names.items() if isinstance(value, str) and not _known(value)}
+    changed: Options = replace(given, **there)
+    return changed
+
+
+def _known(name: str) -> bool:
+    return on_hub(name) is not None or Path(name).exists()

@@ -10,6 +10,8 @@ from unsee.cli.parse import parse
 from unsee.errors import InputError
 from unsee.records import from_json
 from unsee.reporting import write
+from unsee.reporting.page import is_page
+from unsee.system.output import refuse_existing
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,7 @@ def main(args: list[str]) -> int:
             f"{options.result} cannot be read ({error}); expected a result.json that unsee wrote."
         ) from error
     result = from_json(text, str(options.result))
-    if options.out.exists() and not options.overwrite:
-        raise InputError(f"{options.out} exists already; name another output or add --overwrite.")
+    refuse_existing(options.out, overwrite=options.overwrite, reads=(options.result,), mine=is_page)
     write(result, options.out)
     print(f"{options.out}")
     return 0

@@ -2,8 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -11,19 +10,22 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import tyro
 from rich.console import Console
 
-from unsee.cli.parse import parse
+from unsee.cli.parse import located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.session import tell
 from unsee.cli.table import print_table
-from unsee.edit import refuse_existing
 from unsee.errors import unknown
 from unsee.methods import METHODS, NSCVF
 from unsee.session.audit import verify
-from unsee.session.ledger import BrokenSessionError, read
-from unsee.session.session import CERTIFICATES, Session, create
+from unsee.session.ledger import CERTIFICATES, BrokenSessionError, head
+from unsee.session.session import Session, create
 from unsee.session.settings import GUARD, SINGLE
+from unsee.session.store import Store
+from unsee.system.output import refuse_existing
+from unsee.system.terminal import printable
 
+ELSEWHERE = "Keep this line elsewhere: verify --head finds a copy that was cut off or rolled back."
 Method = TypeVar("Method")
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 
@@ -43,7 +45,7 @@ class Init(Generic[Method]):
     dir: Folder
     """The session's folder, to be made."""
     model: str
-    """A checkpoint folder of transformers, or a hub id OWNER/NAME. It must stay where and as it is."""
+    """A checkpoint folder of transformers, or hf://OWNER/NAME of the hub. It must stay where and as it is."""
     retain: Path
     """Photos of what must be kept."""
     guard: float = GUARD
@@ -54,6 +56,13 @@ class Init(Generic[Method]):
     """Of everything that is random."""
     memory: Literal["normal", "low"] = "normal"
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
+    key: Path | None = None
+    """Sign with this Ed25519 key, a PEM file. Once an entry is signed, every later one must be, by the same key."""
+    secret: Path | None = None
+    """A file of 32 random bytes or more, kept outside the folder: without it, hashes of photos and what the session
+    remembers of forgotten targets say nothing. Each request needs it. Make it with openssl rand -out FILE 32."""
+    hub: bool = False
+    """Take a model that is no folder here from the hub, as hf://OWNER/NAME does."""
     trust_remote_code: bool = False
     """Run code that the checkpoint brings along."""
     method: Method = field(kw_only=True)
@@ -92,7 +101,11 @@ class Forget:
     keep_undo: bool = False
     """Keep what is needed to take the request back. That is the forgotten knowledge; seal destroys it."""
     key: Path | None = None
-    """Sign the certificate with this Ed25519 key, a PEM file."""
+    """Sign with this Ed25519 key, a PEM file. Once an entry is signed, every later one must be, by the same key."""
+    secret: Path | None = None
+    """The secret that the session was made with, if it was made with one."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoint brings along; the session's own files never say so."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,8 @@ class Undo:
     """The session's folder."""
     id: str
     """The last request's."""
+    key: Path | None = None
+    """Sign with this Ed25519 key, a PEM file. Once an entry is signed, every later one must be, by the same key."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,8 @@ class Seal:
 
     dir: Folder
     """The session's folder."""
+    key: Path | None = None
+    """Sign with this Ed25519 key, a PEM file. Once an entry is signed, every later one must be, by the same key."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +143,8 @@ class Verify:
     """Check a session: 0 where everything holds, 1 with the first thing that does not.
 
     Checked are the chain of the ledger, the hash of every file of the session and of the model, the hash of the weights
-    after the last request, and certificates with their signatures.
+    after the last request, and entries and certificates with their signatures. Nothing is written, so that the folder
+    may be a copy that cannot be.
 
     Example:
       unsee session verify sessions/shop
@@ -135,7 +153,11 @@ class Verify:
     dir: Folder
     """The session's folder."""
     public_key: Path | None = None
-    """Every certificate must be signed by the key of this PEM file."""
+    """Every entry and certificate must be signed by the key of this PEM file."""
+    head: str | None = None
+    """The hash that an earlier change printed as head: an older copy, or one that was cut off, does not have it."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoint brings along; the session's own files never say so."""
 
 
 @dataclass(frozen=True)
@@ -152,8 +174,10 @@ class Export:
     """Folder to write the checkpoint to; it must not exist."""
     copy: bool = False
     """Copy the files that do not change instead of linking them."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoint brings along; the session's own files never say so."""
     overwrite: bool = False
-    """Replace --out if it exists."""
+    """Replace --out if it exists and unsee wrote it."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +190,10 @@ class CapacityOptions:
 
     dir: Folder
     """The session's folder."""
+    secret: Path | None = None
+    """The secret that the session was made with, if it was made with one."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoint brings along; the session's own files never say so."""
     json: bool = False
     """Print JSON."""
 
@@ -178,7 +206,7 @@ def main(action: str, args: list[str]) -> int:
 def _init(args: list[str]) -> int:
     name, rest = _chosen(args)
     kind: Any = Init
-    options = parse(InitSingle if name == NSCVF.name else kind[METHODS[name]], rest, "unsee session init")
+    options = located(parse(InitSingle if name == NSCVF.name else kind[METHODS[name]], rest, "unsee session init"))
     quiet()
     create(
         options.dir,
@@ -189,10 +217,14 @@ def _init(args: list[str]) -> int:
         memory=options.memory,
         guard=options.guard,
         max_drift=options.max_drift,
+        key=options.key,
+        secret_file=options.secret,
         trust_remote_code=options.trust_remote_code,
     )
-    first = read(options.dir)[0].facts
+    session = Session(options.dir)
+    first = session.entries[0].facts
     print(f"{options.dir}: {first['retained_images']} retained images, weights {first['weights_after'][:12]}.")
+    print(f"{session.head}. {ELSEWHERE}")
     return 0
 
 
@@ -211,17 +243,24 @@ def _chosen(args: list[str]) -> tuple[str, list[str]]:
     return NSCVF.name, args
 
 
-@contextmanager
-def _open(folder: Path) -> Iterator[Session]:
+def _open(folder: Path, *, secret: Path | None = None, trust_remote_code: bool = False) -> Session:
     quiet()
-    with Session(folder) as session:
-        tell(session.store)
-        yield session
+    session = Session(folder, secret_file=secret, trust_remote_code=trust_remote_code)
+    tell(session.store)
+    return session
+
+
+def _after(session: Session) -> None:
+    """Says, after a change, what was made good before it and where the ledger ends now."""
+    if session.store.recovered:
+        print(f"unsee: {session.folder}: {session.store.recovered}.", file=sys.stderr)
+    print(f"{session.head}. {ELSEWHERE}")
 
 
 def _forget(args: list[str]) -> int:
     options = parse(Forget, args, "unsee session forget")
-    with _open(options.dir) as session, noting() as note:
+    session = _open(options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code)
+    with noting() as note:
         facts = session.forget(
             options.target,
             options.id,
@@ -245,6 +284,7 @@ def _forget(args: list[str]) -> int:
         if score["phase"] == "after":
             print(f"{score['name']}/{score['subset']} {score['value']:.3f}")
     print(f"certificate: {options.dir / CERTIFICATES / options.id}.json")
+    _after(session)
     if options.keep_undo:
         Console().print(
             "undo data is kept: it is what was forgotten, and unsee session seal destroys it.",
@@ -256,16 +296,18 @@ def _forget(args: list[str]) -> int:
 
 def _undo(args: list[str]) -> int:
     options = parse(Undo, args, "unsee session undo")
-    with _open(options.dir) as session:
-        session.undo(options.id)
-        print(f"{options.id} is taken back: weights {session.entries[-1].facts['weights_after'][:12]}, as before it.")
+    session = _open(options.dir)
+    session.undo(options.id, key=options.key)
+    print(f"{options.id} is taken back: weights {session.entries[-1].facts['weights_after'][:12]}, as before it.")
+    _after(session)
     return 0
 
 
 def _seal(args: list[str]) -> int:
     options = parse(Seal, args, "unsee session seal")
-    with _open(options.dir) as session:
-        print(f"undo data of {session.seal()} requests is destroyed.")
+    session = _open(options.dir)
+    print(f"undo data of {session.seal(key=options.key)} requests is destroyed.")
+    _after(session)
     return 0
 
 
@@ -273,18 +315,20 @@ def _verify(args: list[str]) -> int:
     options = parse(Verify, args, "unsee session verify")
     quiet()
     try:
-        print(f"{options.dir} holds: {verify(options.dir, options.public_key)}.")
+        said = verify(options.dir, options.public_key, head=options.head, trust_remote_code=options.trust_remote_code)
     except BrokenSessionError as error:
-        print(f"unsee: {options.dir}: {error}", file=sys.stderr)
+        print(f"unsee: {options.dir}: {printable(str(error))}", file=sys.stderr)
         return 1
+    print(f"{options.dir} holds: {said}.")
+    print(f"{head(Store(options.dir).entries)}.")
     return 0
 
 
 def _export(args: list[str]) -> int:
     options = parse(Export, args, "unsee session export")
-    with _open(options.dir) as session:
-        refuse_existing(options.out, overwrite=options.overwrite, reads=(options.dir, session.settings.model))
-        check = session.export(options.out, copy=options.copy, overwrite=options.overwrite)
+    session = _open(options.dir, trust_remote_code=options.trust_remote_code)
+    refuse_existing(options.out, overwrite=options.overwrite, reads=(options.dir, session.settings.model))
+    check = session.export(options.out, copy=options.copy, overwrite=options.overwrite)
     print(f"{options.out} is written.")
     print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
     return 0 if check.passed else 1
@@ -292,8 +336,7 @@ def _export(args: list[str]) -> int:
 
 def _capacity(args: list[str]) -> int:
     options = parse(CapacityOptions, args, "unsee session capacity")
-    with _open(options.dir) as session:
-        found = session.capacity()
+    found = _open(options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code).capacity()
     if options.json:
         print(json.dumps([asdict(each) for each in found], indent=1))
         return 0

@@ -13,8 +13,8 @@ from rich.console import Console
 from unsee.cli.parse import parse
 from unsee.cli.table import print_table
 from unsee.errors import unknown
-from unsee.session.ledger import Entry, kept_undo, read
-from unsee.session.store import LockedError, Store
+from unsee.session.ledger import Entry, head, kept_undo
+from unsee.session.store import Store
 
 ACTIONS = {
     "init": "measure the retained photos and begin a session",
@@ -71,11 +71,14 @@ def main(args: list[str]) -> int:
 
 def _log(args: list[str]) -> int:
     options = parse(Options, args, "unsee session log")
-    entries = _entries(options.dir)
+    store = Store(options.dir)
+    tell(store)
+    entries = store.entries
     if options.json:
         print(json.dumps([asdict(entry) for entry in entries], indent=1))
         return 0
     print_table([_row(entry) for entry in entries])
+    print(f"{head(entries)}.")
     kept = kept_undo(entries)
     if kept:
         Console().print(
@@ -87,20 +90,10 @@ def _log(args: list[str]) -> int:
     return 0
 
 
-def _entries(folder: Path) -> list[Entry]:
-    """The ledger, after what a killed process left is made good; as it stands while a request is being made."""
-    try:
-        with Store(folder) as store:
-            tell(store)
-            return store.entries
-    except LockedError:
-        return read(folder)
-
-
 def tell(store: Store) -> None:
-    """Says what was made good when a session was opened."""
-    if store.recovered:
-        print(f"unsee: {store.folder}: {store.recovered}.", file=sys.stderr)
+    """Says what a killed process left in a session."""
+    if store.left:
+        print(f"unsee: {store.folder}: {store.left}.", file=sys.stderr)
 
 
 def _row(entry: Entry) -> dict[str, str]:

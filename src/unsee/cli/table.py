@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from unsee.system.terminal import printable
+
 
 def print_table(rows: Sequence[Mapping[str, str]], title: str | None = None) -> None:
     """Prints rows that share their keys; the keys are the headings. Text from data is not read as markup."""
@@ -12,5 +14,5 @@ def print_table(rows: Sequence[Mapping[str, str]], title: str | None = None) -> 
     for column in rows[0] if rows else ():
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(value.replace("[", r"\[") for value in row.values()))
+        table.add_row(*(printable(value).replace("[", r"\[") for value in row.values()))
     Console().print(table)

@@ -23,6 +23,7 @@ from unsee.models.outline import SHARE
 from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
 from unsee.records import Sample
 from unsee.regions import region
+from unsee.system.disk import workspace
 from unsee.system.memory import give_back, plan
 from unsee.training import Progress
 
@@ -149,8 +150,8 @@ class NSCVF:
         bounds = plan(memory, sum(vlm.partition.groups.values()))
         if bounds.frugal:
             give_back()
-        place = None if state is None else state.parent
-        with tempfile.TemporaryDirectory(prefix="unsee-", dir=place) if bounds.frugal else nullcontext() as scratch:
+        place = Path(tempfile.gettempdir()) if state is None else state.parent
+        with workspace(place, "unsee") if bounds.frugal else nullcontext() as scratch:
             started = time.monotonic()
             validate(target, "target")
             photos = None
@@ -159,7 +160,7 @@ class NSCVF:
             elif retained and moments is not None:
                 photos = prepare(vlm, retained, bounds.images)
             elif retained:
-                where = None if scratch is None else Path(scratch)
+                where = scratch
                 moments, photos = measure(vlm, retained, self.moment_settings(seed), bounds, where, share=self.share)
             if moments is None:
                 raise InputError(

@@ -24,6 +24,7 @@ from unsee.models.checkpoint import Vlm
 from unsee.moments import Moments, MomentSettings, Photos, measure
 from unsee.records import Sample
 from unsee.regions import region
+from unsee.system.disk import workspace
 from unsee.system.memory import give_back, plan
 from unsee.training import Progress
 
@@ -145,12 +146,12 @@ class Streaming:
         bounds = plan(memory, sum(vlm.partition.groups.values()))
         if bounds.frugal:
             give_back()
-        place = None if state is None else state.parent
-        with tempfile.TemporaryDirectory(prefix="unsee-", dir=place) if bounds.frugal else nullcontext() as scratch:
+        place = Path(tempfile.gettempdir()) if state is None else state.parent
+        with workspace(place, "unsee") if bounds.frugal else nullcontext() as scratch:
             started = time.monotonic()
             validate(target, "target")
             others = standins(target, self.standins, seed)
-            where = None if scratch is None else Path(scratch)
+            where = scratch
             estimated, photos = measure(vlm, others, self.moment_settings(seed), bounds, where, share=self.share)
             if moments is not None:
                 estimated = replace(estimated, guard=moments.guard)

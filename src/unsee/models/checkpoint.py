@@ -11,13 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    StrictDataclassError,
-)
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import Parameter
@@ -45,6 +39,7 @@ from unsee.models.families import FAMILIES
 from unsee.models.locate import Partition, locate
 from unsee.models.processors import first_line, open_processor
 from unsee.models.shards import DTYPES, INDEX, Stored, header, headers, patch, places, shards
+from unsee.system import hub
 from unsee.system.disk import file_hash
 
 ADAPTER = "adapter_config.json"  # of peft
@@ -75,20 +70,9 @@ class Vlm:
         return self.dtypes.get(name, torch.float32)
 
 
-def _folder(model: str | Path) -> Path:
-    path = Path(model)
-    if path.is_dir():
-        return path
-    if path.exists() or str(model).count("/") != 1 or str(model).startswith((".", "/")):
-        raise InputError(
-            f"{model} is not a folder; expected a checkpoint folder of transformers or a hub id OWNER/NAME."
-        )
-    try:
-        return Path(snapshot_download(str(model), ignore_patterns=["*.bin", "*.pt", "*.pth"]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(
-            f"{model} is neither a folder here nor a model that the hub gives ({type(error).__name__}); check the name."
-        ) from error
+def place_of(model: str | Path) -> Path:
+    """The folder of a checkpoint, from here or from the hub. Raises InputError where there is none."""
+    return hub.folder(model, "model", "a checkpoint folder of transformers", ("*.bin", "*.pt", "*.pth"))
 
 
 def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
@@ -144,7 +128,7 @@ def skeleton(model: str | Path, *, trust_remote_code: bool = False) -> tuple[Pat
 
     Reads the config alone. Raises InputError for anything that is not a usable VLM checkpoint.
     """
-    folder = _folder(model)
+    folder = place_of(model)
     config = _config(folder, trust_remote_code=trust_remote_code)
     try:
         with torch.device("meta"):
@@ -234,7 +218,7 @@ def _complain(folder: Path, partition: Partition, info: LoadStateDictInfo) -> No
 
 
 def load(model: str | Path, *, language: bool = False, trust_remote_code: bool = False) -> Vlm:
-    """Opens a checkpoint folder or hub id: its visual part, and with `language` all of it.
+    """Opens a checkpoint folder, or hf://OWNER/NAME of the hub: its visual part, and with `language` all of it.
 
     Of the language model nothing is read from disk unless `language`; then everything is float32, or bfloat16 where
     it is stored so. Raises InputError for anything that is not a usable VLM checkpoint, and for visual weights that

@@ -1,7 +1,6 @@
 """Result -> one HTML page without scripts or network. Standard library and jinja2 only."""
 
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,12 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from unsee.errors import InputError
 from unsee.records import PHASES, Example, Result, Score
 from unsee.reporting import figures
+from unsee.system.disk import is_plain
+from unsee.system.output import with_file
 
+MARK = b'<meta name="generator" content="unsee">'  # in the head of every page
 PEOPLE = ("personas", "mllmu", "clear", "umu", "fiubench")  # benchmarks whose concepts are people
 IMAGE = re.compile(r"data:image/png;base64,[A-Za-z0-9+/]+={0,2}")
 ORDER = ("recognition", "scene", "appearance", "text")
@@ -344,19 +345,16 @@ def write(result: Result, out: Path) -> None:
 
 def put(text: str, out: Path) -> None:
     """Writes a page's text to `out`: whole or not at all. Raises InputError where it cannot be written."""
-    content = text.encode("utf-8", "replace")
-    if not out.parent.is_dir():
-        raise InputError(f"the folder {out.parent} of the report does not exist; create it or choose another --out.")
-    if out.is_dir():
-        raise InputError(f"{out} is a folder, expected a file name for the report, as in {out / 'report.html'}.")
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(out)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}; choose another --out.") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with_file(out, lambda file: _fill(file, text))
+
+
+def _fill(file: Path, text: str) -> None:
+    file.write_bytes(text.encode("utf-8", "replace"))
+
+
+def is_page(file: Path) -> bool:
+    """Whether a file is a page that unsee made."""
+    if not is_plain(file):
+        return False
+    with file.open("rb") as content:
+        return MARK in content.read(4096)

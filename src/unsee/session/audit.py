@@ -1,70 +1,98 @@
 """Whether a session is still what its requests made it: ledger, files, model, weights, certificates, signatures."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from safetensors.torch import load_file
-
-from unsee.models.checkpoint import hashes, load, visual_hash
+from unsee.errors import InputError
+from unsee.models.checkpoint import hashes
 from unsee.moments import read_guarded
-from unsee.session import certificate, settings
-from unsee.session.ledger import LEDGER, BrokenSessionError, Entry
-from unsee.session.session import CERTIFICATES, STATE, WEIGHTS, patch
-from unsee.session.settings import FILE
+from unsee.session import certificate
+from unsee.session.ledger import CERTIFICATES, DIGEST, STATE, BrokenSessionError, Entry
+from unsee.session.session import Session
 from unsee.session.store import Store, check_files
 
+AHEAD = timedelta(minutes=10)  # by which the clock that wrote an entry may be ahead of the one that checks it
 
-def verify(folder: Path | str, public_key: Path | None = None) -> str:
+
+def verify(
+    folder: Path | str, public_key: Path | None = None, *, head: str | None = None, trust_remote_code: bool = False
+) -> str:
     """Checks a session's ledger, every file, the model, weights, certificates and signatures; says what it checked.
 
-    With `public_key`, every certificate must be signed by it. Raises BrokenSessionError for the first thing that does
-    not hold.
+    Nothing is written, so that the folder may be one that cannot be. With `public_key`, every entry and certificate
+    must be signed by it. With `head`, the hash of an entry that was kept elsewhere, that entry must be in the ledger:
+    a copy that was rolled back or cut off lacks it. The model's own code runs with `trust_remote_code` alone.
+
+    Raises BrokenSessionError for the first thing that does not hold, InputError where the session changed meanwhile.
     """
     expected = None if public_key is None else certificate.read_public_key(public_key)
-    with Store(Path(folder)) as store:
-        entries, place = store.entries, store.folder
-        checked = check_files(place, entries)
-        made = settings.read(place / FILE)
-        model = Path(made.model)
-        if not model.is_dir():
-            raise BrokenSessionError(f"the model {model} is not there; put it back.")
-        files = entries[0].facts["model_files"]
-        found = hashes(model)
-        for name in sorted(files.keys() | found.keys()):
-            if files.get(name) != found.get(name):
-                raise BrokenSessionError(f"{model / name} is not what it was when the session began; put it back.")
-        signatures = _check_requests(place, entries, expected)
-        base = load(model, trust_remote_code=made.trust_remote_code)
-        weights = load_file(place / WEIGHTS)
-        strange = sorted(set(weights) - set(base.partition.visual))
-        if strange:
-            raise BrokenSessionError(f"{WEIGHTS} holds {strange[0]}, which is no visual parameter.")
-        last = [entry for entry in entries if "weights_after" in entry.facts][-1]
-        read_guarded(place / STATE, base)
-        patch(base, weights)
-        if visual_hash(base) != last.facts["weights_after"]:
-            raise BrokenSessionError(f"{WEIGHTS} does not give the weights whose hash the ledger has.")
-        return (f"{store.recovered}; " if store.recovered else "") + (
-            f"{len(entries)} entries, {checked} files, {len(files)} files of the model, "
-            f"{signatures} of {len([e for e in entries if e.event == 'forget'])} certificates signed"
+    if head is not None and not DIGEST.fullmatch(head):
+        raise InputError(f"{head!r} is no head; expected the 64 digits that the last change printed.")
+    store = Store(Path(folder))
+    try:
+        return _verified(store, expected, head, trust_remote_code=trust_remote_code)
+    except BrokenSessionError as error:
+        if Store(store.folder).entries != store.entries:
+            raise InputError(f"{folder} was changed while it was read; run verify again.") from error
+        raise
+
+
+def _verified(store: Store, expected: str | None, head: str | None, *, trust_remote_code: bool) -> str:
+    entries = store.entries
+    since = _since(entries, head)
+    latest = (datetime.now(UTC) + AHEAD).isoformat(timespec="microseconds")
+    if entries[-1].time > latest:
+        raise BrokenSessionError(f"the last entry is dated {entries[-1].time}, which is still to come.")
+    checked = check_files(store)
+    signed = certificate.check_entries(entries, expected)
+    signatures = _check_certificates(store, expected)
+    session = Session(store.folder, trust_remote_code=trust_remote_code)
+    model, files = Path(session.settings.model), entries[0].facts["model_files"]
+    if not model.is_dir():
+        raise BrokenSessionError(f"the model {model} is not there; put it back.")
+    found = hashes(model)
+    for name in sorted(files.keys() | found.keys()):
+        if files.get(name) != found.get(name):
+            raise BrokenSessionError(f"{model / name} is not what it was when the session began; put it back.")
+    read_guarded(store.path(STATE), session.base())
+    session.edited()
+    requests = len([entry for entry in entries if entry.event == "forget"])
+    return "; ".join(
+        filter(
+            None,
+            (
+                f"{len(entries)} entries, {signed} of them signed, {checked} files, {len(files)} files of the model, "
+                f"{signatures} of {requests} certificates signed",
+                since,
+                store.left,
+            ),
         )
+    )
 
 
-def _check_requests(folder: Path, entries: Sequence[Entry], expected: str | None) -> int:
-    """Checks certificates against the ledger, and the chain of weights; returns how many are signed."""
-    signatures, weights = 0, entries[0].facts["weights_after"]
-    for entry in entries[1:]:
-        if "weights_before" in entry.facts:
-            if entry.facts["weights_before"] != weights:
-                raise BrokenSessionError(
-                    f"{LEDGER}, line {entry.number + 1}, does not begin where the one before ended."
-                )
-            weights = entry.facts["weights_after"]
+def _since(entries: Sequence[Entry], head: str | None) -> str:
+    """What came after the entry with this hash, in words. Raises BrokenSessionError where there is none."""
+    if head is None:
+        return ""
+    for entry in entries:
+        if entry.hash == head:
+            return f"{len(entries) - 1 - entry.number} entries came after the head that was given"
+    raise BrokenSessionError(
+        "no entry has the head that was given: this is an older copy, or its ledger was cut off or made anew."
+    )
+
+
+def _check_certificates(store: Store, expected: str | None) -> int:
+    """Checks certificates against the ledger; returns how many are signed."""
+    signatures = 0
+    for entry in store.entries:
         if entry.event != "forget":
             continue
         name = f"{CERTIFICATES}/{entry.facts['id']}.json"
-        found = certificate.read(folder / name)
-        different = [key for key, value in entry.facts.items() if found.get(key) != value]
+        found = certificate.read(store.path(name))
+        facts = {key: value for key, value in entry.facts.items() if key != "public_key"}
+        different = [key for key, value in facts.items() if found.get(key) != value]
         if different or found.get("previous") != entry.previous:
             raise BrokenSessionError(
                 f"{name} says something else than the ledger ({', '.join(different) or 'previous'})."

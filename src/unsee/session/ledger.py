@@ -1,16 +1,43 @@
-"""The record of a session: one line of JSON for each change, each with the hash of the line before and of its files."""
+"""The record of a session: one line of JSON for each change, each with the hash of the line before and of its files.
+
+A line is read as if a stranger had written it: its event, its facts and the names of its files must be those of a
+session, and it must follow from the lines before.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from unsee.errors import InputError
 
-LEDGER = "ledger.jsonl"
+LEDGER, SETTINGS, STATE, WEIGHTS = "ledger.jsonl", "session.toml", "state.safetensors", "weights.safetensors"
+UNDO, CERTIFICATES = "undo", "certificates"
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00")
+KEPT = (STATE, WEIGHTS)  # what a request replaces, and what takes it back
+NAMES = re.compile(
+    rf"{re.escape(SETTINGS)}|(?:{UNDO}/{IDENTIFIER.pattern}/)?(?:{'|'.join(map(re.escape, KEPT))})"
+    rf"|{CERTIFICATES}/{IDENTIFIER.pattern}\.json"
+)
+FACTS: dict[str, dict[str, type]] = {
+    "init": {"weights_after": str, "retained_images": int, "model_files": dict},
+    "forget": {
+        "id": str,
+        "reason": str,
+        "target_hashes": list,
+        "weights_before": str,
+        "weights_after": str,
+        "undo_kept": bool,
+    },
+    "undo": {"id_undone": str, "weights_before": str, "weights_after": str},
+    "seal": {"requests": int},
+}
+Sign = Callable[[str], str]  # the signature of an entry, given its hash
 
 
 class BrokenSessionError(InputError):
@@ -26,21 +53,27 @@ class Entry:
     """UTC, ISO 8601."""
     event: str
     facts: dict[str, Any]
+    """Of a signed entry also `public_key`, in base64."""
     files: dict[str, str]
     removed: list[str]
     previous: str
     """The hash of the entry before; empty in the first."""
     hash: str = ""
     """SHA-256 over all of the above, as canonical JSON."""
+    signature: str = ""
+    """Over the hash, by the key of `public_key`, in base64; not in the line where there is none."""
 
     def sealed(self) -> "Entry":
         """The same with its hash."""
-        values = {name: value for name, value in asdict(self).items() if name != "hash"}
-        return Entry(**values, hash=hashlib.sha256(canonical(values)).hexdigest())
+        values = {name: value for name, value in asdict(self).items() if name not in ("hash", "signature")}
+        return Entry(**values, hash=hashlib.sha256(canonical(values)).hexdigest(), signature=self.signature)
 
     def line(self) -> bytes:
         """The entry as it stands in the ledger."""
-        return canonical(asdict(self)) + b"\n"
+        values = asdict(self)
+        if not self.signature:
+            del values["signature"]
+        return canonical(values) + b"\n"
 
 
 def canonical(value: Any) -> bytes:
@@ -49,39 +82,49 @@ def canonical(value: Any) -> bytes:
     return text.encode()
 
 
+def now() -> str:
+    """The time as entries have it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
 def following(
-    entries: list[Entry], event: str, facts: dict[str, Any], files: dict[str, str], removed: list[str]
+    entries: Sequence[Entry],
+    event: str,
+    facts: dict[str, Any],
+    files: dict[str, str],
+    removed: list[str],
+    sign: Sign | None = None,
 ) -> Entry:
     """The next entry, dated now. Raises InputError where the clock is behind the last one."""
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
-    if entries and now < entries[-1].time:
+    time = now()
+    if entries and time < entries[-1].time:
         raise InputError(
-            f"the clock says {now}, which is before the last entry of the ledger ({entries[-1].time}); set it right."
+            f"the clock says {time}, which is before the last entry of the ledger ({entries[-1].time}); set it right."
         )
     previous = entries[-1].hash if entries else ""
-    return Entry(len(entries), now, event, facts, files, sorted(removed), previous).sealed()
+    entry = Entry(len(entries), time, event, facts, files, sorted(removed), previous).sealed()
+    if sign is not None:
+        entry = Entry(**{**asdict(entry), "signature": sign(entry.hash)})
+    chain = _Chain()
+    for each in (*entries, entry):
+        chain.add(each)
+    return entry
 
 
 def parse(content: bytes) -> list[Entry]:
     """The entries of a ledger. Raises BrokenSessionError naming the first line that does not hold."""
-    entries: list[Entry] = []
+    chain = _Chain()
     for number, line in enumerate(content.splitlines(keepends=True)):
-        entry = _entry(number, line)
-        previous = entries[-1] if entries else None
-        if entry.previous != (previous.hash if previous else ""):
-            raise _broken(number, "does not hold the hash of the line before; a line was changed or left out")
-        if previous and entry.time < previous.time:
-            raise _broken(number, f"is dated {entry.time}, before the line above it")
-        entries.append(entry)
-    if not entries:
+        chain.add(_entry(number, line))
+    if not chain.entries:
         raise BrokenSessionError(f"{LEDGER} is empty; expected a line for every change of the session.")
-    return entries
+    return chain.entries
 
 
 def _entry(number: int, line: bytes) -> Entry:
     try:
         values = json.loads(line)
-        if not isinstance(values, dict) or set(values) != {field.name for field in fields(Entry)}:
+        if not isinstance(values, dict) or {*values, "signature"} != {each.name for each in fields(Entry)}:
             raise ValueError("not the fields of an entry")  # noqa: TRY301 # every way of being wrong is one
         entry = Entry(**values)
         exact = entry.sealed()
@@ -94,6 +137,116 @@ def _entry(number: int, line: bytes) -> Entry:
     return entry
 
 
+@dataclass
+class _Chain:
+    """Entries that follow from each other, and what they come to."""
+
+    entries: list[Entry] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    standing: list[Entry] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    weights: str = ""
+
+    def add(self, entry: Entry) -> None:
+        """Raises BrokenSessionError where an entry is none of a session, or does not follow from those before it."""
+        wrong = _form(entry) or _order(self, entry) or EVENTS[entry.event](self, entry)
+        if wrong:
+            raise _broken(len(self.entries), wrong)
+        self.entries.append(entry)
+        _apply(self.files, entry)
+        _stand(self.standing, entry)
+        self.used.add(str(entry.facts.get("id", "")))
+        self.weights = entry.facts.get("weights_after", self.weights)
+
+
+def _form(found: Entry) -> str:
+    """What is wrong with an entry by itself, whatever it was read from; empty where nothing is."""
+    entry: Any = found
+    facts = FACTS.get(str(entry.event))
+    if facts is None:
+        return f"speaks of {entry.event!r}, which no session does"
+    if not isinstance(entry.time, str) or not TIME.fullmatch(entry.time):
+        return f"is dated {entry.time!r}; expected a time in UTC"
+    if not (isinstance(entry.facts, dict) and isinstance(entry.files, dict) and isinstance(entry.removed, list)):
+        return "does not have the form of an entry"
+    for name, kind in facts.items():
+        if not isinstance(entry.facts.get(name), kind):
+            return f"does not say {name} as {entry.event} must"
+    if not all(isinstance(digest, str) for digest in entry.facts.get("target_hashes", ())):
+        return "has a hash of a photo that is none"
+    strange = [name for name in (*entry.files, *entry.removed) if not (isinstance(name, str) and NAMES.fullmatch(name))]
+    if strange:
+        return f"names the file {strange[0]!r}, which no session holds"
+    if not all(isinstance(digest, str) and DIGEST.fullmatch(digest) for digest in entry.files.values()):
+        return "has a hash of a file that is none"
+    return ""
+
+
+def _order(chain: _Chain, entry: Entry) -> str:
+    """What is wrong with an entry as the next one."""
+    last = chain.entries[-1] if chain.entries else None
+    if entry.previous != (last.hash if last else ""):
+        return "does not hold the hash of the line before; a line was changed or left out"
+    if last and entry.time < last.time:
+        return f"is dated {entry.time}, before the line above it"
+    if (entry.event == "init") != (last is None):
+        return f"has {entry.event} where a session {'goes on' if last else 'begins with init'}"
+    if bool(entry.facts.get("public_key")) != bool(entry.signature):
+        return "lacks its signature, or has one without a key"
+    key = last.facts.get("public_key") if last else None
+    if key is not None and entry.facts.get("public_key") != key:
+        return "is not signed by the key of the line before"
+    if "weights_before" in FACTS[entry.event] and entry.facts["weights_before"] != chain.weights:
+        return "does not begin where the one before ended"
+    return ""
+
+
+def _init(_: _Chain, entry: Entry) -> str:
+    return _exactly(entry, {SETTINGS, *KEPT}, [])
+
+
+def _forget(chain: _Chain, entry: Entry) -> str:
+    identifier = entry.facts["id"]
+    if not IDENTIFIER.fullmatch(identifier):
+        return f"has the id {identifier!r}, which cannot be one"
+    if identifier in chain.used:
+        return f"uses the id {identifier} again"
+    undo = {f"{UNDO}/{identifier}/{name}": name for name in KEPT} if entry.facts["undo_kept"] else {}
+    if any(entry.files.get(kept) != chain.files[name] for kept, name in undo.items()):
+        return "keeps other undo data than what was there before it"
+    return _exactly(entry, {*KEPT, f"{CERTIFICATES}/{identifier}.json", *undo}, [])
+
+
+def _undo(chain: _Chain, entry: Entry) -> str:
+    requests, identifier = chain.standing, entry.facts["id_undone"]
+    kept = {name: f"{UNDO}/{identifier}/{name}" for name in KEPT}
+    if not requests or requests[-1].facts["id"] != identifier or not set(kept.values()) <= chain.files.keys():
+        return f"takes back {identifier!r}, which is not the last request or has no undo data"
+    if entry.facts["weights_after"] != requests[-1].facts["weights_before"]:
+        return f"takes back {identifier} to other weights than those before it"
+    if any(entry.files.get(name) != chain.files[old] for name, old in kept.items()):
+        return f"takes back {identifier} to other files than its undo data"
+    return _exactly(entry, set(KEPT), sorted(kept.values()))
+
+
+def _seal(chain: _Chain, entry: Entry) -> str:
+    return _exactly(entry, set(), sorted(name for name in chain.files if name.startswith(f"{UNDO}/")))
+
+
+EVENTS: dict[str, Callable[[_Chain, Entry], str]] = {
+    "init": _init,
+    "forget": _forget,
+    "undo": _undo,
+    "seal": _seal,
+}
+
+
+def _exactly(entry: Entry, files: set[str], removed: list[str]) -> str:
+    if entry.files.keys() == files and entry.removed == removed:
+        return ""
+    return f"writes or removes other files than {entry.event} does"
+
+
 def _broken(number: int, what: str) -> BrokenSessionError:
     return BrokenSessionError(f"{LEDGER}, line {number + 1}, {what}; restore the session from a copy.")
 
@@ -102,31 +255,47 @@ def files_of(entries: Iterable[Entry]) -> dict[str, str]:
     """The SHA-256 of every file that should be there after these entries, by its path in the folder."""
     found: dict[str, str] = {}
     for entry in entries:
-        found |= entry.files
-        for name in entry.removed:
-            found.pop(name, None)
+        _apply(found, entry)
     return found
 
 
-def read(folder: Path) -> list[Entry]:
-    """The entries of a session's ledger. Raises InputError where there is none, BrokenSessionError as `parse`."""
-    try:
-        return parse((folder / LEDGER).read_bytes())
-    except OSError as error:
-        raise InputError(f"{folder} is no session ({error.strerror}); make one with unsee session init.") from error
+def _apply(files: dict[str, str], entry: Entry) -> None:
+    files |= entry.files
+    for name in entry.removed:
+        files.pop(name, None)
+
+
+def weights_of(entries: Sequence[Entry]) -> str:
+    """The hash of the model's visual weights after these entries."""
+    return next(str(entry.facts["weights_after"]) for entry in reversed(entries) if "weights_after" in entry.facts)
 
 
 def standing(entries: Iterable[Entry]) -> list[Entry]:
     """The requests that were not taken back, in their order."""
     found: list[Entry] = []
     for entry in entries:
-        if entry.event == "forget":
-            found.append(entry)
-        elif entry.event == "undo":
-            found.pop()
+        _stand(found, entry)
     return found
+
+
+def _stand(requests: list[Entry], entry: Entry) -> None:
+    if entry.event == "forget":
+        requests.append(entry)
+    elif entry.event == "undo":
+        requests.pop()
 
 
 def kept_undo(entries: Iterable[Entry]) -> list[str]:
     """The ids of requests whose undo data is there."""
-    return sorted({name.split("/")[1] for name in files_of(entries) if name.startswith("undo/")})
+    return sorted({name.split("/")[1] for name in files_of(entries) if name.startswith(f"{UNDO}/")})
+
+
+def head(entries: Sequence[Entry]) -> str:
+    """Where the ledger ends, in words: hash, number of entries, time."""
+    return f"head {entries[-1].hash}, {len(entries)} entries, {entries[-1].time}"
+
+
+def signing_key(entries: Sequence[Entry]) -> str | None:
+    """The public key, in base64, that signs the next entry; None where no entry is signed."""
+    found: Mapping[str, Any] = entries[-1].facts
+    return found.get("public_key")

@@ -9,9 +9,8 @@ from typing import Any
 
 from unsee.errors import InputError, unknown
 from unsee.methods import METHODS, NSCVF, Method
-from unsee.session.ledger import BrokenSessionError
+from unsee.session.ledger import SETTINGS, BrokenSessionError
 
-FILE = "session.toml"
 GUARD = 50.0
 # One target at a time; every request makes all steps, so that all take alike. The search: benchmarks/search_stream.py.
 SINGLE = NSCVF(
@@ -35,6 +34,8 @@ class Settings:
     """The checkpoint folder, as an absolute path."""
     salt: str
     """Goes into every hash of an image, so that hashes of two sessions cannot be compared."""
+    secret: str
+    """Tells the operator's secret from others, see `unsee.session.secret`; empty where the session has none."""
     method: Method
     seed: int = 0
     memory: str = "normal"
@@ -42,7 +43,17 @@ class Settings:
     """Weight of leaving what earlier targets put into each layer as it is, in the loss of a request; 0 for none."""
     max_drift: float | None = None
     """Bound on tr(D G D^T) / tr(W G W^T) of any layer, D its change since the session began."""
-    trust_remote_code: bool = False
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "model": (str,),
+    "salt": (str,),
+    "secret": (str,),
+    "seed": (int,),
+    "memory": (str,),
+    "guard": (int, float),
+    "max_drift": (int, float),
+}
 
 
 def check(guard: float, max_drift: float | None) -> None:
@@ -66,14 +77,20 @@ def _table(name: str, values: Mapping[str, Any]) -> str:
 
 
 def read(file: Path) -> Settings:
-    """The settings of a session. Raises BrokenSessionError where they cannot be read."""
+    """The settings of a session, as if a stranger had written them. Raises BrokenSessionError where one is none."""
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
-        method = dict(tables["method"])
+        method, own = dict(tables["method"]), {"secret": "", **tables["session"]}
+        own.pop("trust_remote_code", None)  # trust is given on the command line, whatever an older version wrote here
+        for name, kinds in KINDS.items():
+            if name in own and (not isinstance(own[name], kinds) or isinstance(own[name], bool)):
+                raise ValueError(f"{name} is {own[name]!r}")  # noqa: TRY301 # every way of being wrong is one
         name = method.pop("name")
         if name not in METHODS:
             raise unknown("method", name, METHODS)
         lists = {key: tuple(value) for key, value in method.items() if isinstance(value, list)}
-        return Settings(method=METHODS[name](**method | lists), **tables["session"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BrokenSessionError(f"{FILE} cannot be read ({error}); restore the session from a copy.") from error
+        found = Settings(method=METHODS[name](**method | lists), **own)
+        check(found.guard, found.max_drift)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BrokenSessionError(f"{SETTINGS} cannot be read ({error}); restore the session from a copy.") from error
+    return found

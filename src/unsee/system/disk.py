@@ -1,8 +1,21 @@
-"""Files as wholes: their hash, and making sure that they are on the disk."""
+"""Files and folders as wholes: hashes, flushing, working folders that nobody else uses, and what is no link."""
 
+import errno
+import fcntl
+import glob
 import hashlib
 import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+REPLACED = "replaced"  # in a working folder, what has had the output's name until now
+YOUNG = 60.0  # seconds for which an empty working folder may be one that is just being made
 
 
 def file_hash(path: Path) -> str:
@@ -22,5 +35,89 @@ def sync_one(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything has this name, a link to nothing included."""
+    return os.path.lexists(path)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the path is a regular file and no link."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+@contextmanager
+def workspace(place: Path, name: str) -> Iterator[Path]:
+    """Gives a new folder `.NAME.XXXXXXXX` in `place` that only this user can enter; it is removed at the end.
+
+    Those of the same name that killed processes left are removed first; if one holds what had the name `name` (see
+    REPLACED) and nothing has it now, that gets its name back.
+    """
+    for left in place.glob(f".{glob.escape(name)}.*"):
+        if re.fullmatch(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}", left.name):
+            with suppress(OSError):
+                _sweep(left, place / name)
+    folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=place))
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _locked(handle)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Makes a folder that only this user can enter, unless it is there, and keeps other processes from holding it.
+
+    Raises BlockingIOError where one holds it now, OSError where it is a link or somebody else's.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(handle)
+        if status.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it belongs to somebody else")
+        os.fchmod(handle, 0o700)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno == errno.EWOULDBLOCK:
+                raise
+        if not folder.is_dir() or not os.path.samestat(status, folder.lstat()):
+            raise BlockingIOError(errno.EWOULDBLOCK, "another process has just removed it")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Whether the folder is this process's now; never where another holds it or the disk knows no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _sweep(left: Path, out: Path) -> None:
+    """Removes a working folder whose process is gone."""
+    handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        status = os.fstat(handle)
+        young = not any(left.iterdir()) and time.time() - status.st_mtime < YOUNG
+        if status.st_uid != os.geteuid() or young or not _locked(handle):
+            return
+        if is_there(left / REPLACED) and not is_there(out):
+            (left / REPLACED).rename(out)
+        shutil.rmtree(left)
     finally:
         os.close(handle)

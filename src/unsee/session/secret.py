@@ -1,0 +1,81 @@
+"""The operator's secret: a file outside the session without which its hashes of photos and its guard say nothing."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unsee.errors import InputError
+
+SHORTEST = 32  # bytes
+NONCE = 12  # bytes, as AES-GCM wants it
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Keys for one session, made from the operator's secret and the session's salt. It encrypts the guard."""
+
+    hashing: bytes
+    """For HMAC-SHA-256 over hashes of photos."""
+    guarding: bytes
+    """For AES-256-GCM over the tensors of the guard."""
+    mark: str
+    """Tells the secret from others and says nothing of it."""
+
+    def encrypt(self, name: str, content: bytes) -> bytes:
+        """A nonce and the encrypted content, bound to its name."""
+        nonce = secrets.token_bytes(NONCE)
+        return nonce + bytes(self._cipher().encrypt(nonce, content, name.encode()))
+
+    def decrypt(self, name: str, content: bytes) -> bytes:
+        """What was encrypted under this name. Raises InputError where the content was changed."""
+        cipher, invalid = self._cipher(), _library()[1]
+        try:
+            return bytes(cipher.decrypt(content[:NONCE], content[NONCE:], name.encode()))
+        except invalid as error:
+            raise InputError(f"{name} cannot be decrypted; restore the session from a copy.") from error
+
+    def _cipher(self) -> Any:
+        return _library()[0](self.guarding)
+
+
+def _library() -> Any:
+    try:
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ImportError as error:
+        raise InputError("a secret needs the package cryptography; install unsee[sign].") from error
+    return AESGCM, InvalidTag
+
+
+def read(file: Path, session: Path, salt: str) -> Secret:
+    """The keys of a session from the operator's file.
+
+    Raises InputError where the file cannot be read, is too short, or lies in the session's own folder.
+    """
+    if file.resolve().is_relative_to(session.resolve()):
+        raise InputError(f"{file} lies in the session's folder, where it protects nothing; keep it elsewhere.")
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{file} cannot be read ({error.strerror}); make a secret with openssl rand -out FILE {SHORTEST}."
+        ) from error
+    if len(content) < SHORTEST:
+        raise InputError(
+            f"{file} has {len(content)} bytes; a secret has {SHORTEST} or more: openssl rand -out FILE {SHORTEST}."
+        )
+    _library()
+    hashing, guarding, mark = (
+        hmac.new(content, f"unsee {use} {salt}".encode(), hashlib.sha256).digest()
+        for use in ("photos", "guard", "mark")
+    )
+    return Secret(hashing, guarding, mark.hex())
+
+
+def salted(digest: str, salt: str, secret: Secret | None) -> str:
+    """The hash of a photo as a session keeps it: HMAC-SHA-256 of its content hash, keyed by the secret, or the salt."""
+    key = salt.encode() if secret is None else secret.hashing
+    return hmac.new(key, digest.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,126 @@
+"""What a command writes: whole or not at all, and over nothing but what unsee wrote before."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from unsee.errors import InputError, OutputError
+from unsee.system.disk import REPLACED, is_plain, is_there, sync, workspace
+
+RECORD = "unsee.json"  # in every checkpoint that unsee writes
+RECORDS = (RECORD, "result.json")
+SESSION = ("session.toml", "ledger.jsonl")
+Mine = Callable[[Path], bool]
+
+
+def holds_record(folder: Path) -> bool:
+    """Whether a folder holds a record that unsee wrote, or nothing at all."""
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    for file in (folder / name for name in RECORDS):
+        if not is_plain(file):
+            continue
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict) and "unsee" in record:
+            return True
+    return False
+
+
+def refuse_place(out: Path) -> None:
+    """Raises InputError where `out` lies in a session or in a model's folder, or the folder it goes into is missing."""
+    parent = out.absolute().parent
+    if not parent.is_dir():
+        raise InputError(f"{parent} does not exist; make it first or name another output.")
+    for folder in (parent.resolve(), *parent.resolve().parents):
+        if all((folder / name).is_file() for name in SESSION):
+            raise InputError(f"{out} lies in the session {folder}, which holds nothing else; name another output.")
+        if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+            raise InputError(f"{out} lies in the model's folder {folder}, which stays as it is; name another output.")
+
+
+def refuse_existing(
+    out: Path, *, overwrite: bool, reads: Iterable[Path | str | None] = (), mine: Mine = holds_record
+) -> None:
+    """Raises InputError where `out` exists and may not be replaced, or lies where nothing may be written.
+
+    With `overwrite`, `out` is replaced if it is `mine`: what unsee wrote. It may not be, or hold, anything that the
+    command `reads`.
+    """
+    for source in reads:
+        if source is not None and Path(source).resolve().is_relative_to(out.resolve()):
+            raise InputError(f"{out} would replace {source}, which is read; name another output.")
+    refuse_place(out)
+    _refuse_taken(out, overwrite=overwrite, mine=mine)
+
+
+def _refuse_taken(out: Path, *, overwrite: bool, mine: Mine) -> None:
+    if not is_there(out):
+        return
+    if not overwrite:
+        raise OutputError(f"{out} exists already; name another output or add --overwrite.")
+    if not mine(out):
+        raise OutputError(
+            f"{out} is nothing that this command wrote, so that --overwrite leaves it alone; name another output."
+        )
+
+
+def with_folder(out: Path, fill: Callable[[Path], None], *, overwrite: bool = False, mine: Mine = holds_record) -> None:
+    """Lets `fill` write into a new folder, flushes it and gives it the name `out`: complete or absent.
+
+    Raises InputError where `out` may not be written, see `refuse_existing`, or the disk refuses; what had the name is
+    there as before then.
+    """
+    refuse_existing(out, overwrite=overwrite, mine=mine)
+    try:
+        with workspace(out.absolute().parent, out.name) as work:
+            folder = work / "complete"
+            folder.mkdir()
+            fill(folder)
+            sync(folder)
+            _take_name(folder, out, work / REPLACED, overwrite=overwrite, mine=mine)
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise OutputError(f"{out} could not be written ({reason or error}); nothing was left there.") from error
+
+
+def with_file(out: Path, write: Callable[[Path], None], *, overwrite: bool = True, mine: Mine = lambda _: True) -> None:
+    """Lets `write` make a new file, flushes it and gives it the name `out`: complete or absent.
+
+    Raises InputError where `out` exists and may not be replaced, its folder is missing, or the disk refuses.
+    """
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; expected the name of a file to write.")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out.absolute().parent} does not exist; make it first or name another output.")
+    _refuse_taken(out, overwrite=overwrite, mine=mine)
+    try:
+        with workspace(out.absolute().parent, out.name) as work:
+            file = work / "complete"
+            write(file)
+            sync(file)
+            _refuse_taken(out, overwrite=overwrite, mine=mine)
+            file.replace(out)
+    except (OSError, SafetensorError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise OutputError(f"{out} could not be written ({reason or error}); nothing was changed there.") from error
+
+
+def _take_name(folder: Path, out: Path, replaced: Path, *, overwrite: bool, mine: Mine) -> None:
+    """Renames the folder to `out`; what has this name goes to `replaced`, and back where the renaming fails."""
+    _refuse_taken(out, overwrite=overwrite, mine=mine)  # again: it may have come while the folder was filled
+    if not is_there(out):
+        folder.rename(out)
+        return
+    out.rename(replaced)
+    try:
+        folder.rename(out)
+    except BaseException:
+        replaced.rename(out)
+        raise

@@ -1,0 +1,75 @@
+"""A process that is told to end tidies up first: SIGTERM and SIGHUP are heard as Ctrl-C is."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import parent_process
+from types import FrameType
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE = 10.0  # seconds that a worker may take to tidy up
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was told to end."""
+
+
+class Ending:
+    """Whether a signal to end came, and which."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    @property
+    def code(self) -> int:
+        """What a shell expects as exit code: 128 and the signal's number."""
+        return 128 + (self.signal or signal.SIGINT)
+
+    def hear(self, number: int, _: FrameType | None) -> None:
+        """Raises Stopped the first time; later ones do not disturb the tidying up, but for a second Ctrl-C."""
+        first, self.signal = not self.signal, self.signal or number
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if first:
+            raise Stopped
+
+
+@contextmanager
+def stoppable() -> Iterator[Ending]:
+    """While open, the signals of ENDING raise Stopped; those that the process was told to ignore stay ignored.
+
+    Outside the main thread nothing changes.
+    """
+    ending = Ending()
+    if threading.current_thread() is not threading.main_thread():
+        yield ending
+        return
+    before = {number: signal.getsignal(number) for number in ENDING}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, ending.hear)
+    try:
+        yield ending
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def follow_parent() -> None:
+    """Makes a worker leave Ctrl-C to its parent, tidy up on SIGTERM, and end when its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, Ending().hear)
+    threading.Thread(target=_watch, daemon=True).start()
+
+
+def _watch() -> None:
+    parent = parent_process()
+    if parent is None:
+        return
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(GRACE)
+    os._exit(1)
