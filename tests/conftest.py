@@ -1,6 +1,7 @@
-"""What tests share: one tiny checkpoint, photos, and libraries kept quiet."""
+"""What tests share: one tiny checkpoint, photos, a session, and libraries kept quiet."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import torch
 from transformers.utils import logging
 
 import unsee as package
+from tiny_method import METHOD
 from unsee.cli.main import main
 from unsee.models.checkpoint import Vlm, load
 from unsee.records import Check, Example, LayerDrift, MapPoint, Result, Score
+from unsee.session.session import Session, create
 from unsee.testing import photo_folder, tiny_checkpoint
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -84,3 +87,41 @@ def result() -> Result:
         layers=[LayerDrift("projector", 0.01, 0.2, 3, 32)],
         feature_map=[MapPoint(0.5, -1.0, "target", "after", "Ada")],
     )
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four photos each of six concepts, in folders of their own; the last two were in no session."""
+    return photo_folder(tmp_path_factory.mktemp("people") / "all", 4, seed=5, concepts=6)
+
+
+@pytest.fixture(scope="session")
+def known(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photos of the first four concepts."""
+    folder = tmp_path_factory.mktemp("known")
+    for number in range(4):
+        shutil.copytree(people / f"concept_{number}", folder / f"concept_{number}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def begun(checkpoint: Path, known: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session without a request; to be copied."""
+    folder = tmp_path_factory.mktemp("sessions") / "begun"
+    create(folder, checkpoint, known, method=METHOD)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def once(begun: Path, people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session with one request, whose undo data is kept; to be copied."""
+    folder = shutil.copytree(begun, tmp_path_factory.mktemp("sessions") / "once")
+    with Session(folder) as session:
+        session.forget(people / "concept_0", "first", reason="a letter of 1 May", keep_undo=True)
+    return folder
+
+
+@pytest.fixture
+def session(once: Path, tmp_path: Path) -> Path:
+    """A copy of the session with one request."""
+    return shutil.copytree(once, tmp_path / "session")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Generator, Tensor
@@ -14,17 +15,15 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from unsee.errors import InputError
+from unsee.errors import InputError, OutputError
 from unsee.linalg.subspace import ConfinedWeight
 from unsee.system.disk import is_plain, is_there
 from unsee.system.output import with_file
-from unsee.system.tensors import opened, write
+from unsee.system.tensors import tensor_hash
 
 Loss = Callable[[Generator], Iterable[Tensor]]  # parts whose sum is the loss; each is let go before the next is made
 Look = Callable[[], dict[str, float]]
 Progress = Callable[[int, int, str], None]
-STATE = "unsee-training-1"  # format of a saved state
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW keeps of a weight
 
 
 @dataclass(frozen=True)
@@ -105,25 +104,26 @@ def fingerprint(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _save(
-    file: Path,
-    key: str,
-    log: TrainingLog,
-    weights: Mapping[str, ConfinedWeight],
-    optimizers: Mapping[str, torch.optim.Optimizer],
-) -> None:
-    tensors: dict[str, Tensor] = {}
-    for name, weight in weights.items():
-        tensors[f"weight.{name}"] = weight.weight.detach()
-        (own,) = optimizers[name].state_dict()["state"].values()
-        tensors |= {f"{part}.{name}": value for part, value in own.items()}
-    facts = {"key": key, "step": log.steps, "looks": log.looks}
+def _digest(value: object) -> str:
+    """SHA-256 over a saved state: dicts by their keys, lists in their order, tensors with dtype, shape and bytes."""
+    if isinstance(value, Tensor):
+        return tensor_hash("", value)
+    if isinstance(value, Mapping):
+        return fingerprint(*(f"{key} {_digest(part)}" for key, part in value.items()))
+    if isinstance(value, list | tuple):
+        return fingerprint(*map(_digest, value))
+    return repr(value)
 
+
+def _save(file: Path, state: dict[str, object]) -> None:
     def fill(part: Path) -> None:
-        write(part, tensors, STATE, facts)
-        part.chmod(0o600)  # nearly the photos' features
+        torch.save({**state, "sha256": _digest(state)}, part)
+        part.chmod(0o600)  # it is made of the target's photos
 
-    with_file(file, fill)
+    try:
+        with_file(file, fill)
+    except RuntimeError as error:  # how torch reports a full disk
+        raise OutputError(f"{file} could not be written ({error}); free some disk.") from error
 
 
 def _restore(
@@ -132,16 +132,17 @@ def _restore(
     try:
         if not is_plain(file):
             raise ValueError("it is a link, or no file")  # noqa: TRY301 # every way of being wrong is one
-        saved = opened(file, STATE)
-        if saved.facts["key"] == key:
-            tensors = saved.read(saved.sums)
+        state = torch.load(file, weights_only=True)
+        if state.pop("sha256") != _digest(state):
+            raise ValueError("it is not what was written")  # noqa: TRY301
+        if state["key"] == key:
             for name, weight in weights.items():
-                weight.weight.data.copy_(tensors[f"weight.{name}"])
-                own = {part: tensors[f"{part}.{name}"] for part in MOMENTS}
-                whole = optimizers[name].state_dict()
-                optimizers[name].load_state_dict({**whole, "state": {0: own}})
-            return TrainingLog(saved.facts["step"], "", saved.facts["looks"])
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                weight.weight.data.copy_(state["weights"][name])
+                optimizers[name].load_state_dict(state["optimizers"][name])
+            return TrainingLog(state["step"], "", state["looks"])
+    except (
+        OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, UnpicklingError
+    ) as error:  # fmt: skip
         raise InputError(f"{file} cannot be read ({error}); remove it, or run without --resume.") from error
     raise InputError(
         f"{file} belongs to a run with other settings, photos or model; give the same ones or remove the file."
@@ -190,7 +191,11 @@ def train(
         if progress is not None:
             progress(step + 1, schedule.steps, bars.describe(looks[-1]))
         if state is not None:
-            _save(state, key, TrainingLog(step + 1, "", looks), weights, optimizers)
+            saved = {
+                "weights": {name: weight.weight.detach() for name, weight in weights.items()},
+                "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
+            }
+            _save(state, {"key": key, "step": step + 1, "looks": looks, **saved})
         if bars.reached(looks[-1]):
             return TrainingLog(step + 1, f"every bound was reached: {bars.describe(looks[-1])}", looks)
     return TrainingLog(schedule.steps, f"the step limit was reached: {bars.describe(looks[-1])}", looks)

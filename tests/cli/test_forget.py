@@ -289,7 +289,7 @@ def test_a_state_of_other_settings_is_refused_and_kept(
 ) -> None:
     state = tmp_path / ".out.unfinished" / "state.pt"
     state.parent.mkdir()
-    torch.save({"key": "another", "step": 2, "weights": {}, "optimizer": {}, "looks": []}, state)
+    torch.save({"key": "another", "step": 2, "weights": {}, "optimizers": {}, "looks": []}, state)
     assert unsee(*asked, "--out", tmp_path / "out", "--resume") == 2
     assert "other settings" in capsys.readouterr().err
     assert state.exists()

@@ -140,7 +140,7 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
     It outlives a run that was cut off, or whose output could not be written.
     """
     folder = out.absolute().parent / f".{out.name}.unfinished"
-    state = folder / "state.safetensors"
+    state = folder / "state.pt"
     with ExitStack() as stack:
         try:
             stack.enter_context(held(folder))

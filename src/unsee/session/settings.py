@@ -10,6 +10,7 @@ from typing import Any
 from unsee.errors import InputError, unknown
 from unsee.methods import METHODS, NSCVF, Method
 from unsee.session.ledger import SETTINGS, BrokenSessionError
+from unsee.system.memory import plan
 
 GUARD = 50.0
 # One target at a time; every request makes all steps, so that all take alike. The search: benchmarks/search_stream.py.
@@ -91,6 +92,7 @@ def read(file: Path) -> Settings:
         lists = {key: tuple(value) for key, value in method.items() if isinstance(value, list)}
         found = Settings(method=METHODS[name](**method | lists), **own)
         check(found.guard, found.max_drift)
+        plan(found.memory, 1)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BrokenSessionError(f"{SETTINGS} cannot be read ({error}); restore the session from a copy.") from error
     return found

@@ -123,9 +123,7 @@ class Store:
         said = ""
         try:
             if is_there(inside(self.folder, READY)):
-                for name, digest in self.entries[-1].files.items():
-                    if file_hash(self.path(name)) != digest:
-                        raise BrokenSessionError(f"{READY} holds another {name} than the ledger says; remove {READY}.")
+                check_hashes(self, self.entries[-1].files)
                 self._put_in_place()
                 said = "the last change was complete but its files not yet in place; they are now"
             if is_there(inside(self.folder, STAGED)):
@@ -247,7 +245,8 @@ def link(source: Path, place: Path) -> None:
 
 def _replace(source: Path, place: Path) -> None:
     """Gives a file the name of another, which is overwritten with zeros unless it has another name too."""
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (place.parent.parent, place.parent):
+        folder.mkdir(mode=0o700, exist_ok=True)
     before = os.open(place, os.O_RDWR | os.O_NOFOLLOW) if is_plain(place) else None
     try:
         source.replace(place)

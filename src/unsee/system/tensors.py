@@ -30,7 +30,7 @@ class TensorFile:
             with safe_open(self.file, framework="pt") as stored:
                 for name in names:
                     expected, tensor = self.sums[name], stored.get_tensor(name)
-                    if _sum(name, tensor) != expected:
+                    if tensor_hash(name, tensor) != expected:
                         raise InputError(f"{self.file} is damaged: {name} is not what was written; make it again.")
                     found[name] = tensor
         except (OSError, SafetensorError) as error:
@@ -41,7 +41,7 @@ class TensorFile:
 def write(file: Path, tensors: Mapping[str, Tensor], form: str, facts: Mapping[str, Any]) -> None:
     """Writes a safetensors file of the format `form`. Raises OSError or SafetensorError where the disk refuses."""
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    content = json.dumps({"facts": facts, "sums": {name: _sum(name, tensor) for name, tensor in whole.items()}})
+    content = json.dumps({"facts": facts, "sums": {name: tensor_hash(name, tensor) for name, tensor in whole.items()}})
     save_file(whole, file, metadata={"format": form, "content": content, "sha256": _text(content)})
 
 
@@ -76,7 +76,8 @@ def _text(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _sum(name: str, tensor: Tensor) -> str:
+def tensor_hash(name: str, tensor: Tensor) -> str:
+    """SHA-256 over a tensor's name, dtype, shape and bytes, hexadecimal."""
     digest = hashlib.sha256(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-    digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -1,0 +1,103 @@
+"""Told to end: nothing is left but what --resume needs, and workers end with their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from unsee.errors import InputError
+from unsee.system.parallel import each
+
+Run = Callable[..., int]
+LONG = "100000"
+WORKERS = """
+import sys
+from pathlib import Path
+from unsee.system.parallel import each
+from unsee.system.signals import stoppable
+sys.path.insert(0, {here!r})
+from worker import work
+
+if __name__ == "__main__":
+    with stoppable():
+        try:
+            list(each(work, [{fifo!r}] * 2, 2))
+        except KeyboardInterrupt:
+            sys.exit(7)
+"""
+WORKER = """
+import threading
+
+def work(fifo):
+    pipe = open(fifo, "w")
+    pipe.write("x")
+    pipe.flush()
+    threading.Event().wait(600)
+"""
+
+
+def started(tmp_path: Path, *args: object) -> tuple[subprocess.Popen[str], Path]:
+    """A long request that has saved its state, and where."""
+    command = [sys.executable, "-m", "unsee.cli.main", "forget", "nscvf", *map(str, args), "--steps", LONG]
+    command += ["--batch", "2", "--views", "0", "--stop-target", "0", "--stop-drift", "0", "--out", str(tmp_path / "o")]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    state = tmp_path / ".o.unfinished" / "state.pt"
+    while not state.exists():
+        assert run.poll() is None, run.stderr and run.stderr.read()
+    return run, state
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda n: str(n)
+)
+def test_a_request_that_is_told_to_end_says_so_and_keeps_its_state(
+    number: signal.Signals, code: int, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
+) -> None:
+    run, state = started(tmp_path, "--model", checkpoint, "--target", target, "--retain", retained)
+    run.send_signal(number)
+    said = run.communicate()[1]
+    assert run.returncode == code
+    assert said.splitlines()[-1] == "unsee: interrupted"
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == [".o.unfinished"]
+    assert [path.name for path in state.parent.iterdir()] == ["state.pt"]
+
+
+def test_what_is_told_to_ignore_a_hangup_does(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "from unsee.system.signals import stoppable\n"
+        "with stoppable(): os.kill(os.getpid(), signal.SIGHUP)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_workers_end_with_their_parent(number: signal.Signals, tmp_path: Path) -> None:
+    """A pipe that both workers hold open is at its end when both are gone."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    (tmp_path / "worker.py").write_text(WORKER)
+    program = tmp_path / "program.py"
+    program.write_text(WORKERS.format(here=str(tmp_path), fifo=str(fifo)))
+    parent = subprocess.Popen([sys.executable, str(program)], stderr=subprocess.PIPE, text=True)
+    with fifo.open() as pipe:
+        assert pipe.read(2) == "xx"
+        parent.send_signal(number)
+        assert pipe.read() == ""
+    said = parent.communicate()[1]
+    assert "Traceback" not in said
+    assert parent.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 7)
+
+
+def die(_: int) -> None:
+    os._exit(1)
+
+
+def test_a_worker_that_is_killed_is_a_sentence() -> None:
+    with pytest.raises(InputError, match="was killed, for lack of memory perhaps; give fewer --jobs"):
+        list(each(die, [1, 2], 2))
