@@ -109,7 +109,7 @@ def test_the_command_writes_a_table_and_a_plot_and_refuses_what_it_cannot_use(
     assert unsee("bench", "--methods", "nscvf,grad_diff", *given) == 1
     assert "nscvf" in capsys.readouterr().out
     page = (out / "bench.md").read_text()
-    assert "BrokenError: no / luck" in page
+    assert r"BrokenError: no \| luck" in page
     assert "![forgetting against keeping](forget_05.svg)" in page
     assert (out / "forget_05.svg").read_text().count("<circle") == 3  # nscvf, before, oracle
     assert unsee("bench", "--methods", "nscvf", *given, "--json") == 0

@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from unsee.edit import Edit, with_folder
+from unsee.edit import Edit
 from unsee.errors import InputError
 from unsee.models.checkpoint import Vlm, load
+from unsee.system.output import RECORD, with_folder
 from unsee.testing import photo_folder
 
 LIMITED = """
@@ -49,7 +50,7 @@ def test_a_disk_that_refuses_leaves_what_was_there(tmp_path: Path, error: Except
     out = tmp_path / "out"
     if existing:
         out.mkdir()
-        put("old")(out)
+        put(RECORD, '{"unsee": "0"}')(out)
 
     def fill(folder: Path) -> None:
         put("a")(folder)
@@ -57,7 +58,7 @@ def test_a_disk_that_refuses_leaves_what_was_there(tmp_path: Path, error: Except
 
     with pytest.raises(InputError, match=r"out could not be written \((No space left on device|I/O error)\)"):
         with_folder(out, fill, overwrite=True)
-    assert [path.name for path in tmp_path.rglob("*")] == (["out", "old"] if existing else [])
+    assert [path.name for path in tmp_path.rglob("*")] == (["out", RECORD] if existing else [])
 
 
 def test_any_other_failure_leaves_nothing_either(tmp_path: Path) -> None:
@@ -72,10 +73,10 @@ def test_any_other_failure_leaves_nothing_either(tmp_path: Path) -> None:
 
 def test_an_existing_folder_is_replaced_only_when_asked(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with_folder(out, put("old"))
+    with_folder(out, put(RECORD, '{"unsee": "0"}'))
     with pytest.raises(InputError, match="exists already"):
         with_folder(out, put("new"))
-    assert [path.name for path in out.iterdir()] == ["old"]
+    assert [path.name for path in out.iterdir()] == [RECORD]
     with_folder(out, put("new"), overwrite=True)
     assert [path.name for path in out.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [out]

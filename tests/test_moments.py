@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -184,9 +185,11 @@ def test_a_file_that_lacks_a_fact_is_refused(lost: str, vlm: Vlm, moments: Momen
     with safe_open(file, framework="pt") as stored:
         metadata = stored.metadata()
         tensors = {name: stored.get_tensor(name) for name in list(stored.keys())}
-    facts = json.loads(metadata["facts"])
-    del facts[lost]
-    save_file(tensors, file, metadata={**metadata, "facts": json.dumps(facts)})
+    content = json.loads(metadata["content"])
+    del content["facts"][lost]
+    text = json.dumps(content)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    save_file(tensors, file, metadata={**metadata, "content": text, "sha256": digest})
     with pytest.raises(InputError, match="not a moments file"):
         read(file, vlm)
 
@@ -199,7 +202,7 @@ def test_a_target_that_was_measured_as_retained_is_refused(vlm: Vlm, moments: Mo
 
 
 def test_a_failed_write_leaves_nothing(moments: Moments, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="could not be written"):
+    with pytest.raises(InputError, match="does not exist; make it first"):
         save(moments, tmp_path / "nowhere" / "moments.safetensors")
     assert not list(tmp_path.iterdir())
 

@@ -1,8 +1,7 @@
 """What a method changed, and writing it out as a checkpoint."""
 
 import json
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,12 +41,12 @@ class Edit:
         *,
         overwrite: bool = False,
         copy: bool = False,
-        started: float | None = None,
+        record: Callable[[Path], None] | None = None,
     ) -> Path:
         """Writes the edited checkpoint, with unsee.json: `out` is complete or absent, never half-written.
 
-        Shards without an edited tensor become hard links, or with `copy` copies. `started` is the `time.monotonic()`
-        from which the record counts its total time.
+        Shards without an edited tensor become hard links, or with `copy` copies. `record` may add files to the folder
+        before it takes its name.
 
         Raises InputError where `out` exists (unless `overwrite`, and unsee wrote it) or the disk refuses.
         """
@@ -55,14 +54,15 @@ class Edit:
 
         def fill(folder: Path) -> None:
             write(self.vlm, self.weights, folder, copy=copy, protected=self.protected)
-            total = {} if started is None else {"total_s": round(time.monotonic() - started, 2)}
             facts = {
                 "method": self.facts(),
                 "seed": self.seed,
-                "timings": {**self.timings, **total},
+                "timings": self.timings,
                 "layers": [asdict(layer) for layer in self.layers],
             }
             write_record(self.vlm.folder, folder, facts)
+            if record is not None:
+                record(folder)
 
         with_folder(target, fill, overwrite=overwrite)
         return target

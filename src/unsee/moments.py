@@ -323,7 +323,7 @@ def read_guarded(file: Path, vlm: Vlm, cipher: Cipher | None = None) -> tuple[Mo
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{file} is no moments file of this version that is whole ({error}); make one with unsee moments."
+            f"{file} is not a moments file of this version that is whole ({error}); make one with unsee moments."
         ) from error
     if moments.model != visual_hash(vlm):
         raise InputError(f"{file} was measured on another model than {vlm.folder}; run unsee moments on this one.")

@@ -133,9 +133,9 @@ def _restore(
         if not is_plain(file):
             raise ValueError("it is a link, or no file")  # noqa: TRY301 # every way of being wrong is one
         state = torch.load(file, weights_only=True)
-        if state.pop("sha256") != _digest(state):
-            raise ValueError("it is not what was written")  # noqa: TRY301
         if state["key"] == key:
+            if state.pop("sha256", "") != _digest(state):
+                raise ValueError("it is not what was written")  # noqa: TRY301
             for name, weight in weights.items():
                 weight.weight.data.copy_(state["weights"][name])
                 optimizers[name].load_state_dict(state["optimizers"][name])

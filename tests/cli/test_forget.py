@@ -181,7 +181,7 @@ def test_low_memory_writes_what_normal_writes_and_nothing_else(
 
 
 @pytest.mark.parametrize("copy", [False, True])
-def test_a_disk_that_is_full_leaves_nothing(
+def test_a_disk_that_is_full_keeps_the_training_alone(
     copy: bool, unsee: Run, asked: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -199,8 +199,9 @@ def test_a_disk_that_is_full_leaves_nothing(
     said = capsys.readouterr().err
     assert "out could not be written (No space left on device); nothing was left there." in said
     assert "Traceback" not in said
+    assert "What was trained is kept: run again with --resume." in said
     assert copied
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.rglob("*")] == [".out.unfinished", "state.pt"]
 
 
 @pytest.mark.parametrize("call", ["fsync", "mkdir"])
@@ -253,8 +254,10 @@ def test_overwrite_replaces_the_whole_folder(unsee: Run, asked: list[object], tm
     out = tmp_path / "out"
     out.mkdir()
     (out / "old.txt").write_text("old")
-    assert unsee(*asked, "--out", out) == 2
-    assert [path.name for path in out.iterdir()] == ["old.txt"]
+    for more in ((), ("--overwrite",)):
+        assert unsee(*asked, "--out", out, *more) == 2
+        assert [path.name for path in out.iterdir()] == ["old.txt"]
+    (out / "unsee.json").write_text('{"unsee": "0.1.0"}')
     assert unsee(*asked, "--out", out, "--overwrite") == 0
     assert not (out / "old.txt").exists()
     assert (out / "model.safetensors").exists()

@@ -9,6 +9,7 @@ import pytest
 
 from unsee.methods import NSCVF
 from unsee.session import settings
+from unsee.session.ledger import SETTINGS
 from unsee.session.store import Store
 
 Run = Callable[..., int]
@@ -83,19 +84,24 @@ def test_what_does_not_hold_is_1_and_what_cannot_be_done_is_2(
 def test_what_a_killed_process_left_is_said_by_the_next_command(
     unsee: Run, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for command in ("log", "verify", "seal"):
-        (folder / "staged").mkdir()
+    (folder / "staged").mkdir()
+    for command in ("log", "verify", "capacity"):
         assert unsee("session", command, folder) == 0
         said = capsys.readouterr()
-        assert "a change that was cut off was discarded" in said.out + said.err
+        assert "a change is being made, or was cut off and will be discarded" in said.out + said.err
+    assert (folder / "staged").exists()
+    assert unsee("session", "seal", folder) == 0
+    assert "a change that was cut off was discarded" in capsys.readouterr().err
+    assert not (folder / "staged").exists()
 
 
-def test_while_a_request_is_made_the_log_can_be_read_and_nothing_else_done(
+def test_while_a_request_is_made_the_session_can_be_looked_at_and_not_changed(
     unsee: Run, folder: Path, target: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Store(folder):
-        assert unsee("session", "log", folder) == 0
-        for words in (("verify",), ("forget", "--target", target, "--id", "a")):
+    with Store(folder).locked():
+        for command in ("log", "verify", "capacity"):
+            assert unsee("session", command, folder) == 0
+        for words in (("seal",), ("forget", "--target", target, "--id", "a")):
             assert unsee("session", words[0], folder, *words[1:]) == 2
             assert "is open in another process" in capsys.readouterr().err
 
@@ -105,9 +111,9 @@ def test_a_session_has_the_settings_for_one_target_at_a_time_and_each_can_be_cha
 ) -> None:
     given = ("--model", checkpoint, "--retain", retained)
     assert unsee("session", "init", tmp_path / "plain", *given) == 0
-    assert settings.read(tmp_path / "plain" / settings.FILE).method == settings.SINGLE != NSCVF()
+    assert settings.read(tmp_path / "plain" / SETTINGS).method == settings.SINGLE != NSCVF()
     assert unsee("session", "init", tmp_path / "own", *given, "--method", "nscvf", "--reach", "2") == 0
-    assert settings.read(tmp_path / "own" / settings.FILE).method == replace(settings.SINGLE, reach=2.0)
+    assert settings.read(tmp_path / "own" / SETTINGS).method == replace(settings.SINGLE, reach=2.0)
     assert unsee("session", "init", "--help") == 0
     said = capsys.readouterr().out
     assert "(default: 3.0)" in said

@@ -64,7 +64,7 @@ def main(args: list[str]) -> int:
         )
 
         def fill(folder: Path) -> None:
-            edit.save(folder / "checkpoint", started=started)
+            edit.save(folder / "checkpoint")
             measured = evaluate(folder / "checkpoint", bench, before=bench.model, oracle=bench.oracle, progress=note)
             extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
             made = api.assemble(

@@ -4,7 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -99,11 +99,11 @@ def main(args: list[str]) -> int:
             state=state,
             progress=lambda done, total, text: note("forgetting", done, total, text),
         )
+        edit = replace(edit, timings={**edit.timings, "total_s": round(time.monotonic() - started, 2)})
         edit.save(
             options.out,
             overwrite=options.overwrite,
             copy=options.copy,
-            started=started,
         )
     print(f"{options.out}: {edit.stopped}.")
     print(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")

@@ -67,7 +67,8 @@ def _refuse_taken(out: Path, *, overwrite: bool, mine: Mine) -> None:
         raise OutputError(f"{out} exists already; name another output or add --overwrite.")
     if not mine(out):
         raise OutputError(
-            f"{out} is nothing that this command wrote, so that --overwrite leaves it alone; name another output."
+            f"{out} is a {'folder' if out.is_dir() else 'file'} that this command did not write, so that --overwrite "
+            "leaves it alone; name another output."
         )
 
 
