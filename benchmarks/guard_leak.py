@@ -3,10 +3,11 @@
     python benchmarks/guard_leak.py --folder SOMEWHERE --seeds 0,1,2 --requests 20
 
 The attacker takes the model, the session's weights and its state, and other photos of a hundred people, among them
-those who asked. For each layer the guard M is compared with what a candidate's photos put into it on the edited model,
-C: the cosine of M - A and C - A, A the mean of C over all candidates; the score is the mean over layers. Written after
-each of the requests in AFTER, one line of JSON: the ranks, from 1, of the people who asked, and the share of them among
-the first as many. docs/continual.md has the results.
+those who asked. By the guard: for each layer the guard M is compared with what a candidate's photos put into it on the
+edited model, C: the cosine of M - A and C - A, A the mean of C over all candidates; the score is the mean over layers.
+By the weights alone: how far the edit moved the features of the candidate's photos. Written after each of the requests
+in AFTER, one line of JSON for each way: the ranks, from 1, of the people who asked, and the share of them among the
+first as many. docs/continual.md has the results.
 """
 
 import argparse
@@ -46,11 +47,18 @@ def seconds(vlm: Vlm, samples: list[Sample], layers: list[str]) -> dict[str, Ten
     return {name: gram.second for name, gram in grams.items()}
 
 
-def scores(session: Path, model: Path, people: dict[str, list[Sample]]) -> dict[str, float]:
+def moved(base: Vlm, edited: Vlm, people: dict[str, list[Sample]]) -> dict[str, float]:
+    """How far the edit moved the features of each candidate's photos."""
+    found = {}
+    for person, samples in people.items():
+        before, after = (prepare(vlm, samples, 64).features.values for vlm in (base, edited))
+        shifts = [float((after[name] - before[name]).norm() / before[name].norm()) for name in before]
+        found[person] = fmean(shifts)
+    return found
+
+
+def likeness(session: Path, base: Vlm, edited: Vlm, people: dict[str, list[Sample]]) -> dict[str, float]:
     """How like the guard each candidate is."""
-    base, edited = load(model), load(model)
-    with Session(session) as opened:
-        patch(edited, opened.weights())
     _, guard = read_guarded(session / STATE, base)
     layers = list(guard)
     own = {person: seconds(edited, samples, layers) for person, samples in people.items()}
@@ -78,26 +86,24 @@ def main() -> None:
         if not folder.exists():
             create(folder, stream.model, stream.retained, seed=seed)
         for number, (_, samples) in enumerate(stream.requests[: options.requests], 1):
-            with Session(folder) as opened:
-                if len(opened.standing()) >= number:
-                    continue
-                opened.forget(samples, f"r{number}", retain=stream.retained)
+            session = Session(folder)
+            if len(session.standing()) >= number:
+                continue
+            session.forget(samples, f"r{number}", retain=stream.retained)
             if number not in AFTER:
                 continue
-            found = scores(folder, stream.model, people)
-            order = sorted(found, key=lambda person: -found[person])
+            base, edited = load(stream.model), load(stream.model)
+            patch(edited, Session(folder).weights())
             asked = [person for person, _ in stream.requests[:number]]
-            ranks = sorted(order.index(person) + 1 for person in asked)
-            row = {
-                "seed": seed,
-                "requests": number,
-                "candidates": len(order),
-                "ranks": ranks,
-                "among_first": sum(rank <= number for rank in ranks) / number,
-            }
-            print(json.dumps(row), flush=True)
-            with RAW.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            ways = {"guard": likeness(folder, base, edited, people), "weights": moved(base, edited, people)}
+            for by, found in ways.items():
+                order = sorted(found, key=lambda person: -found[person])
+                ranks = sorted(order.index(person) + 1 for person in asked)
+                first = sum(rank <= number for rank in ranks) / number
+                row = {"seed": seed, "requests": number, "by": by, "candidates": len(order), "ranks": ranks}
+                print(json.dumps(row | {"among_first": first}), flush=True)
+                with RAW.open("a") as file:
+                    file.write(json.dumps(row | {"among_first": first}) + "\n")
 
 
 if __name__ == "__main__":

@@ -224,7 +224,7 @@ def _init(args: list[str]) -> int:
     session = Session(options.dir)
     first = session.entries[0].facts
     print(f"{options.dir}: {first['retained_images']} retained images, weights {first['weights_after'][:12]}.")
-    print(f"{session.head}. {ELSEWHERE}")
+    print(f"{session.head}\n{ELSEWHERE}")
     return 0
 
 
@@ -254,7 +254,7 @@ def _after(session: Session) -> None:
     """Says, after a change, what was made good before it and where the ledger ends now."""
     if session.store.recovered:
         print(f"unsee: {session.folder}: {session.store.recovered}.", file=sys.stderr)
-    print(f"{session.head}. {ELSEWHERE}")
+    print(f"{session.head}\n{ELSEWHERE}")
 
 
 def _forget(args: list[str]) -> int:
@@ -320,7 +320,7 @@ def _verify(args: list[str]) -> int:
         print(f"unsee: {options.dir}: {printable(str(error))}", file=sys.stderr)
         return 1
     print(f"{options.dir} holds: {said}.")
-    print(f"{head(Store(options.dir).entries)}.")
+    print(head(Store(options.dir).entries))
     return 0
 
 

@@ -78,7 +78,7 @@ def _log(args: list[str]) -> int:
         print(json.dumps([asdict(entry) for entry in entries], indent=1))
         return 0
     print_table([_row(entry) for entry in entries])
-    print(f"{head(entries)}.")
+    print(head(entries))
     kept = kept_undo(entries)
     if kept:
         Console().print(
