@@ -63,7 +63,7 @@ class Options:
     json: bool = False
     """Print result.json instead of a table."""
     overwrite: bool = False
-    """Replace --out if it exists."""
+    """Replace --out if it exists and unsee wrote it."""
 
 
 def main(args: list[str]) -> int:

@@ -40,7 +40,7 @@ class Options:
     open: bool = False
     """Open the report in a browser."""
     overwrite: bool = False
-    """Replace --out if it exists."""
+    """Replace --out if it exists and unsee wrote it."""
     method: NSCVF = field(default_factory=NSCVF)
 
 

@@ -67,7 +67,7 @@ class Options(Generic[Chosen]):
     resume: bool = False
     """Go on with a run of the same settings that was killed."""
     overwrite: bool = False
-    """Replace --out if it exists."""
+    """Replace --out if it exists and unsee wrote it."""
     method: Chosen = field(kw_only=True)
 
 

@@ -40,7 +40,7 @@ class Options:
     trust_remote_code: bool = False
     """Run code that the checkpoint brings along."""
     overwrite: bool = False
-    """Replace --out if it exists."""
+    """Replace --out if it exists and unsee wrote it."""
 
 
 def main(args: list[str]) -> int:

@@ -33,7 +33,7 @@ class Options:
     work: Path = Path("personas-training")
     """Where drawn photos and unfinished trainings are kept."""
     overwrite: bool = False
-    """Replace --out if it exists."""
+    """Replace --out if it exists and unsee wrote it."""
 
 
 def main(args: list[str]) -> int:

@@ -27,7 +27,7 @@ class Options:
     out: Path = Path("report.html")
     """The page to write."""
     overwrite: bool = False
-    """Replace the page if it exists."""
+    """Replace the page if it exists and unsee made it."""
 
 
 def main(args: list[str]) -> int:
