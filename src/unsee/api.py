@@ -7,17 +7,17 @@ from typing import Any
 
 from unsee import __version__, benchmarks, data, reporting
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.edit import Edit
 from unsee.errors import InputError
-from unsee.evaluation import Evaluation
-from unsee.evaluation import evaluate as measure_answers
-from unsee.judging import Judge
+from unsee.evaluation.evaluate import Evaluation
+from unsee.evaluation.evaluate import evaluate as measure_answers
+from unsee.evaluation.judging import Judge
+from unsee.forgetting.edit import Edit
+from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import Vlm, load
-from unsee.moments import Moments
+from unsee.moments.records import Moments
 from unsee.records import Result, Sample
 from unsee.system.environment import environment
-from unsee.training import Progress
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
 

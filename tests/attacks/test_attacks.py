@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from unsee import recovery
 from unsee.attacks import ATTACKS, Point, Subject
 from unsee.attacks.adversarial import Adversarial
 from unsee.attacks.attack import tally
@@ -19,6 +18,7 @@ from unsee.benchmarks import personas
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import open_image
 from unsee.errors import InputError
+from unsee.experiments import recovery
 from unsee.models.answers import answer_losses
 from unsee.models.checkpoint import load, write
 from unsee.models.inputs import chat_inputs

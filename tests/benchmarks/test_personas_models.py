@@ -11,7 +11,7 @@ from unsee.benchmarks.personas import people as census
 from unsee.benchmarks.personas.people import SPLITS, population
 from unsee.benchmarks.personas.questions import chance, image_questions
 from unsee.benchmarks.personas.train import load_photos, make_layout, quick_scores
-from unsee.evaluation import evaluate
+from unsee.evaluation.evaluate import evaluate
 
 FORGET = [split for split in SPLITS if split.startswith("forget")]
 EVERY = 3  # of the retained photos, to save time; the base is asked about all of them below

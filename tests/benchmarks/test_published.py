@@ -18,7 +18,7 @@ from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.main import main
 from unsee.data import open_image
 from unsee.errors import InputError
-from unsee.evaluation import evaluate
+from unsee.evaluation.evaluate import evaluate
 from unsee.methods import NSCVF
 from unsee.metrics.measures import LIKELIHOODS, TRUTH_GONE, candidates, measured
 from unsee.models.checkpoint import load

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from unsee import api
-from unsee.asking import generate
 from unsee.benchmarks.personas import people as census
 from unsee.benchmarks.personas.drawing import draw
 from unsee.benchmarks.personas.questions import image_questions
+from unsee.evaluation.asking import generate
 from unsee.methods import NSCVF
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load

@@ -17,7 +17,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from unsee.contrastive import LOOK_EVERY
+from unsee.forgetting.by_features import LOOK_EVERY
 from unsee.models.checkpoint import load
 
 Run = Callable[..., int]

@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 import unsee
-from unsee.asking import answer_probabilities, generate
-from unsee.edit import Edit
+from unsee.evaluation.asking import answer_probabilities, generate
+from unsee.forgetting.edit import Edit
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import Vlm, _renamed, load
 from unsee.models.features import visual_features

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from unsee import benchmarks, data
 from unsee.cli import bench
-from unsee.comparison import FAILED
 from unsee.errors import InputError
+from unsee.experiments.cells import FAILED
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import Vlm, load
-from unsee.moments import measure, read, save
+from unsee.moments.file import read, save
+from unsee.moments.measure import measure
 from unsee.reporting.markdown import escaped
 from unsee.system import hub
 from unsee.system.memory import plan
@@ -144,8 +145,8 @@ def test_changed_facts_of_moments_are_seen(kept: Path, vlm: Vlm) -> None:
 def test_a_flipped_number_of_a_training_state_is_seen(
     tmp_path_factory: pytest.TempPathFactory, draw: st.DataObject
 ) -> None:
-    from unsee.linalg.subspace import ConfinedWeight
-    from unsee.training import Bars, Schedule, train
+    from unsee.forgetting.confined import ConfinedWeight
+    from unsee.forgetting.training import Bars, Schedule, train
 
     folder = tmp_path_factory.mktemp("state")
     state = folder / "state.pt"

@@ -12,7 +12,7 @@ from tiny_method import METHOD
 from unsee import data
 from unsee.errors import InputError
 from unsee.models.checkpoint import Vlm
-from unsee.moments import read_guarded
+from unsee.moments.file import read_guarded
 from unsee.session import secret as secrets
 from unsee.session.audit import verify
 from unsee.session.ledger import STATE, WEIGHTS

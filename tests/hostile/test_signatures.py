@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from tiny_method import METHOD
 from unsee.errors import InputError
 from unsee.models.checkpoint import load
-from unsee.moments import read_guarded, save
+from unsee.moments.file import read_guarded, save
 from unsee.session.audit import verify
 from unsee.session.ledger import LEDGER, STATE, WEIGHTS, BrokenSessionError, Entry
 from unsee.session.session import Session, create

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from unsee.errors import InputError
+from unsee.forgetting.confined import ConfinedWeight
 from unsee.linalg.gram import Gram, gram_of
 from unsee.linalg.subspace import (
     CRITERIA,
-    ConfinedWeight,
     LowRank,
     centred,
     energy,

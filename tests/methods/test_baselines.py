@@ -12,10 +12,11 @@ import torch
 from torch.nn import Parameter
 
 from unsee import api
-from unsee.answering import Apart, Batch, Said, divergence
 from unsee.errors import InputError
-from unsee.evaluation import language_model_unchanged
-from unsee.linalg.subspace import ConfinedWeight
+from unsee.evaluation.evaluate import language_model_unchanged
+from unsee.forgetting.by_answers import Apart, Batch, Said, divergence
+from unsee.forgetting.confined import ConfinedWeight
+from unsee.forgetting.saliency import salient, squared_gradients
 from unsee.methods import (
     DPO,
     KL,
@@ -32,16 +33,15 @@ from unsee.methods import (
     GradDiff,
     MMUnlearner,
 )
+from unsee.methods.baselines.siu import dual_masked
 from unsee.methods.manu import importance, score
 from unsee.methods.rmu import apart, steered, towards
-from unsee.methods.siu import dual_masked
 from unsee.models.answers import answer_losses, say
 from unsee.models.checkpoint import Vlm, load
 from unsee.models.features import Features, visual_features
 from unsee.models.inputs import chat_inputs, image_inputs
-from unsee.moments import prepare
+from unsee.moments.measure import prepare
 from unsee.records import Sample
-from unsee.saliency import salient, squared_gradients
 from unsee.testing import images
 
 TARGET = [Sample(image, "target") for image in images(6, seed=1)]

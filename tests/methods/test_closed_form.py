@@ -7,7 +7,7 @@ from unsee import api
 from unsee.errors import InputError
 from unsee.methods import ClosedForm
 from unsee.models.checkpoint import Vlm
-from unsee.moments import measure, prepare
+from unsee.moments.measure import measure, prepare
 from unsee.records import Sample
 from unsee.system.memory import plan
 from unsee.testing import images

@@ -7,20 +7,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unsee import aim as aim_module
-from unsee import api, contrastive
-from unsee.aim import Aim
+from unsee import api
 from unsee.errors import InputError
-from unsee.levels import Levels
-from unsee.linalg.subspace import ConfinedWeight, retained_basis
+from unsee.forgetting import by_features as contrastive
+from unsee.forgetting import goals as aim_module
+from unsee.forgetting.confined import ConfinedWeight
+from unsee.forgetting.depths import Levels
+from unsee.forgetting.goals import Aim
+from unsee.forgetting.regions import RegionSettings, belonging
+from unsee.linalg.subspace import retained_basis
 from unsee.methods import METHODS, NSCVF, nscvf
 from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.models.features import all_features, visual_features
 from unsee.models.inputs import image_inputs
 from unsee.models.prefix import prefix_states
-from unsee.moments import measure, prepare
+from unsee.moments.measure import measure, prepare
 from unsee.records import Sample
-from unsee.regions import RegionSettings, belonging
 from unsee.system.memory import UNBOUNDED, Memory, plan
 from unsee.testing import images, tiny_checkpoint
 
@@ -535,7 +537,7 @@ def test_methods_are_frozen_dataclasses_listed_by_their_name():
 
 
 def test_with_moments_no_gram_is_measured_again(vlm, target, retained, monkeypatch):
-    from unsee import moments as module
+    from unsee.moments import measure as module
 
     method = NSCVF(**QUICK)
     known, _ = measure(vlm, retained, method.moment_settings(0), plan("normal", 0))

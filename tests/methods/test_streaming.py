@@ -11,7 +11,7 @@ from unsee.errors import InputError
 from unsee.methods import Streaming
 from unsee.methods.streaming import standins
 from unsee.models.checkpoint import Vlm
-from unsee.moments import measure
+from unsee.moments.measure import measure
 from unsee.records import Sample
 from unsee.system.memory import plan
 from unsee.testing import images

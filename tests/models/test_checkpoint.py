@@ -13,7 +13,7 @@ from transformers import AutoModelForImageTextToText
 
 import unsee
 from unsee.errors import InputError
-from unsee.evaluation import language_model_unchanged
+from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.methods import NSCVF
 from unsee.models import checkpoint as module
 from unsee.models.checkpoint import Vlm, hashes, load, skeleton, visual_hash, visual_parameters, write

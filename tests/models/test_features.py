@@ -12,7 +12,7 @@ from unsee.models.checkpoint import Vlm
 from unsee.models.features import Inputs, all_features, in_batches, joined, visual_features
 from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.models.outline import outline
-from unsee.moments import retained_grams
+from unsee.moments.measure import retained_grams
 from unsee.system.memory import plan
 from unsee.testing import images
 

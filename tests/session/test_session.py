@@ -17,7 +17,8 @@ from unsee import data
 from unsee.errors import InputError
 from unsee.methods import NPO, GradDiff
 from unsee.models.checkpoint import Vlm, load, visual_hash
-from unsee.moments import measure, read_guarded, retained_grams
+from unsee.moments.file import read_guarded
+from unsee.moments.measure import measure, retained_grams
 from unsee.session.audit import verify
 from unsee.session.ledger import STATE, WEIGHTS, BrokenSessionError
 from unsee.session.session import Session, create
@@ -89,7 +90,7 @@ def test_the_guard_is_the_gram_of_the_target_on_the_edited_model(session: Path, 
         edited = load(tmp_path / "out")
         state = opened._state(opened.base())
     photos = [sample for sample in data.load(people) if sample.concept == "concept_0"]
-    from unsee.moments import prepare
+    from unsee.moments.measure import prepare
 
     grams = retained_grams(edited, prepare(edited, photos, 8).inputs, list(state.retained.grams), NORMAL)
     confining = state.confining(2.0)

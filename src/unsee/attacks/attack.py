@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
 
-from unsee.asking import generate
 from unsee.errors import InputError
+from unsee.evaluation.asking import generate
 from unsee.metrics.measures import measured
 from unsee.models.checkpoint import Vlm, load
 from unsee.records import Sample

@@ -15,10 +15,10 @@ from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.errors import InputError, check_ranges, unknown
-from unsee.evaluation import Evaluation, language_model_unchanged, model_facts
+from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
+from unsee.experiments.recovery import attack, checks, scores, subject
 from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.records import Result, to_json
-from unsee.recovery import attack, checks, scores, subject
 from unsee.reporting.page import attempts
 from unsee.system.output import RECORD, refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb

@@ -12,8 +12,10 @@ from unsee import benchmarks
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
-from unsee.comparison import ABLATION, ENTRIES, Row, cells, keeping, reference, rows, run, there
 from unsee.errors import InputError, check_ranges, unknown
+from unsee.experiments.comparison import cells, run, there
+from unsee.experiments.entries import ABLATION, ENTRIES
+from unsee.experiments.statistics import Row, keeping, reference, rows
 from unsee.methods import METHODS
 from unsee.records import plain
 from unsee.reporting.markdown import escaped

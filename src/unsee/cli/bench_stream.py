@@ -10,9 +10,9 @@ from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.errors import InputError, unknown
+from unsee.experiments.stream import VARIANTS, run, table
 from unsee.records import plain
 from unsee.reporting import curves
-from unsee.stream import VARIANTS, run, table
 
 
 @dataclass(frozen=True)

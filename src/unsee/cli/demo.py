@@ -13,7 +13,7 @@ from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.errors import InputError
-from unsee.evaluation import evaluate
+from unsee.evaluation.evaluate import evaluate
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.records import Result

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Literal
 
 from unsee import api, benchmarks
-from unsee.ability import ability, harness
-from unsee.asking import labelled
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.parse import located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
-from unsee.evaluation import evaluate
-from unsee.judging import LocalJudge
+from unsee.evaluation.asking import labelled
+from unsee.evaluation.evaluate import evaluate
+from unsee.evaluation.judging import LocalJudge
+from unsee.evaluation.lmms import ability, harness
 from unsee.models.checkpoint import Vlm, load
 from unsee.records import PHASES, Result, Score, to_json
 from unsee.system.output import refuse_existing, with_folder

@@ -12,13 +12,13 @@ from unsee import api, benchmarks
 from unsee.cli.parse import located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.edit import Edit
 from unsee.errors import InputError, OutputError, unknown
-from unsee.evaluation import language_model_unchanged
+from unsee.evaluation.evaluate import language_model_unchanged
+from unsee.forgetting.edit import Edit
 from unsee.methods import METHODS, NSCVF
 from unsee.models.checkpoint import load
 from unsee.models.shards import headers, shards
-from unsee.moments import read
+from unsee.moments.file import read
 from unsee.records import Sample
 from unsee.system.disk import held, is_plain
 from unsee.system.output import refuse_existing

@@ -9,7 +9,8 @@ from unsee.cli.parse import located, parse
 from unsee.cli.quiet import quiet
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
-from unsee.moments import is_moments, measure, save
+from unsee.moments.file import is_moments, save
+from unsee.moments.measure import measure
 from unsee.system.disk import workspace
 from unsee.system.memory import plan
 from unsee.system.output import refuse_existing

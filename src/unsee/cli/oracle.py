@@ -68,7 +68,7 @@ def main(args: list[str]) -> int:
 
 def _fill(name: str, options: Options, folder: Path) -> None:
     from unsee.benchmarks.personas.train import train
-    from unsee.edit import write_record
+    from unsee.forgetting.edit import write_record
 
     train(name, options.split, options.work, folder, seed=options.seed)
     write_record(None, folder, {"oracle": f"{options.benchmark}/{options.split}", "seed": options.seed})

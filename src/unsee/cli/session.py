@@ -65,7 +65,7 @@ def main(args: list[str]) -> int:
         raise unknown("action", args[0], ACTIONS)
     if args[0] == "log":
         return _log(args[1:])
-    code: int = import_module("unsee.cli.requests").main(args[0], args[1:])  # the others need torch
+    code: int = import_module("unsee.cli.session_actions").main(args[0], args[1:])  # the others need torch
     return code
 
 

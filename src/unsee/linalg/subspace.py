@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from unsee.errors import InputError, unknown
 from unsee.linalg.gram import Gram
@@ -168,71 +167,6 @@ def span(gram: Gram, criterion: str, keep: float, ridge: float) -> Span:
     if gram.width >= WIDE:
         return soft_root_low_rank(gram, ridge, RANK)
     return soft_root(gram, ridge).float()
-
-
-class ConfinedWeight:
-    """A weight W (d_out, d_in) that is W0 + A S throughout: the optimizer moves A, and W only within the span of S.
-
-    S (d_in, d_in) is symmetric: a null-space projector, a soft root, or their product where they commute; None leaves
-    W free. The step is confined and not the gradient alone, because Adam's scaling by coordinate and weight decay leave
-    the null space of a projected gradient. Decay acts on A, so it pulls W back to W0 and not to zero. All of it is in
-    the weight's dtype, and W is confined up to its rounding. Source: the null space of Adam-NSCL and AlphaEdit; this
-    form is ours.
-
-    What the optimizer is given is `free`, A's step alone: of A itself nothing is read again, and it would be as large
-    as W. It is empty between `push` and `pull`.
-    """
-
-    def __init__(
-        self,
-        weight: Parameter,
-        span: Span | None,
-        stored: torch.dtype | None = None,
-        mask: Tensor | None = None,
-    ) -> None:
-        """W0 is kept in the dtype `stored` where that holds it exactly, to save memory.
-
-        Where the boolean `mask` (d_out, d_in) is false, A does not move; without `span`, W neither.
-        Raises ValueError where `span` does not fit the weight's input width.
-        """
-        self.mask = mask
-        width = weight.shape[-1]
-        if span is not None and span.shape != (width, width):
-            raise ValueError(f"expected a span of ({width}, {width}) for the weight, got {tuple(span.shape)}")
-        self.weight = weight
-        self.start = weight.detach().clone()
-        if stored is not None and torch.equal(self.start.to(stored).to(self.start.dtype), self.start):
-            self.start = self.start.to(stored)
-        self.span = None if span is None else span.to(weight.device, weight.dtype)
-        self.free = Parameter(weight.new_empty(0))
-
-    @torch.no_grad()
-    def pull(self) -> None:
-        """Makes `free` a zero step with the gradient of A, before the optimizer's step, and clears the weight's.
-
-        Raises ValueError where the weight has none.
-        """
-        if self.weight.grad is None:
-            raise ValueError("the weight has no gradient; call backward first")
-        self.free.data = torch.zeros_like(self.weight)
-        self.free.grad = self.weight.grad if self.span is None else self.weight.grad @ self.span
-        if self.mask is not None:
-            self.free.grad = self.free.grad * self.mask
-        self.weight.grad = None
-
-    @torch.no_grad()
-    def push(self, decay: float = 0.0) -> None:
-        """Moves the weight by `free` S, after the optimizer's step, and lets go of both; A shrinks by `decay` first."""
-        if decay:
-            self.weight.lerp_(self.start.to(self.weight.dtype), decay)
-        self.weight.add_(self.free if self.span is None else self.free @ self.span)
-        self.free.grad = None
-        self.free.data = self.weight.new_empty(0)
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Sets the weight back to W0."""
-        self.weight.copy_(self.start)
 
 
 def retained_drift(delta: Tensor, weight: Tensor, gram: Gram) -> float:

@@ -1,22 +1,22 @@
 """Methods by name; each is a frozen dataclass of settings with `forget(vlm, target, retained, ...) -> Edit`."""
 
+from unsee.methods.baselines.dpo import DPO
+from unsee.methods.baselines.finetune import Finetune
+from unsee.methods.baselines.fisher import Fisher
+from unsee.methods.baselines.grad_ascent import GradAscent
+from unsee.methods.baselines.grad_diff import GradDiff
+from unsee.methods.baselines.kl import KL
+from unsee.methods.baselines.mmunlearner import MMUnlearner
+from unsee.methods.baselines.npo import NPO
+from unsee.methods.baselines.po import PO
+from unsee.methods.baselines.siu import SIU
+from unsee.methods.baselines.vkd import VKD
 from unsee.methods.closed_form import ClosedForm
-from unsee.methods.dpo import DPO
-from unsee.methods.finetune import Finetune
-from unsee.methods.fisher import Fisher
-from unsee.methods.grad_ascent import GradAscent
-from unsee.methods.grad_diff import GradDiff
-from unsee.methods.kl import KL
 from unsee.methods.manu import MANU
 from unsee.methods.method import Method
-from unsee.methods.mmunlearner import MMUnlearner
-from unsee.methods.npo import NPO
 from unsee.methods.nscvf import NSCVF
-from unsee.methods.po import PO
 from unsee.methods.rmu import RMU
-from unsee.methods.siu import SIU
 from unsee.methods.streaming import Streaming
-from unsee.methods.vkd import VKD
 
 _ALL: tuple[type[Method], ...] = (NSCVF, ClosedForm, Streaming, RMU, VKD, MMUnlearner, MANU, SIU, Fisher)
 _ALL += (GradAscent, GradDiff, KL, NPO, PO, DPO, Finetune)

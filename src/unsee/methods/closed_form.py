@@ -14,22 +14,23 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from unsee import losses
-from unsee.aim import Aim
 from unsee.data import validate
-from unsee.edit import Edit, plain
 from unsee.errors import InputError, check_ranges
+from unsee.forgetting import losses
+from unsee.forgetting.edit import Edit, plain
+from unsee.forgetting.goals import Aim
+from unsee.forgetting.regions import RegionSettings, region
+from unsee.forgetting.training import Progress, recomputed
 from unsee.linalg.gram import GramStream
 from unsee.linalg.ridge_edit import ridge_edit
 from unsee.linalg.subspace import retained_drift
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import all_features, visual_features
 from unsee.models.outline import hooked
-from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
+from unsee.moments.measure import measure, prepare
+from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import LayerDrift, Sample
-from unsee.regions import RegionSettings, region
 from unsee.system.memory import plan
-from unsee.training import Progress, recomputed
 
 HALVINGS = 8  # of a sweep's step, before it is given up
 
@@ -39,7 +40,7 @@ class ClosedForm:
     """Settings of the method."""
 
     region: str = "discriminant"
-    """Where the target's features are sent: a name in unsee.regions.REGIONS."""
+    """Where the target's features are sent: a name in unsee.forgetting.regions.REGIONS."""
     reach: float = 2.0
     """Factor of the region's shift, above 0; it grows where the target would still be named."""
     modes: int = 3

@@ -14,16 +14,16 @@ import torch
 from torch import Generator, Tensor
 
 from unsee.data import open_image, validate
-from unsee.edit import Edit, plain
 from unsee.errors import InputError, check_ranges
+from unsee.forgetting.edit import Edit, plain
+from unsee.forgetting.training import Progress
 from unsee.models.answers import answer_losses, check_language, say
 from unsee.models.checkpoint import Vlm
 from unsee.models.inputs import image_inputs
 from unsee.models.outline import hooked
 from unsee.models.scopes import scope_layers
-from unsee.moments import Moments, MomentSettings, Photos
+from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
-from unsee.training import Progress
 
 AT_ONCE, MOST = 64, 256  # photos of a pass; retained photos that are looked at
 ACTIVE = 0.1  # share of a layer's mean activity from which on a neuron counts as active

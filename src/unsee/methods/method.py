@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from unsee.edit import Edit
+from unsee.forgetting.edit import Edit
+from unsee.forgetting.training import Progress
 from unsee.models.checkpoint import Vlm
-from unsee.moments import Moments, MomentSettings, Photos
+from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
-from unsee.training import Progress
 
 
 class Method(Protocol):

@@ -13,19 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from unsee.contrastive import contrastive
 from unsee.data import validate
-from unsee.edit import Edit
 from unsee.errors import InputError, check_ranges, check_share, unknown
+from unsee.forgetting.by_features import contrastive
+from unsee.forgetting.edit import Edit
+from unsee.forgetting.regions import region
+from unsee.forgetting.training import Progress
 from unsee.linalg.subspace import CRITERIA
 from unsee.models.checkpoint import Vlm
 from unsee.models.outline import SHARE
-from unsee.moments import Moments, MomentSettings, Photos, measure, prepare
+from unsee.moments.measure import measure, prepare
+from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
-from unsee.regions import region
 from unsee.system.disk import workspace
 from unsee.system.memory import give_back, plan
-from unsee.training import Progress
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class NSCVF:
     """Settings of the method; each part can be switched off for the ablation."""
 
     region: str = "discriminant"
-    """Where the target's features are sent: a name in unsee.regions.REGIONS."""
+    """Where the target's features are sent: a name in unsee.forgetting.regions.REGIONS."""
     reach: float = 2.5
     """Factor of the region's shift, above 0; it grows where the target would still be named."""
     modes: int = 3

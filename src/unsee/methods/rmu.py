@@ -13,16 +13,17 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-from unsee.edit import Edit, plain, rounded
 from unsee.errors import InputError, check_ranges
-from unsee.linalg.subspace import ConfinedWeight
+from unsee.forgetting.confined import ConfinedWeight
+from unsee.forgetting.edit import Edit, plain, rounded
+from unsee.forgetting.training import Bars, Progress, Schedule, fingerprint, moving, train
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, visual_features
 from unsee.models.scopes import scope_layers
-from unsee.moments import Moments, MomentSettings, Photos, prepare
+from unsee.moments.measure import prepare
+from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
 from unsee.system.memory import plan
-from unsee.training import Bars, Progress, Schedule, fingerprint, moving, train
 
 LOOK_EVERY = 25
 

@@ -16,17 +16,18 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image, ImageFilter
 
-from unsee.contrastive import contrastive
 from unsee.data import open_image, validate
-from unsee.edit import Edit
 from unsee.errors import check_ranges, check_share
+from unsee.forgetting.by_features import contrastive
+from unsee.forgetting.edit import Edit
+from unsee.forgetting.regions import region
+from unsee.forgetting.training import Progress
 from unsee.models.checkpoint import Vlm
-from unsee.moments import Moments, MomentSettings, Photos, measure
+from unsee.moments.measure import measure
+from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
-from unsee.regions import region
 from unsee.system.disk import workspace
 from unsee.system.memory import give_back, plan
-from unsee.training import Progress
 
 TILES = 4  # a side, of a photo whose tiles are dealt again
 BLUR = 0.08  # of a photo's shorter side
@@ -37,7 +38,7 @@ class Streaming:
     """Settings of the method."""
 
     region: str = "nearest"
-    """Where the target's features are sent, among those of the stand-ins: a name in unsee.regions.REGIONS."""
+    """Where the features of the target are sent, among the stand-ins: a name in unsee.forgetting.regions.REGIONS."""
     reach: float = 1.0
     """Factor of the region's shift, above 0; it grows where the target would still be named."""
     modes: int = 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unsee.errors import InputError
 from unsee.models.checkpoint import hashes
-from unsee.moments import read_guarded
+from unsee.moments.file import read_guarded
 from unsee.session import certificate
 from unsee.session.ledger import CERTIFICATES, DIGEST, STATE, BrokenSessionError, Entry
 from unsee.session.session import Session

@@ -18,17 +18,19 @@ from torch import Tensor
 from unsee import __version__, data
 from unsee.api import Images, evaluate
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.edit import write_record
 from unsee.errors import InputError
-from unsee.evaluation import language_model_unchanged
+from unsee.evaluation.evaluate import language_model_unchanged
+from unsee.forgetting.edit import write_record
+from unsee.forgetting.training import Progress
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
 from unsee.methods import Method
 from unsee.models.checkpoint import Vlm, hashes, load, visual_hash, visual_parameters
 from unsee.models.checkpoint import write as write_checkpoint
 from unsee.models.features import Inputs
-from unsee.moments import measure, prepare, read_guarded, retained_grams
-from unsee.moments import save as save_moments
+from unsee.moments.file import read_guarded
+from unsee.moments.file import save as save_moments
+from unsee.moments.measure import measure, prepare, retained_grams
 from unsee.records import Check, Sample
 from unsee.session import certificate, secret, settings
 from unsee.session.certificate import Signer
@@ -56,7 +58,6 @@ from unsee.system.disk import workspace
 from unsee.system.environment import environment
 from unsee.system.memory import Memory, plan
 from unsee.system.output import with_folder
-from unsee.training import Progress
 
 FREE = 0.01  # energy, in units of the mean, at which a direction counts as half free
 

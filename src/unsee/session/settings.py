@@ -13,7 +13,7 @@ from unsee.session.ledger import SETTINGS, BrokenSessionError
 from unsee.system.memory import plan
 
 GUARD = 50.0
-# One target at a time; every request makes all steps, so that all take alike. The search: benchmarks/search_stream.py.
+# One target at a time; every request makes all steps, so that all take alike. The search: scripts/search_stream.py.
 SINGLE = NSCVF(
     region="concept",
     aside=0,

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from unsee.errors import InputError
 from unsee.linalg.gram import Gram
-from unsee.moments import Moments
-from unsee.regions import Modes
+from unsee.moments.modes import Modes
+from unsee.moments.records import Moments
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""Questions, answers, grades and scores."""

@@ -1,0 +1,469 @@
+"""One request by contrastive visual forgetting, each step confined; the engine of the methods that train.
+
+Source: arXiv 2605.05909 for the idea; docs/method.md says what is ours.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from unsee.errors import InputError
+from unsee.forgetting import losses
+from unsee.forgetting.confined import ConfinedWeight
+from unsee.forgetting.depths import Given, Levels
+from unsee.forgetting.edit import Edit, plain
+from unsee.forgetting.goals import Aim
+from unsee.forgetting.regions import RegionSettings
+from unsee.forgetting.training import Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, restored, train
+from unsee.linalg.gram import Gram
+from unsee.linalg.subspace import Span, retained_basis, retained_drift, span
+from unsee.models.checkpoint import Vlm
+from unsee.models.features import Features, all_features, visual_features
+from unsee.models.outline import last_layers
+from unsee.models.prefix import Prefix, prefix_states
+from unsee.moments.measure import prepare
+from unsee.moments.records import Moments, Photos
+from unsee.records import LayerDrift, Sample
+from unsee.system.memory import Memory, plan
+
+LOOK_EVERY = 25  # steps between two looks at how far the run is
+NEGATIVES = 32  # target images of before that a step's contrast sees
+EARLY = 16  # target images that a step asks about with later layers as they were, or with tampered weights
+TAMPERED = 3  # most steps that an attacker makes within a step
+WATCHED = 256  # retained images whose drift a look measures
+
+
+class Settings(Protocol):
+    """What the engine needs of a method's settings; see `unsee.methods.NSCVF`."""
+
+    name: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def region(self) -> str: ...
+    @property
+    def reach(self) -> float: ...
+    @property
+    def modes(self) -> int: ...
+    @property
+    def directions(self) -> int: ...
+    @property
+    def aside(self) -> int: ...
+    @property
+    def contrast(self) -> float: ...
+    @property
+    def attract(self) -> float: ...
+    @property
+    def harden(self) -> float: ...
+    @property
+    def resist(self) -> float: ...
+    @property
+    def tamper(self) -> float: ...
+    @property
+    def depths(self) -> float: ...
+    @property
+    def distill(self) -> float: ...
+    @property
+    def identity(self) -> float: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def null_space(self) -> bool: ...
+    @property
+    def criterion(self) -> str: ...
+    @property
+    def ridge(self) -> float: ...
+    @property
+    def keep(self) -> float: ...
+    @property
+    def views(self) -> int: ...
+    @property
+    def blends(self) -> int: ...
+    @property
+    def share(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def stop_target(self) -> float: ...
+    @property
+    def stop_drift(self) -> float: ...
+
+
+def contrastive(
+    settings: Settings,
+    vlm: Vlm,
+    target: Sequence[Sample],
+    retained: Photos | None,
+    moments: Moments,
+    *,
+    seed: int,
+    memory: str,
+    measured: float,
+    state: Path | None = None,
+    progress: Progress | None = None,
+) -> Edit:
+    """Trains the model to send the target's features to their region; its own weights are put back afterwards.
+
+    `measured` is how many seconds the moments took, for the record.
+    """
+    started = time.monotonic()
+    bounds = plan(memory, sum(vlm.partition.groups.values()))
+    shown = prepare(vlm, target, bounds.images)
+    aim = Aim(
+        vlm,
+        target,
+        shown,
+        moments.features,
+        region=settings.region,
+        asked=RegionSettings(settings.modes, settings.directions, settings.reach, seed, settings.aside),
+        views=settings.views,
+        identity=settings.identity,
+        batch=bounds.images,
+        others=() if retained is None else retained.pictures,
+        blends=settings.blends,
+    )
+    run = _Run(settings, vlm, aim, retained, moments, bounds)
+    seen = shown.hashes + (() if retained is None else retained.hashes)
+    key = fingerprint(str(settings), memory, str(seed), moments.model, *moments.hashes, *seen)
+    with recomputed(vlm.model) if bounds.frugal else nullcontext(), run.put_back():
+        logs = run.train(seed, state, key, progress)
+    return Edit(
+        vlm=vlm,
+        weights={f"{name}.weight": value for name, value in run.after.items()},
+        method={
+            "name": settings.name,
+            **plain(settings),
+            "memory": memory,
+            "steps_made": sum(log.steps for log in logs),
+            "looks": [look for log in logs for look in log.looks],
+            **run.facts(),
+        },
+        seed=seed,
+        stopped=logs[-1].stopped,
+        layers=run.drifts,
+        timings={"moments_s": round(measured, 2), "forget_s": round(time.monotonic() - started, 2)},
+    )
+
+
+class _Run:
+    """One request: its images, where they go, and the loss; reference features are computed once, here."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        vlm: Vlm,
+        aim: Aim,
+        retained: Photos | None,
+        moments: Moments,
+        bounds: Memory,
+    ) -> None:
+        self.settings, self.vlm, self.moments, self.retained = settings, vlm, moments, retained
+        self.bounds, self.aim = bounds, aim
+        self.coordinates = losses.identity(aim.original, moments.features)
+        self.coordinates_there = losses.identity(aim.goal(torch.arange(len(aim.inputs))), moments.features)
+        count = 0 if retained is None else len(retained.features)
+        self.watched = torch.arange(0, count, max(1, count // WATCHED))
+        self.start: dict[str, Tensor] = {}
+        self.after: dict[str, Tensor] = {}
+        self.drifts: list[LayerDrift] = []
+        self.rounding: dict[str, float] = {}
+        self.guarded: list[tuple[ConfinedWeight, Tensor, float]] = []
+        self.moving: list[str] = []
+        kept = retained is not None and settings.distill > 0
+        self.images = [*aim.inputs, *(retained.inputs if kept and retained else ())]
+        self.prefix: tuple[Prefix, Tensor] | None = None
+        self.levels: Levels | None = None
+        if settings.depths > 0 and retained is None:
+            raise InputError(
+                "depths tells the target from retained photos at every block; give those, or leave it at 0."
+            )
+        if settings.depths > 0 and retained is not None:
+            trained = [name for turn in self._turns() for name in turn]
+            self.levels = Levels(vlm.model, trained, aim.inputs, aim.concept, retained, bounds.images)
+
+    @contextmanager
+    def put_back(self) -> Iterator[None]:
+        """While open, weights may move; those that did are then what they were, and frozen."""
+        modules = dict(self.vlm.model.named_modules())
+        try:
+            yield
+        finally:
+            for name, start in self.start.items():
+                weight = modules[name].weight
+                weight.requires_grad_(False)
+                weight.grad = None
+                weight.copy_(start)
+
+    def train(self, seed: int, state: Path | None, key: str, progress: Progress | None) -> list[TrainingLog]:
+        """Trains the layers, in turns where the memory asks for it, the last ones first; keeps what came of them."""
+        settings, logs = self.settings, list[TrainingLog]()
+        bars = Bars({"target": settings.stop_target, "drift": settings.stop_drift})
+        turns = self._turns()
+        for number, names in enumerate(turns):
+            steps = settings.steps * (number + 1) // len(turns) - settings.steps * number // len(turns)
+            if not steps:
+                continue
+            weights, self.moving = self._confined(names), names
+            self.guarded = self._guarded(weights)
+            if not self.bounds.frugal:
+                self.prefix = prefix_states(self.vlm.model, names[0], self.images, self.bounds.images)
+            self.start |= {name: weight.start for name, weight in weights.items()}
+            log = train(
+                weights,
+                self.loss,
+                self.look,
+                bars,
+                Schedule(steps, settings.rate, settings.weight_decay, LOOK_EVERY),
+                seed=seed + number,
+                state=state if state is None or len(turns) == 1 else state.with_stem(f"{state.stem}_{number}"),
+                key=key,
+                progress=progress,
+            )
+            logs.append(log)
+            self.drifts += [self._layer(name, weight) for name, weight in weights.items()]
+            for weight in weights.values():
+                weight.weight.requires_grad_(False)
+            if bars.reached(log.looks[-1]):
+                break
+        self._round(logs[-1].looks[-1])
+        return logs
+
+    def _turns(self) -> list[list[str]]:
+        modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
+        crossings = len(self.moments.features.layout.shapes)
+        numbers = 0
+        for name in reversed(last_layers(list(self.moments.first), crossings, self.settings.share)):
+            size = modules[name].weight.numel()
+            if not turns or numbers + size > self.bounds.weights:
+                turns.append([])
+                numbers = 0
+            turns[-1].insert(0, name)
+            numbers += size
+        return turns
+
+    def _confined(self, names: Sequence[str]) -> dict[str, ConfinedWeight]:
+        settings, modules = self.settings, dict(self.vlm.model.named_modules())
+        spans, made = dict[str, Span](), {}
+        for name in names:
+            first = self.moments.first[name]
+            if first not in spans and settings.null_space:
+                spans[first] = span(self.moments.grams[first], settings.criterion, settings.keep, settings.ridge)
+            weight = modules[name].weight
+            made[name] = ConfinedWeight(weight, spans.get(first), self.vlm.dtype_of(f"{name}.weight"))
+            weight.requires_grad_(True)
+        return made
+
+    def _guarded(self, weights: Mapping[str, ConfinedWeight]) -> list[tuple[ConfinedWeight, Tensor, float]]:
+        """Weights with the guard on what enters them, and the mean energy they give it at the start."""
+        readers, found = dict[str, list[ConfinedWeight]](), list[tuple[ConfinedWeight, Tensor, float]]()
+        for name, weight in weights.items():
+            if self.moments.first[name] in self.moments.guard:
+                readers.setdefault(self.moments.first[name], []).append(weight)
+        for first, sharing in readers.items():
+            guard = self.moments.guard[first]
+            outer, second = guard.outer.to(sharing[0].weight), guard.second.to(sharing[0].weight.device)
+            for weight in sharing:
+                start = weight.start.double()
+                energy = float(((start @ second) * start).sum())
+                if energy > 0:
+                    found.append((weight, outer, energy))
+        return found
+
+    def _round(self, looked: dict[str, float]) -> None:
+        """Rounds the trained weights to how they are stored, once, and measures what that changes."""
+        modules = dict(self.vlm.model.named_modules())
+        lost = moved = 0.0
+        for name, start in self.start.items():
+            weight = modules[name].weight
+            rounded = weight.detach().to(self.vlm.dtype_of(f"{name}.weight"), copy=True)
+            if not torch.isfinite(rounded).all():
+                raise InputError(f"the run diverged: {name} is no longer finite as stored; give a lower rate.")
+            lost += float((rounded.to(weight.dtype) - weight).square().sum())
+            moved += float((weight - start).square().sum())
+            weight.copy_(rounded)
+            self.after[name] = rounded
+        again = self.look()
+        self.rounding = {"rounding_share": (lost / moved) ** 0.5 if moved else 0.0}
+        self.rounding |= {f"rounding_{name}": again[name] - looked[name] for name in ("target", "drift")}
+
+    def loss(self, generator: Generator) -> Iterator[Tensor]:
+        """The loss of one step on a batch drawn with `generator`, in parts that each take a few images."""
+        settings = self.settings
+        drawn = torch.randint(len(self.aim.inputs), (settings.batch,), generator=generator)
+        kept = drawn[:0]
+        if self.retained is not None and settings.distill > 0:
+            kept = torch.randint(len(self.retained.inputs), (settings.batch * 3 // 2,), generator=generator)
+        aside = torch.randint(self.aim.wholes, (NEGATIVES,), generator=generator)
+        size = self.bounds.images
+        whole = torch.cat([drawn, kept])
+        for start in range(0, len(whole), size):
+            moving = drawn[start : start + size]
+            staying = kept[max(0, start - len(drawn)) : max(0, start + size - len(drawn))]
+            yield self._part(moving, staying, aside, len(drawn), max(1, len(kept)))
+        if self.guarded:
+            yield torch.stack(
+                [losses.moved(w.weight, w.start, outer, energy) for w, outer, energy in self.guarded]
+            ).sum()
+
+        if settings.harden > 0 and len(self.start) > 1:
+            yield from self._early(generator)
+        if settings.resist > 0:
+            yield from self._tampered(generator)
+
+    def _early(self, generator: Generator) -> Iterator[Tensor]:
+        """As `loss`, of the distance to the region where the trained layers from a random one on are those of before.
+
+        What is forgotten only by a later layer comes back with the weights that it had.
+        """
+        count = len(self.start)
+        done = count - len(self.moving)  # those of turns before, which run later
+        kept = int(torch.randint(1, len(self.moving) + bool(done), (), generator=generator))
+        drawn = torch.randint(len(self.aim.inputs), (EARLY,), generator=generator)
+        later = [*self.moving[kept:], *(name for name in self.start if name not in self.moving)]
+        for start in range(0, EARLY, self.bounds.images):
+            part = drawn[start : start + self.bounds.images]
+            with self._as_before(later):
+                yield self.settings.harden * len(part) / EARLY * self._apart(part, self.aim.goal(part))
+
+    def _tampered(self, generator: Generator) -> Iterator[Tensor]:
+        """As `loss`, of the distance to the region where an attacker's steps, on other photos, lead the weights.
+
+        The gradient is taken there and the step made from where the weights are, as in sharpness-aware minimisation
+        (Foret et al. 2021, arXiv 2010.01412) and, against relearning, TAR (Tamirisa et al. 2024, arXiv 2408.00761).
+        """
+        shown = torch.randint(self.aim.wholes, (EARLY,), generator=generator)
+        asked = torch.randint(len(self.aim.inputs), (EARLY,), generator=generator)
+        steps = int(torch.randint(1, TAMPERED + 1, (), generator=generator))
+        with self._led_back(shown, steps):
+            for part in asked.split(self.bounds.images):
+                yield self.settings.resist * len(part) / EARLY * self._apart(part, self.aim.goal(part))
+
+    @contextmanager
+    def _led_back(self, shown: Tensor, steps: int) -> Iterator[None]:
+        """While open, the moving weights are so many steps nearer to where these images have their features of before.
+
+        A step moves every number of a weight by `tamper` of the root of their mean square, along the gradient's sign.
+        """
+        modules = dict(self.vlm.model.named_modules())
+        weights = [modules[name].weight for name in self.moving]
+        sizes = [self.settings.tamper * self.start[name].float().square().mean().sqrt() for name in self.moving]
+        with restored(weights):
+            for _ in range(steps):
+                slopes = [torch.zeros_like(weight) for weight in weights]
+                for part in shown.split(self.bounds.images):
+                    apart = len(part) * self._apart(part, self.aim.original[part])
+                    for slope, more in zip(slopes, torch.autograd.grad(apart, weights), strict=True):
+                        slope += more
+                with torch.no_grad():
+                    for weight, slope, size in zip(weights, slopes, sizes, strict=True):
+                        weight -= size * slope.sign()
+            yield
+
+    def _apart(self, places: Tensor, goal: Features) -> Tensor:
+        return losses.distance(self._features(places), goal, self.moments.features, self.settings.identity)
+
+    @contextmanager
+    def _as_before(self, names: Sequence[str]) -> Iterator[None]:
+        """While open, these layers have the weights of before and take no gradient."""
+        modules = dict(self.vlm.model.named_modules())
+        weights = {name: modules[name].weight for name in names}
+        asked = {name: weight.requires_grad for name, weight in weights.items()}
+        with restored(list(weights.values())):
+            try:
+                for name, weight in weights.items():
+                    weight.requires_grad_(False)
+                    weight.copy_(self.start[name])
+                yield
+            finally:
+                for name, weight in weights.items():
+                    weight.requires_grad_(asked[name])
+
+    def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
+        settings, known, retained = self.settings, self.moments.features, self.retained
+        watched: AbstractContextManager[Given] = nullcontext({}) if self.levels is None else self.levels.watched()
+        with watched as given:
+            features = self._features(torch.cat([moving, staying + len(self.aim.inputs)]))
+        total = next(iter(features.values.values())).new_zeros(())
+        if len(moving):
+            moved, share = features[: len(moving)], len(moving) / targets
+            if settings.attract > 0:
+                apart = losses.distance(moved, self.aim.goal(moving), known, settings.identity)
+                total = total + settings.attract * share * apart
+            if self.levels is not None:
+                total = total + settings.depths * share * self.levels.apart(given, moving)
+            wholes = moving < self.aim.wholes  # a blend may not be of the target at all
+            if settings.contrast > 0 and wholes.any():
+                total = total + settings.contrast * share * self._contrast(moved[wholes], moving[wholes], aside)
+        if len(staying) and retained is not None:
+            apart = losses.distance(features[len(moving) :], retained.features[staying], known, settings.identity)
+            total = total + settings.distill * len(staying) / keeps * apart
+        return total
+
+    def _features(self, places: Tensor) -> Features:
+        """Of the images at these places in `images`, by way of the prefix where there is one."""
+        chosen = [self.images[place] for place in places.tolist()]
+        if self.prefix is None:
+            return visual_features(self.vlm.model, chosen)
+        known, states = self.prefix
+        with known.given(states[places]):
+            return visual_features(self.vlm.model, chosen)
+
+    def _contrast(self, moved: Features, drawn: Tensor, aside: Tensor) -> Tensor:
+        return losses.contrast(
+            losses.identity(moved, self.moments.features),
+            self.coordinates_there[drawn],
+            self.coordinates[drawn],
+            self.coordinates[aside],
+            same=self.aim.concept[drawn][:, None] == self.aim.concept[aside],
+            temperature=self.settings.temperature,
+        )
+
+    def look(self) -> dict[str, float]:
+        """How far the run is: target (1 at first, 0 at the region), drift of retained features, and how named it is."""
+        return {**self.aim.look(self.vlm), "drift": self._drift()}
+
+    def _drift(self) -> float:
+        """Mean squared drift of retained features (1: as far as a stranger); of layers where there is no image."""
+        if self.retained is None:
+            modules = dict(self.vlm.model.named_modules())
+            return max(
+                retained_drift(modules[name].weight.detach() - start, start, self._gram(name))
+                for name, start in self.start.items()
+            )
+        watched = [self.retained.inputs[i] for i in self.watched.tolist()]
+        features = all_features(self.vlm.model, watched, self.bounds.images)
+        return losses.distance(features, self.retained.features[self.watched], self.moments.features, 0.0).item()
+
+    def _gram(self, name: str) -> Gram:
+        return self.moments.grams[self.moments.first[name]]
+
+    def _layer(self, name: str, weight: ConfinedWeight) -> LayerDrift:
+        """How far one weight moved, measured exactly on its Gram."""
+        gram, before = self._gram(name), weight.start.to(weight.weight.dtype)
+        delta = weight.weight.detach() - before
+        protected = 0
+        if self.settings.null_space and self.settings.criterion != "soft":
+            protected = retained_basis(gram, self.settings.criterion, self.settings.keep).shape[1]
+        change = (delta.norm() / before.norm()).item()
+        return LayerDrift(name, retained_drift(delta, before, gram), change, protected, gram.width)
+
+    def facts(self) -> dict[str, float]:
+        """What the region turned out to be, and what rounding changed."""
+        return {
+            "region_reach": self.aim.sent.reach,
+            "named_before": self.aim.sent.named_before,
+            "named_in_region": self.aim.sent.named_there,
+            "retained_images": self.moments.count,
+            **self.rounding,
+        }

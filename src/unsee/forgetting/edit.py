@@ -1,0 +1,107 @@
+"""What a method changed, and writing it out as a checkpoint."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from unsee import __version__
+from unsee.errors import InputError
+from unsee.forgetting.confined import ConfinedWeight
+from unsee.models.checkpoint import Vlm, hashes, write
+from unsee.records import LayerDrift
+from unsee.system.environment import environment
+from unsee.system.output import RECORD, with_folder
+
+
+@dataclass(frozen=True)
+class Edit:
+    """New values of some weights of `vlm`, by parameter name, and how they came about.
+
+    They are already rounded to the dtype in which each is stored. All are visual but those in `protected`, names of the
+    language model's that a method was asked to change.
+    """
+
+    vlm: Vlm
+    weights: Mapping[str, Tensor]
+    method: dict[str, Any]
+    seed: int
+    stopped: str
+    layers: list[LayerDrift] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+    protected: tuple[str, ...] = ()
+
+    def save(
+        self,
+        out: Path | str,
+        *,
+        overwrite: bool = False,
+        copy: bool = False,
+        record: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Writes the edited checkpoint, with unsee.json: `out` is complete or absent, never half-written.
+
+        Shards without an edited tensor become hard links, or with `copy` copies. `record` may add files to the folder
+        before it takes its name.
+
+        Raises InputError where `out` exists (unless `overwrite`, and unsee wrote it) or the disk refuses.
+        """
+        target = Path(out)
+
+        def fill(folder: Path) -> None:
+            write(self.vlm, self.weights, folder, copy=copy, protected=self.protected)
+            facts = {
+                "method": self.facts(),
+                "seed": self.seed,
+                "timings": self.timings,
+                "layers": [asdict(layer) for layer in self.layers],
+            }
+            write_record(self.vlm.folder, folder, facts)
+            if record is not None:
+                record(folder)
+
+        with_folder(target, fill, overwrite=overwrite)
+        return target
+
+    def facts(self) -> dict[str, Any]:
+        """The method's part of result.json."""
+        return {**self.method, "stopped": self.stopped, "trained_weights": len(self.weights)}
+
+
+def rounded(vlm: Vlm, weights: Mapping[str, ConfinedWeight]) -> tuple[dict[str, Tensor], float]:
+    """What freely trained weights are once they are stored, by parameter name, and the share of the change lost so.
+
+    Raises InputError where one is no longer finite.
+    """
+    after, lost, moved = dict[str, Tensor](), 0.0, 0.0
+    for name, confined in weights.items():
+        trained = confined.weight.detach()
+        stored = trained.to(vlm.dtype_of(f"{name}.weight"), copy=True)
+        if not torch.isfinite(stored).all():
+            raise InputError(f"the run diverged: {name} is no longer finite as stored; give a lower rate.")
+        lost += float((stored.to(trained.dtype) - trained).square().sum())
+        moved += float((trained - confined.start).square().sum())
+        after[f"{name}.weight"] = stored
+    return after, (lost / moved) ** 0.5 if moved else 0.0
+
+
+def write_record(before: Path | None, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Writes unsee.json into a checkpoint: what was done, and the SHA-256 of every file, and of those before if any."""
+    known: dict[tuple[int, int], str] = {}
+    record = {
+        "unsee": __version__,
+        **facts,
+        "files_before": {} if before is None else hashes(before, known),
+        "files_after": {name: digest for name, digest in hashes(folder, known).items() if name != RECORD},
+        "environment": environment(),
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as plain values for result.json."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}

@@ -1,0 +1,59 @@
+"""Losses on features; none of them runs the language model.
+
+arXiv 2605.05909 describes contrastive visual forgetting in words; the formulas here are ours.
+"""
+
+import torch
+from torch import Tensor
+
+from unsee.models.features import Features, fitted
+from unsee.moments.modes import RetainedFeatures
+
+
+def identity(features: Features, retained: RetainedFeatures) -> Tensor:
+    """Discriminant coordinates (image, q): what tells concepts apart, in standard deviations within a concept."""
+    return retained.discriminant.coordinates(retained.layout.vectors(features))
+
+
+def distance(features: Features, goal: Features, retained: RetainedFeatures, weight: float) -> Tensor:
+    """Mean squared difference of the features in units of their spread, plus `weight` times that of the coordinates.
+
+    Scalar, >= 0; the mean over the crossings of the mean over images and their tokens. The first term is 1 for features
+    as far from the goal as a stranger's; it is dominated by the strong directions. The second sees the weak ones in
+    which identity lives (ours).
+    """
+    gaps = []
+    for name, spread in retained.spread.items():
+        value = features.values[name]
+        other = fitted(goal.values[name], value.shape[1])
+        each = (value - other).square().sum((1, 2)) / (features.counts[name] * value.shape[2])
+        gaps.append(each.mean() / spread)
+    apart = torch.stack(gaps).mean()
+    if weight == 0:
+        return apart
+    return apart + weight * (identity(features, retained) - identity(goal, retained)).square().mean()
+
+
+def moved(weight: Tensor, start: Tensor, outer: Tensor, energy: float) -> Tensor:
+    """tr(D S D^T) / energy with D = weight - start (d_out, d_in): how far a layer's outputs on vectors of which S is.
+
+    Scalar, >= 0; `outer` is S (d_in, d_in), a sum of h h^T.
+    """
+    change = weight - start
+    return ((change @ outer) * change).sum() / energy
+
+
+def contrast(anchor: Tensor, positive: Tensor, own: Tensor, others: Tensor, same: Tensor, temperature: float) -> Tensor:
+    """InfoNCE: towards the region, away from what the image and its concept were; scalar, >= 0.
+
+    anchor, positive and own (n, q): coordinates now, in the region, and before; others (m, q): coordinates before of
+    other target images, of which `same` (n, m) bool marks those of the anchor's concept. Similarity is minus the mean
+    squared difference. Source: InfoNCE (van den Oord et al. 2018); the space and the similarity are ours.
+    """
+
+    def likeness(a: Tensor, b: Tensor) -> Tensor:
+        return -(a - b).square().mean(-1, keepdim=True)
+
+    aside = -(anchor[:, None] - others[None]).square().mean(-1).masked_fill(~same, -torch.inf)
+    logits = torch.cat([likeness(anchor, positive), likeness(anchor, own), aside], dim=1) / temperature
+    return (logits.logsumexp(1) - logits[:, 0]).mean()

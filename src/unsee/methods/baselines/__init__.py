@@ -1,0 +1,1 @@
+"""Baselines that train on the model's own answers."""

@@ -1,0 +1,128 @@
+"""What a request needs to know of the retained images, measured once, kept in a file, and used without them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from unsee.data import content_hash, open_image
+from unsee.errors import InputError
+from unsee.linalg.discriminant import Scatter, principal_directions, scatter
+from unsee.linalg.gram import Gram, GramStream
+from unsee.models.checkpoint import Vlm, visual_hash
+from unsee.models.features import Inputs, all_features, in_batches, visual_features
+from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
+from unsee.models.outline import hooked, last_layers, outline
+from unsee.moments.file import SCRATCH, StoredGrams, _tensors
+from unsee.moments.modes import WITHIN, RetainedFeatures, find_modes
+from unsee.moments.records import Moments, MomentSettings, Photos
+from unsee.moments.vectors import RUNS, layout, spreads
+from unsee.records import Sample
+from unsee.system.memory import Memory
+from unsee.system.tensors import TensorFile, opened, write
+
+BATCH = 64
+UNLABELLED_MODES = 32  # clusters that stand in for concepts where retained images have none, or one each of their own
+Note = Callable[[str, int, int], None]
+
+
+def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
+    """Opens and hashes every image and computes its reference features, `batch` images at a time."""
+    inputs: list[Inputs] = []
+    hashes: list[str] = []
+    pictures = [sample.image for sample in samples if sample.image is not None]
+    for picture in pictures:
+        image = open_image(picture)
+        hashes.append(content_hash(image))
+        inputs += image_inputs(vlm.processor, [image])
+    names = tuple(sorted({sample.concept for sample in samples}))
+    number = {name: index for index, name in enumerate(names)}
+    concept = torch.tensor([number[sample.concept] for sample in samples])
+    features = all_features(vlm.model, inputs, batch)
+    check_tokens(vlm, open_image(pictures[0]), features)
+    return Photos(inputs, features, concept, names, tuple(hashes), tuple(pictures))
+
+
+def _summary(photos: Photos, settings: MomentSettings, runs: int) -> tuple[RetainedFeatures, Scatter, Tensor]:
+    """The summary of the features, what its discriminant comes from, and each image's concept (n,)."""
+    features, concept = photos.features.only(settings.crossings), photos.concept
+    spread = spreads(features)
+    how = layout(features, spread, runs)
+    vectors = how.vectors(features)
+    if len(photos.names) in (1, len(concept)):  # no two photos say what varies within a concept
+        concept, _ = find_modes(vectors, torch.zeros_like(concept), UNLABELLED_MODES, settings.seed)
+    if len(concept.unique()) < 2:
+        raise InputError(
+            f"{len(features)} retained images are too few to tell what varies between them; give at least six, "
+            "best of several concepts in one sub-folder each."
+        )
+    member, modes = find_modes(vectors, concept, settings.modes, settings.seed)
+    found = scatter(vectors, concept)
+    within = principal_directions((vectors - modes.centers[member]).double(), WITHIN).float()
+    return RetainedFeatures(how, spread, vectors.mean(0), modes, within, found.discriminant()), found, concept
+
+
+def _passes(widths: Mapping[str, int], most: int) -> Iterator[list[str]]:
+    """The layers in groups whose Grams have together at most so many numbers; one layer at least."""
+    group: list[str] = []
+    for name, width in widths.items():
+        if group and sum(widths[other] ** 2 for other in group) + width**2 > most:
+            yield group
+            group = []
+        group.append(name)
+    yield group
+
+
+@torch.no_grad()
+def retained_grams(
+    vlm: Vlm, images: Sequence[Inputs], layers: Sequence[str], memory: Memory, scratch: Path | None = None
+) -> Mapping[str, Gram]:
+    """The Gram of what the images put into each of these linear layers; kept in files of the folder `scratch` if given.
+
+    Each pass over the images sums up as many layers as the memory allows.
+    """
+    modules = dict(vlm.model.named_modules())
+    kept: dict[str, Gram] = {}
+    places: dict[str, tuple[TensorFile, float]] = {}
+    for group in _passes({name: modules[name].in_features for name in layers}, memory.grams):
+        streams = {name: GramStream(modules[name].in_features) for name in group}
+        with hooked((modules[name], stream.update) for name, stream in streams.items()):
+            for batch in in_batches(images, min(BATCH, memory.images)):
+                visual_features(vlm.model, batch)
+        for name in group:
+            gram = streams.pop(name).gram
+            if scratch is None:
+                kept[name] = gram
+                continue
+            file = scratch / f"gram_{len(places)}.safetensors"
+            try:
+                write(file, _tensors(name, gram), SCRATCH, {})
+            except (OSError, SafetensorError) as error:
+                raise InputError(f"{scratch} cannot hold the moments ({error}); free some disk.") from error
+            places[name] = (opened(file, SCRATCH), gram.count)
+    return kept if scratch is None else StoredGrams(places)
+
+
+def measure(
+    vlm: Vlm,
+    samples: Sequence[Sample],
+    settings: MomentSettings,
+    memory: Memory,
+    scratch: Path | None = None,
+    *,
+    share: float = 1.0,
+) -> tuple[Moments, Photos]:
+    """The moments of the retained samples, and the samples ready for training.
+
+    Grams are those of so large a `share` of the layers as `last_layers` takes; for the others there is none, which
+    saves most of the time where only some are trained. Raises InputError for too few samples.
+    """
+    photos = prepare(vlm, samples, min(BATCH, memory.images))
+    summary, found, concept = _summary(photos, settings, settings.runs or (RUNS if tokens_vary(vlm.processor) else 0))
+    routes = outline(vlm.outline, vlm.partition, photos.inputs[0], settings.crossings)
+    trained = last_layers(list(routes.first), len(summary.layout.shapes), share)
+    layers = list(dict.fromkeys(routes.first[name] for name in trained))
+    grams = retained_grams(vlm, photos.inputs, layers, memory, scratch)
+    return Moments(grams, routes.first, summary, found, photos.hashes, concept, visual_hash(vlm)), photos

@@ -1,0 +1,66 @@
+"""What is known of retained images, and images ready for the model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL.Image import Image
+from torch import Tensor
+
+from unsee.linalg.discriminant import Scatter
+from unsee.linalg.gram import Gram
+from unsee.models.features import Features, Inputs
+from unsee.moments.modes import RetainedFeatures
+
+
+@dataclass(frozen=True)
+class MomentSettings:
+    """How retained features are summarised.
+
+    `crossings` are those that count, all where it is empty; `runs` those of tokens that are averaged, see `Layout`: 0
+    for none, or vectors.RUNS where the number of tokens varies.
+    """
+
+    modes: int
+    seed: int
+    crossings: tuple[str, ...] = ()
+    runs: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What retained images put into each trained layer, and a summary of their features.
+
+    `first` names for each layer the one whose Gram in `grams` it shares, because both read the same tensors. `scatter`
+    is what the features' discriminant comes from, `hashes` and `concept` (n,) int64 are of each image.
+    """
+
+    grams: Mapping[str, Gram]
+    first: Mapping[str, str]
+    features: RetainedFeatures
+    scatter: Scatter
+    hashes: tuple[str, ...]
+    concept: Tensor
+    model: str
+    guard: Mapping[str, Gram] = field(default_factory=dict)
+    """Inputs whose outputs must not change either, by the same names; a Gram weighs as much as it counts."""
+
+    @property
+    def count(self) -> int:
+        """Of the retained images."""
+        return len(self.hashes)
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Images ready for the model: inputs, reference features, concept numbers (n,), their names, and content hashes.
+
+    `pictures` are the images themselves, or where they are.
+    """
+
+    inputs: list[Inputs]
+    features: Features
+    concept: Tensor
+    names: tuple[str, ...]
+    hashes: tuple[str, ...]
+    pictures: tuple[Path | Image, ...]
