@@ -9,14 +9,15 @@ import torch
 
 from unsee import api
 from unsee.errors import InputError
-from unsee.forgetting import by_features as contrastive
-from unsee.forgetting import goals as aim_module
+from unsee.forgetting import by_features
+from unsee.forgetting import goals as goals_module
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.forgetting.depths import Levels
-from unsee.forgetting.goals import Aim
+from unsee.forgetting.goals import Goals, GoalSettings
+from unsee.forgetting.hardening import Hardening
 from unsee.forgetting.regions import RegionSettings, belonging
 from unsee.linalg.subspace import retained_basis
-from unsee.methods import METHODS, NSCVF, nscvf
+from unsee.methods import METHODS, NSCVF
 from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.models.features import all_features, visual_features
 from unsee.models.inputs import image_inputs
@@ -68,8 +69,7 @@ def retained() -> list[Sample]:
 @pytest.fixture
 def in_turns(monkeypatch):
     """Low memory for models as small as these."""
-    for module in (nscvf, contrastive):
-        monkeypatch.setattr(module, "plan", lambda mode, visual: TURNS if mode == "low" else plan(mode, visual))
+    monkeypatch.setattr(by_features, "plan", lambda mode, visual: TURNS if mode == "low" else plan(mode, visual))
 
 
 def values(vlm):
@@ -145,9 +145,9 @@ def test_a_run_is_the_same_where_the_frozen_blocks_run_in_every_step(vlm, target
         used.append(prefix_states(*args))
         return used[-1]
 
-    monkeypatch.setattr(contrastive, "prefix_states", spied)
+    monkeypatch.setattr(by_features, "prefix_states", spied)
     once = api.forget(vlm, target, retained, method=method).weights
-    monkeypatch.setattr(contrastive, "prefix_states", lambda *_: None)
+    monkeypatch.setattr(by_features, "prefix_states", lambda *_: None)
     always = api.forget(vlm, target, retained, method=method).weights
     assert used[0] is not None
     assert all(torch.equal(once[name], always[name]) for name in always)
@@ -192,37 +192,36 @@ def test_later_layers_are_those_of_before_while_an_early_part_is_asked_and_then_
     vlm, target, retained, monkeypatch
 ):
     seen = []
-    real = contrastive._Run._as_before
+    real = Hardening._as_before
 
     @contextmanager
-    def watched(run, names):
-        modules = dict(run.vlm.model.named_modules())
-        held = {name: modules[name].weight.detach().clone() for name in names}
-        with real(run, names):
-            seen.append(len(names))
-            assert all(torch.equal(modules[name].weight, run.start[name].float()) for name in names)
-            assert len(names) < len(run.start)
+    def watched(run, start):
+        modules = dict(run.model.named_modules())
+        held = {name: modules[name].weight.detach().clone() for name in start}
+        with real(run, start):
+            seen.append(len(start))
+            assert all(torch.equal(modules[name].weight, value.float()) for name, value in start.items())
             yield
-        assert all(torch.equal(modules[name].weight, held[name]) for name in names)
-        assert all(modules[name].weight.requires_grad for name in names)
+        assert all(torch.equal(modules[name].weight, held[name]) for name in start)
+        assert all(modules[name].weight.requires_grad for name in start)
 
-    monkeypatch.setattr(contrastive._Run, "_as_before", watched)
+    monkeypatch.setattr(Hardening, "_as_before", watched)
     NSCVF(**QUICK, harden=1.0).forget(vlm, target, retained)
     assert len(set(seen)) > 1
 
 
 def test_where_an_attacker_leads_a_resisting_run_the_target_is_nearer_to_its_region(vlm, target, retained, monkeypatch):
     found = []
-    real = contrastive._Run._led_back
+    real = Hardening._attacked
 
     @contextmanager
-    def watched(run, shown, steps):
-        with real(run, shown, steps):
-            every = torch.arange(len(run.aim.inputs))
-            found.append(run._apart(every, run.aim.goal(every)).item())
+    def watched(run, start, shown, steps):
+        with real(run, start, shown, steps):
+            every = torch.arange(len(run.goals.inputs))
+            found.append(run.apart(every, run.goals.goal(every)).item())
             yield
 
-    monkeypatch.setattr(contrastive._Run, "_led_back", watched)
+    monkeypatch.setattr(Hardening, "_attacked", watched)
     apart = {}
     for resist in (1e-6, 1.0):
         settings = NSCVF(steps=60, batch=8, views=0, rate=1e-3, distill=0, share=1.0, resist=resist, tamper=0.003)
@@ -236,23 +235,23 @@ def test_the_weights_are_led_back_by_so_many_steps_of_an_attacker_and_are_then_a
     vlm, target, retained, monkeypatch
 ):
     seen = []
-    real = contrastive._Run._led_back
+    real = Hardening._attacked
 
     @contextmanager
-    def watched(run, shown, steps):
-        modules = dict(run.vlm.model.named_modules())
-        held = {name: modules[name].weight.detach().clone() for name in run.moving}
-        apart = run._apart(shown, run.aim.original[shown]).item()
-        with real(run, shown, steps):
-            seen.append((steps, apart, run._apart(shown, run.aim.original[shown]).item()))
+    def watched(run, start, shown, steps):
+        modules = dict(run.model.named_modules())
+        held = {name: modules[name].weight.detach().clone() for name in start}
+        apart = run.apart(shown, run.goals.original[shown]).item()
+        with real(run, start, shown, steps):
+            seen.append((steps, apart, run.apart(shown, run.goals.original[shown]).item()))
             for name, value in held.items():
-                size = 0.001 * run.start[name].float().square().mean().sqrt()
+                size = 0.001 * start[name].float().square().mean().sqrt()
                 moved = (modules[name].weight - value).abs().max()
                 assert moved <= 1.001 * steps * size
             yield
         assert all(torch.equal(modules[name].weight, value) for name, value in held.items())
 
-    monkeypatch.setattr(contrastive._Run, "_led_back", watched)
+    monkeypatch.setattr(Hardening, "_attacked", watched)
     NSCVF(**QUICK, resist=1.0, tamper=0.001).forget(vlm, target, retained)
     assert len({steps for steps, _, _ in seen}) > 1
     assert all(after < before for _, before, after in seen[1:])  # at first nothing has moved that could be led back
@@ -315,32 +314,35 @@ def test_a_blend_goes_as_far_as_it_is_of_the_target(vlm, target, retained):
     moments, photos = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)
     shown = prepare(vlm, target, 8)
     asked = RegionSettings(modes=1, directions=3, reach=2.0, seed=0)
-    settings = {"region": "discriminant", "asked": asked, "views": 1, "identity": 1.0, "batch": 8}
-    aim = Aim(vlm, target, shown, moments.features, **settings, others=photos.pictures, blends=18)
-    assert (aim.wholes, len(aim.inputs), len(aim.shift)) == (12, 30, 30)
-    share = aim.shift.norm(dim=1) / aim.sent.shift.repeat(5, 1).norm(dim=1)
+    wanted = GoalSettings("discriminant", asked, views=1, blends=18)
+    goals = Goals(vlm, shown, moments.features, wanted, 8, photos.pictures)
+    assert (goals.wholes, len(goals.inputs), len(goals.shift)) == (12, 30, 30)
+    share = goals.shift.norm(dim=1) / goals.sent.shift.repeat(5, 1).norm(dim=1)
     torch.testing.assert_close(share[:12], torch.ones(12))
     near = belonging(
-        moments.features.layout.vectors(aim.original[torch.arange(12, 30)]), aim.concept[12:], aim.own, moments.features
+        moments.features.layout.vectors(goals.original[torch.arange(12, 30)]),
+        goals.concept[12:],
+        goals.own,
+        moments.features,
     )
     torch.testing.assert_close(share[12:], near)
     assert near.max() - near.min() > 0.05
-    alone = Aim(vlm, target, shown, moments.features, **settings, blends=18)
+    alone = Goals(vlm, shown, moments.features, wanted, 8)
     assert len(alone.inputs) == alone.wholes == 12
 
 
 def test_variations_are_dealt_evenly_and_no_more_than_memory_has_room_for(vlm, target, retained, monkeypatch):
     moments, photos = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)
     shown = prepare(vlm, target, 8)
-    settings = {"region": "discriminant", "asked": RegionSettings(1, 3, 2.0, 0), "identity": 1.0, "batch": 8}
 
     def made(views, blends):
-        aim = Aim(vlm, target, shown, moments.features, **settings, views=views, others=photos.pictures, blends=blends)
-        return aim.wholes - 6, len(aim.inputs) - aim.wholes
+        wanted = GoalSettings("discriminant", RegionSettings(1, 3, 2.0, 0), views, blends)
+        goals = Goals(vlm, shown, moments.features, wanted, 8, photos.pictures)
+        return goals.wholes - 6, len(goals.inputs) - goals.wholes
 
     assert made(7, 1) == (12, 6)
-    monkeypatch.setattr(aim_module, "MOST_BYTES", 1)
-    monkeypatch.setattr(aim_module, "FEWEST", 3)
+    monkeypatch.setattr(goals_module, "MOST_BYTES", 1)
+    monkeypatch.setattr(goals_module, "FEWEST", 3)
     assert made(12, 0) == (12, 0)
     assert made(24, 12) == (12, 6)
     assert made(24, 0) == (18, 0)
@@ -391,14 +393,14 @@ def test_moments_stand_in_for_retained_images(vlm, target, retained):
 
 def test_low_memory_moves_layers_in_turns_and_leaves_the_model_as_it_was(vlm, target, retained, in_turns):
     before, made = values(vlm), []
-    trained = contrastive.train
+    trained = by_features.train
 
     def noted(weights, *args, **kwargs):
         made.append(list(weights))
         return trained(weights, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(contrastive, "train", noted)
+        patched.setattr(by_features, "train", noted)
         edit = api.forget(vlm, target, retained, method=NSCVF(**QUICK), memory="low")
     assert len(made) == 3
     assert all(sum(before[f"{name}.weight"].numel() for name in names) <= TURNS.weights for names in made)
@@ -441,7 +443,7 @@ def test_a_step_in_parts_has_the_gradients_of_the_whole_step(frugal, vlm, target
     monkeypatch.setattr(ConfinedWeight, "pull", noted)
     method, found, edits = NSCVF(steps=1, batch=5, views=1), [], []
     for bounds in (NORMAL, parts):
-        monkeypatch.setattr(nscvf, "plan", lambda mode, visual, bounds=bounds: bounds)
+        monkeypatch.setattr(by_features, "plan", lambda mode, visual, bounds=bounds: bounds)
         edits.append(api.forget(vlm, target, retained, method=method))
         found.append(list(gradients))
         gradients.clear()
@@ -457,7 +459,7 @@ def test_a_step_in_parts_has_the_gradients_of_the_whole_step(frugal, vlm, target
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(
     memory, died, vlm, target, retained, in_turns, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(contrastive, "LOOK_EVERY", 2)
+    monkeypatch.setattr(by_features, "LOOK_EVERY", 2)
     method, state = NSCVF(steps=12, batch=4, views=1, rate=1e-2, stop_target=0, stop_drift=0), tmp_path / "state.pt"
     whole = api.forget(vlm, target, retained, method=method, memory=memory)
     with pytest.raises(KeyboardInterrupt):

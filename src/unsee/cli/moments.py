@@ -10,8 +10,7 @@ from unsee.cli.quiet import quiet
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.moments.file import is_moments, save
-from unsee.moments.measure import measure
-from unsee.system.disk import workspace
+from unsee.moments.measure import measure, waiting_place
 from unsee.system.memory import plan
 from unsee.system.output import refuse_existing
 
@@ -53,9 +52,8 @@ def main(args: list[str]) -> int:
     samples = data.load(options.retain)
     data.validate(samples, "retained")
     bounds = plan(options.memory, sum(vlm.partition.groups.values()))
-    with workspace(options.out.absolute().parent, options.out.name) as scratch:
-        where = scratch if bounds.frugal else None
-        moments, _ = measure(vlm, samples, NSCVF().moment_settings(options.seed), bounds, where)
+    with waiting_place(bounds, options.out.absolute().parent, options.out.name) as scratch:
+        moments, _ = measure(vlm, samples, NSCVF().moment_settings(options.seed), bounds, scratch)
         save(moments, options.out, overwrite=options.overwrite)
     size = options.out.stat().st_size / 1e6
     print(f"{options.out}: {moments.count} images, {len(moments.first)} layers, {size:.1f} MB")

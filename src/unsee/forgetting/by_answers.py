@@ -6,19 +6,20 @@ tokens of answers.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from PIL.Image import Image
 from torch import Generator, Tensor
 
 from unsee.data import open_image, validate
-from unsee.errors import InputError
+from unsee.errors import InputError, check_ranges
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.forgetting.edit import Edit, plain, rounded
 from unsee.forgetting.saliency import salient, squared_gradients
@@ -100,25 +101,119 @@ class Objective:
         return max(self.weight, self.distill, self.fisher, self.saliency) > 0
 
 
-class Settings(Protocol):
-    """What the engine needs of a baseline."""
+@dataclass(frozen=True)
+class AnswerMethod(ABC):
+    """A baseline of this engine: settings that all of them have, and how each forgets. Its own fields come after."""
+
+    question: str = "Who is this?"
+    """Asked about every photo; the model's own answers are what is forgotten and kept."""
+    tokens: int = 16
+    """Most tokens of an answer, 1 or more."""
+    steps: int = 40
+    """Training steps, 1 or more."""
+    rate: float = 1e-4
+    """Highest learning rate, above 0."""
+    batch: int = 16
+    """Target photos per step, 1 or more, and as many retained ones."""
 
     name: ClassVar[str]
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    language: ClassVar[bool] = True
 
-    @property
-    def scope(self) -> Scope: ...
-    @property
-    def question(self) -> str: ...
-    @property
-    def tokens(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def rate(self) -> float: ...
-    @property
-    def batch(self) -> int: ...
-    def objective(self) -> Objective: ...
+    def __post_init__(self) -> None:
+        """Raises InputError for a setting out of its range."""
+        check_ranges(self, above=("rate",), at_least_1=("tokens", "steps", "batch"))
+
+    @abstractmethod
+    def objective(self) -> Objective:
+        """What is made small."""
+
+    @abstractmethod
+    def layers(self) -> Scope:
+        """Which layers move."""
+
+    def moment_settings(self, seed: int) -> MomentSettings:
+        """How retained features are summarised where a session keeps them."""
+        return MomentSettings(modes=3, seed=seed)
+
+    def forget(
+        self,
+        vlm: Vlm,
+        target: Sequence[Sample],
+        retained: Sequence[Sample] | Photos | None,
+        *,
+        moments: Moments | None = None,  # noqa: ARG002 # a baseline without them
+        seed: int = 0,
+        memory: str = "normal",  # noqa: ARG002 # the whole model is held
+        state: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Edit:
+        """Trains the linear layers of the scope; see `Method.forget`.
+
+        Raises InputError without retained photos where they count, and where the language model was not opened.
+        """
+        if isinstance(retained, Photos):
+            raise InputError(f"{self.name} asks about the photos themselves; give them as samples.")
+        started = time.monotonic()
+        check_language(vlm)
+        hashes = validate(target, "target")
+        objective = self.objective()
+        if objective.retained and not retained:
+            raise InputError(f"{self.name} needs retained photos in every request; give them.")
+        hashes += validate(retained, "retained") if retained else ()
+        shown = [open_image(sample.image) for sample in target if sample.image is not None]
+        modules = dict(vlm.model.named_modules())
+        names = scope_layers(vlm, self.layers(), image_inputs(vlm.processor, shown[:1])[0])
+        weights = {name: ConfinedWeight(modules[name].weight, None, vlm.dtype_of(f"{name}.weight")) for name in names}
+        run = _Run(self, objective, vlm, weights, shown, retained or (), seed)
+        with moving(weights):
+            run.probe()
+            log = train(
+                weights,
+                run.loss,
+                run.look,
+                Bars({"answers": -1.0}),
+                Schedule(self.steps, self.rate, 0.0, LOOK_EVERY),
+                seed=seed,
+                state=state,
+                key=fingerprint(str(self), str(seed), *hashes),
+                progress=progress,
+            )
+            after, lost = rounded(vlm, weights)
+        return Edit(
+            vlm=vlm,
+            weights=after,
+            method={
+                "name": self.name,
+                **plain(self),
+                "steps_made": log.steps,
+                "looks": log.looks,
+                "retained_images": len(retained or ()),
+                **run.facts,
+                "rounding_share": lost,
+            },
+            seed=seed,
+            stopped=f"all steps were made: the answers' mean loss a token is {log.looks[-1]['answers']:.3g}",
+            timings={"moments_s": 0.0, "forget_s": round(time.monotonic() - started, 2)},
+            protected=tuple(name for name in after if name in vlm.partition.protected),
+        )
+
+
+@dataclass(frozen=True)
+class ScopedAnswerMethod(AnswerMethod):
+    """A baseline whose paper lets the layers be chosen."""
+
+    scope: Scope = "visual"
+    """Which layers move: visual, projector, language or all."""
+
+    def layers(self) -> Scope:
+        """Which layers move."""
+        return self.scope
+
+
+def check_refusal(refusal: str) -> None:
+    """Raises InputError where there is no text."""
+    if not refusal.strip():
+        raise InputError("refusal is empty; give the answer that takes the place of the model's own.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,80 +225,12 @@ class _Asked:
     before: Tensor
 
 
-def moment_settings(self: Settings, seed: int) -> MomentSettings:  # noqa: ARG001 # it is a method of each baseline
-    """How retained features are summarised where a session keeps them."""
-    return MomentSettings(modes=3, seed=seed)
-
-
-def forget(
-    self: Settings,
-    vlm: Vlm,
-    target: Sequence[Sample],
-    retained: Sequence[Sample] | Photos | None,
-    *,
-    moments: Moments | None = None,  # noqa: ARG001 # a baseline without them
-    seed: int = 0,
-    memory: str = "normal",  # noqa: ARG001 # the whole model is held
-    state: Path | None = None,
-    progress: Progress | None = None,
-) -> Edit:
-    """Trains the linear layers of the scope; see `Method.forget`.
-
-    Raises InputError without retained photos where they count, and where the language model was not opened.
-    """
-    if isinstance(retained, Photos):
-        raise InputError(f"{self.name} asks about the photos themselves; give them as samples.")
-    started = time.monotonic()
-    check_language(vlm)
-    hashes = validate(target, "target")
-    objective = self.objective()
-    if objective.retained and not retained:
-        raise InputError(f"{self.name} needs retained photos in every request; give them.")
-    hashes += validate(retained, "retained") if retained else ()
-    shown = [open_image(sample.image) for sample in target if sample.image is not None]
-    modules = dict(vlm.model.named_modules())
-    names = scope_layers(vlm, self.scope, image_inputs(vlm.processor, shown[:1])[0])
-    weights = {name: ConfinedWeight(modules[name].weight, None, vlm.dtype_of(f"{name}.weight")) for name in names}
-    run = _Run(self, objective, vlm, weights, shown, retained or (), seed)
-    with moving(weights):
-        run.probe()
-        log = train(
-            weights,
-            run.loss,
-            run.look,
-            Bars({"answers": -1.0}),
-            Schedule(self.steps, self.rate, 0.0, LOOK_EVERY),
-            seed=seed,
-            state=state,
-            key=fingerprint(str(self), str(seed), *hashes),
-            progress=progress,
-        )
-        after, lost = rounded(vlm, weights)
-    return Edit(
-        vlm=vlm,
-        weights=after,
-        method={
-            "name": self.name,
-            **plain(self),
-            "steps_made": log.steps,
-            "looks": log.looks,
-            "retained_images": len(retained or ()),
-            **run.facts,
-            "rounding_share": lost,
-        },
-        seed=seed,
-        stopped=f"all steps were made: the answers' mean loss a token is {log.looks[-1]['answers']:.3g}",
-        timings={"moments_s": 0.0, "forget_s": round(time.monotonic() - started, 2)},
-        protected=tuple(name for name in after if name in vlm.partition.protected),
-    )
-
-
 class _Run:
     """One request: what was said of its photos before it, and the loss."""
 
     def __init__(
         self,
-        settings: Settings,
+        settings: AnswerMethod,
         objective: Objective,
         vlm: Vlm,
         weights: Mapping[str, ConfinedWeight],
@@ -259,7 +286,7 @@ class _Run:
                 yield self.objective.weight * kept
             if self.objective.distill > 0:
                 yield self.objective.distill * self._far(places)
-        if self.fisher or self.settings.scope in ("language", "all"):
+        if self.fisher or self.settings.layers() in ("language", "all"):
             # A layer of the language model need not run in every step, and must have a gradient all the same.
             yield torch.stack([self._held(name, weight) for name, weight in self.weights.items()]).sum()
 

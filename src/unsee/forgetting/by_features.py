@@ -3,105 +3,101 @@
 Source: arXiv 2605.05909 for the idea; docs/method.md says what is ours.
 """
 
+import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 
+from unsee.data import validate
 from unsee.errors import InputError
 from unsee.forgetting import losses
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.forgetting.depths import Given, Levels
 from unsee.forgetting.edit import Edit, plain
-from unsee.forgetting.goals import Aim
+from unsee.forgetting.goals import Goals, GoalSettings
+from unsee.forgetting.hardening import Hardening
 from unsee.forgetting.regions import RegionSettings
-from unsee.forgetting.training import Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, restored, train
+from unsee.forgetting.settings import FeatureSettings
+from unsee.forgetting.training import Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, train
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import Span, retained_basis, retained_drift, span
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, all_features, visual_features
 from unsee.models.outline import last_layers
 from unsee.models.prefix import Prefix, prefix_states
-from unsee.moments.measure import prepare
+from unsee.moments.measure import prepare, waiting_place
 from unsee.moments.records import Moments, Photos
 from unsee.records import LayerDrift, Sample
 from unsee.system.memory import Memory, plan
 
 LOOK_EVERY = 25  # steps between two looks at how far the run is
 NEGATIVES = 32  # target images of before that a step's contrast sees
-EARLY = 16  # target images that a step asks about with later layers as they were, or with tampered weights
-TAMPERED = 3  # most steps that an attacker makes within a step
 WATCHED = 256  # retained images whose drift a look measures
 
 
-class Settings(Protocol):
-    """What the engine needs of a method's settings; see `unsee.methods.NSCVF`."""
+@dataclass(frozen=True)
+class FeatureMethod(FeatureSettings, ABC):
+    """A method of this engine; what each does by itself is to say what is known of the retained photos."""
 
     name: ClassVar[str]
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    language: ClassVar[bool] = False
 
-    @property
-    def region(self) -> str: ...
-    @property
-    def reach(self) -> float: ...
-    @property
-    def modes(self) -> int: ...
-    @property
-    def directions(self) -> int: ...
-    @property
-    def aside(self) -> int: ...
-    @property
-    def contrast(self) -> float: ...
-    @property
-    def attract(self) -> float: ...
-    @property
-    def harden(self) -> float: ...
-    @property
-    def resist(self) -> float: ...
-    @property
-    def tamper(self) -> float: ...
-    @property
-    def depths(self) -> float: ...
-    @property
-    def distill(self) -> float: ...
-    @property
-    def identity(self) -> float: ...
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def null_space(self) -> bool: ...
-    @property
-    def criterion(self) -> str: ...
-    @property
-    def ridge(self) -> float: ...
-    @property
-    def keep(self) -> float: ...
-    @property
-    def views(self) -> int: ...
-    @property
-    def blends(self) -> int: ...
-    @property
-    def share(self) -> float: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def rate(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def stop_target(self) -> float: ...
-    @property
-    def stop_drift(self) -> float: ...
+    @abstractmethod
+    def known(
+        self,
+        vlm: Vlm,
+        target: Sequence[Sample],
+        retained: Sequence[Sample] | Photos | None,
+        moments: Moments | None,
+        seed: int,
+        bounds: Memory,
+        scratch: Path | None,
+    ) -> tuple[Photos | None, Moments]:
+        """The retained photos, if there are any, and their moments; Grams may wait in the folder `scratch`."""
+
+    def forget(
+        self,
+        vlm: Vlm,
+        target: Sequence[Sample],
+        retained: Sequence[Sample] | Photos | None,
+        *,
+        moments: Moments | None = None,
+        seed: int = 0,
+        memory: str = "normal",
+        state: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Edit:
+        """Forgets what is on the target images; see `Method.forget`."""
+        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        place = Path(tempfile.gettempdir()) if state is None else state.parent
+        with waiting_place(bounds, place, "unsee") as scratch:
+            started = time.monotonic()
+            validate(target, "target")
+            photos, known = self.known(vlm, target, retained, moments, seed, bounds, scratch)
+            measured = time.monotonic() - started
+            return contrastive(
+                self,
+                vlm,
+                target,
+                photos,
+                known,
+                seed=seed,
+                memory=memory,
+                measured=measured,
+                state=state,
+                progress=progress,
+            )
 
 
 def contrastive(
-    settings: Settings,
+    settings: FeatureMethod,
     vlm: Vlm,
     target: Sequence[Sample],
     retained: Photos | None,
@@ -120,20 +116,11 @@ def contrastive(
     started = time.monotonic()
     bounds = plan(memory, sum(vlm.partition.groups.values()))
     shown = prepare(vlm, target, bounds.images)
-    aim = Aim(
-        vlm,
-        target,
-        shown,
-        moments.features,
-        region=settings.region,
-        asked=RegionSettings(settings.modes, settings.directions, settings.reach, seed, settings.aside),
-        views=settings.views,
-        identity=settings.identity,
-        batch=bounds.images,
-        others=() if retained is None else retained.pictures,
-        blends=settings.blends,
-    )
-    run = _Run(settings, vlm, aim, retained, moments, bounds)
+    along = RegionSettings(settings.modes, settings.directions, settings.reach, seed, settings.aside)
+    wanted = GoalSettings(settings.region, along, settings.views, settings.blends, settings.identity)
+    others = () if retained is None else retained.pictures
+    goals = Goals(vlm, shown, moments.features, wanted, bounds.images, others)
+    run = _Run(settings, vlm, goals, retained, moments, bounds)
     seen = shown.hashes + (() if retained is None else retained.hashes)
     key = fingerprint(str(settings), memory, str(seed), moments.model, *moments.hashes, *seen)
     with recomputed(vlm.model) if bounds.frugal else nullcontext(), run.put_back():
@@ -161,17 +148,17 @@ class _Run:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: FeatureSettings,
         vlm: Vlm,
-        aim: Aim,
+        goals: Goals,
         retained: Photos | None,
         moments: Moments,
         bounds: Memory,
     ) -> None:
         self.settings, self.vlm, self.moments, self.retained = settings, vlm, moments, retained
-        self.bounds, self.aim = bounds, aim
-        self.coordinates = losses.identity(aim.original, moments.features)
-        self.coordinates_there = losses.identity(aim.goal(torch.arange(len(aim.inputs))), moments.features)
+        self.bounds, self.goals = bounds, goals
+        self.coordinates = losses.identity(goals.original, moments.features)
+        self.coordinates_there = losses.identity(goals.goal(torch.arange(len(goals.inputs))), moments.features)
         count = 0 if retained is None else len(retained.features)
         self.watched = torch.arange(0, count, max(1, count // WATCHED))
         self.start: dict[str, Tensor] = {}
@@ -181,8 +168,9 @@ class _Run:
         self.guarded: list[tuple[ConfinedWeight, Tensor, float]] = []
         self.moving: list[str] = []
         kept = retained is not None and settings.distill > 0
-        self.images = [*aim.inputs, *(retained.inputs if kept and retained else ())]
+        self.images = [*goals.inputs, *(retained.inputs if kept and retained else ())]
         self.prefix: tuple[Prefix, Tensor] | None = None
+        self.hardening = Hardening(settings, vlm.model, goals, self._apart, bounds.images)
         self.levels: Levels | None = None
         if settings.depths > 0 and retained is None:
             raise InputError(
@@ -190,7 +178,7 @@ class _Run:
             )
         if settings.depths > 0 and retained is not None:
             trained = [name for turn in self._turns() for name in turn]
-            self.levels = Levels(vlm.model, trained, aim.inputs, aim.concept, retained, bounds.images)
+            self.levels = Levels(vlm.model, trained, goals.inputs, goals.concept, retained, bounds.images)
 
     @contextmanager
     def put_back(self) -> Iterator[None]:
@@ -300,11 +288,11 @@ class _Run:
     def loss(self, generator: Generator) -> Iterator[Tensor]:
         """The loss of one step on a batch drawn with `generator`, in parts that each take a few images."""
         settings = self.settings
-        drawn = torch.randint(len(self.aim.inputs), (settings.batch,), generator=generator)
+        drawn = torch.randint(len(self.goals.inputs), (settings.batch,), generator=generator)
         kept = drawn[:0]
         if self.retained is not None and settings.distill > 0:
             kept = torch.randint(len(self.retained.inputs), (settings.batch * 3 // 2,), generator=generator)
-        aside = torch.randint(self.aim.wholes, (NEGATIVES,), generator=generator)
+        aside = torch.randint(self.goals.wholes, (NEGATIVES,), generator=generator)
         size = self.bounds.images
         whole = torch.cat([drawn, kept])
         for start in range(0, len(whole), size):
@@ -316,93 +304,25 @@ class _Run:
                 [losses.moved(w.weight, w.start, outer, energy) for w, outer, energy in self.guarded]
             ).sum()
 
-        if settings.harden > 0 and len(self.start) > 1:
-            yield from self._early(generator)
-        if settings.resist > 0:
-            yield from self._tampered(generator)
-
-    def _early(self, generator: Generator) -> Iterator[Tensor]:
-        """As `loss`, of the distance to the region where the trained layers from a random one on are those of before.
-
-        What is forgotten only by a later layer comes back with the weights that it had.
-        """
-        count = len(self.start)
-        done = count - len(self.moving)  # those of turns before, which run later
-        kept = int(torch.randint(1, len(self.moving) + bool(done), (), generator=generator))
-        drawn = torch.randint(len(self.aim.inputs), (EARLY,), generator=generator)
-        later = [*self.moving[kept:], *(name for name in self.start if name not in self.moving)]
-        for start in range(0, EARLY, self.bounds.images):
-            part = drawn[start : start + self.bounds.images]
-            with self._as_before(later):
-                yield self.settings.harden * len(part) / EARLY * self._apart(part, self.aim.goal(part))
-
-    def _tampered(self, generator: Generator) -> Iterator[Tensor]:
-        """As `loss`, of the distance to the region where an attacker's steps, on other photos, lead the weights.
-
-        The gradient is taken there and the step made from where the weights are, as in sharpness-aware minimisation
-        (Foret et al. 2021, arXiv 2010.01412) and, against relearning, TAR (Tamirisa et al. 2024, arXiv 2408.00761).
-        """
-        shown = torch.randint(self.aim.wholes, (EARLY,), generator=generator)
-        asked = torch.randint(len(self.aim.inputs), (EARLY,), generator=generator)
-        steps = int(torch.randint(1, TAMPERED + 1, (), generator=generator))
-        with self._led_back(shown, steps):
-            for part in asked.split(self.bounds.images):
-                yield self.settings.resist * len(part) / EARLY * self._apart(part, self.aim.goal(part))
-
-    @contextmanager
-    def _led_back(self, shown: Tensor, steps: int) -> Iterator[None]:
-        """While open, the moving weights are so many steps nearer to where these images have their features of before.
-
-        A step moves every number of a weight by `tamper` of the root of their mean square, along the gradient's sign.
-        """
-        modules = dict(self.vlm.model.named_modules())
-        weights = [modules[name].weight for name in self.moving]
-        sizes = [self.settings.tamper * self.start[name].float().square().mean().sqrt() for name in self.moving]
-        with restored(weights):
-            for _ in range(steps):
-                slopes = [torch.zeros_like(weight) for weight in weights]
-                for part in shown.split(self.bounds.images):
-                    apart = len(part) * self._apart(part, self.aim.original[part])
-                    for slope, more in zip(slopes, torch.autograd.grad(apart, weights), strict=True):
-                        slope += more
-                with torch.no_grad():
-                    for weight, slope, size in zip(weights, slopes, sizes, strict=True):
-                        weight -= size * slope.sign()
-            yield
+        yield from self.hardening.losses(generator, self.start, self.moving)
 
     def _apart(self, places: Tensor, goal: Features) -> Tensor:
         return losses.distance(self._features(places), goal, self.moments.features, self.settings.identity)
-
-    @contextmanager
-    def _as_before(self, names: Sequence[str]) -> Iterator[None]:
-        """While open, these layers have the weights of before and take no gradient."""
-        modules = dict(self.vlm.model.named_modules())
-        weights = {name: modules[name].weight for name in names}
-        asked = {name: weight.requires_grad for name, weight in weights.items()}
-        with restored(list(weights.values())):
-            try:
-                for name, weight in weights.items():
-                    weight.requires_grad_(False)
-                    weight.copy_(self.start[name])
-                yield
-            finally:
-                for name, weight in weights.items():
-                    weight.requires_grad_(asked[name])
 
     def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
         settings, known, retained = self.settings, self.moments.features, self.retained
         watched: AbstractContextManager[Given] = nullcontext({}) if self.levels is None else self.levels.watched()
         with watched as given:
-            features = self._features(torch.cat([moving, staying + len(self.aim.inputs)]))
+            features = self._features(torch.cat([moving, staying + len(self.goals.inputs)]))
         total = next(iter(features.values.values())).new_zeros(())
         if len(moving):
             moved, share = features[: len(moving)], len(moving) / targets
             if settings.attract > 0:
-                apart = losses.distance(moved, self.aim.goal(moving), known, settings.identity)
+                apart = losses.distance(moved, self.goals.goal(moving), known, settings.identity)
                 total = total + settings.attract * share * apart
             if self.levels is not None:
                 total = total + settings.depths * share * self.levels.apart(given, moving)
-            wholes = moving < self.aim.wholes  # a blend may not be of the target at all
+            wholes = moving < self.goals.wholes  # a blend may not be of the target at all
             if settings.contrast > 0 and wholes.any():
                 total = total + settings.contrast * share * self._contrast(moved[wholes], moving[wholes], aside)
         if len(staying) and retained is not None:
@@ -425,13 +345,13 @@ class _Run:
             self.coordinates_there[drawn],
             self.coordinates[drawn],
             self.coordinates[aside],
-            same=self.aim.concept[drawn][:, None] == self.aim.concept[aside],
+            same=self.goals.concept[drawn][:, None] == self.goals.concept[aside],
             temperature=self.settings.temperature,
         )
 
     def look(self) -> dict[str, float]:
         """How far the run is: target (1 at first, 0 at the region), drift of retained features, and how named it is."""
-        return {**self.aim.look(self.vlm), "drift": self._drift()}
+        return {**self.goals.look(self.vlm), "drift": self._drift()}
 
     def _drift(self) -> float:
         """Mean squared drift of retained features (1: as far as a stranger); of layers where there is no image."""
@@ -461,9 +381,9 @@ class _Run:
     def facts(self) -> dict[str, float]:
         """What the region turned out to be, and what rounding changed."""
         return {
-            "region_reach": self.aim.sent.reach,
-            "named_before": self.aim.sent.named_before,
-            "named_in_region": self.aim.sent.named_there,
+            "region_reach": self.goals.sent.reach,
+            "named_before": self.goals.sent.named_before,
+            "named_in_region": self.goals.sent.named_there,
             "retained_images": self.moments.count,
             **self.rounding,
         }

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,66 +19,91 @@ from unsee.models.features import Features, Inputs, all_features, joined
 from unsee.models.inputs import image_inputs
 from unsee.moments.modes import RetainedFeatures, find_modes
 from unsee.moments.records import Photos
-from unsee.records import Sample
 
 MOST_BYTES = 1 << 30  # of the features of all variations
 FEWEST = 16  # variations of each photo that are made all the same
 
 
-class Aim:
-    """A request's images and their variations, with reference features, and the region of each."""
+@dataclass(frozen=True)
+class GoalSettings:
+    """Which region images are sent to, how many variations of them are made, and how distances are measured.
+
+    `views` variations are mixed from the images, then `blends` more with retained photos; `identity` weighs, within a
+    distance, the coordinates that tell concepts apart.
+    """
+
+    region: str
+    along: RegionSettings
+    views: int
+    blends: int = 0
+    identity: float = 1.0
+
+
+class Goals:
+    """A request's images and their variations, with the features they had before, and where each is sent."""
 
     def __init__(
         self,
         vlm: Vlm,
-        samples: Sequence[Sample],
         shown: Photos,
         known: RetainedFeatures,
-        *,
-        region: str,
-        asked: RegionSettings,
-        views: int,
-        identity: float,
+        settings: GoalSettings,
         batch: int,
         others: Sequence[Path | Image] = (),
-        blends: int = 0,
     ) -> None:
-        """`shown` are the samples prepared; `views` variations are made of them, `identity` weighs their distance.
+        """`shown` are the request's photos, `others` retained photos, of which variations take parts if there are any.
 
-        The variations take parts of `others`, retained photos, where there are any; then `blends` more are blended with
-        one, and go along the shift as far as they belong to their concept. Each sample has as many as any other, the
-        numbers rounded up; fewer, down to FEWEST, where the features of all would take too much memory.
+        Each photo has as many variations as any other, the numbers rounded up; fewer, down to FEWEST, where the
+        features of all would take too much memory. `batch` images are held at once.
         """
-        self.known, self.identity, self.batch = known, identity, batch
+        self.known, self.identity, self.batch = known, settings.identity, batch
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
-        self.sent = valid_shift(region, self.own, known, asked)
-        generator = Generator().manual_seed(asked.seed)
-        opened = [open_image(sample.image) for sample in samples if sample.image is not None]
-        member, _ = find_modes(self.own.vectors, self.own.concept, asked.modes, asked.seed)
-        mates = [torch.where(member == mode)[0].tolist() for mode in member]
-        aside = [partial(open_image, picture) for picture in others]
-
-        def view() -> list[Image]:
-            return varied(mixed(opened, mates, aside, generator), generator)
-
-        self.images = len(opened)
-        each, mixtures = math.ceil(views / self.images), math.ceil(blends / self.images) if aside else 0
-        room = max(FEWEST, MOST_BYTES // sum(value.nbytes for value in shown.features.values.values()))
-        if each + mixtures > room:
-            each, mixtures = math.ceil(each * room / (each + mixtures)), mixtures * room // (each + mixtures)
-        copies = [image_inputs(vlm.processor, view()) for _ in range(each)]
-        copies += [image_inputs(vlm.processor, blended(view(), aside, generator)) for _ in range(mixtures)]
-        self.wholes = self.images * (1 + each)
+        self.sent = valid_shift(settings.region, self.own, known, settings.along)
+        self.images = len(shown.pictures)
+        views, blends = self._copies(settings, shown, others=bool(others))
+        copies = self._varied(vlm, shown, settings.along, views, blends, others)
+        self.wholes = self.images * (1 + views)
         self.inputs: list[Inputs] = [*shown.inputs, *(image for copy in copies for image in copy)]
         self.original = joined([shown.features, *(all_features(vlm.model, copy, batch) for copy in copies)])
         self.concept: Tensor = shown.concept.repeat(1 + len(copies))
         self.shift = self.sent.shift.repeat(1 + len(copies), 1)
         if self.wholes < len(self.inputs):
-            vectors = known.layout.vectors(self.original[torch.arange(self.wholes, len(self.inputs))])
-            near = belonging(vectors, self.concept[self.wholes :], self.own, known)
-            self.shift[self.wholes :] *= near[:, None]
+            self.shift[self.wholes :] *= self._belonging_of_blends()[:, None]
         first = torch.arange(self.images)
-        self.away = losses.distance(shown.features, self.goal(first), known, identity).item()
+        self.away = losses.distance(shown.features, self.goal(first), known, self.identity).item()
+
+    def _copies(self, settings: GoalSettings, shown: Photos, *, others: bool) -> tuple[int, int]:
+        """How many variations and blends of each photo are made."""
+        views = math.ceil(settings.views / self.images)
+        blends = math.ceil(settings.blends / self.images) if others else 0
+        room = max(FEWEST, MOST_BYTES // sum(value.nbytes for value in shown.features.values.values()))
+        if views + blends > room:
+            views, blends = math.ceil(views * room / (views + blends)), blends * room // (views + blends)
+        return views, blends
+
+    def _varied(
+        self, vlm: Vlm, shown: Photos, along: RegionSettings, views: int, blends: int, others: Sequence[Path | Image]
+    ) -> list[list[Inputs]]:
+        """Variations of all photos, `views` times, then blends of such variations with others, `blends` times.
+
+        A photo is mixed with others of its own mode, as the region's settings divide concepts into modes.
+        """
+        generator = Generator().manual_seed(along.seed)
+        opened = [open_image(picture) for picture in shown.pictures]
+        member, _ = find_modes(self.own.vectors, self.own.concept, along.modes, along.seed)
+        mates = [torch.where(member == mode)[0].tolist() for mode in member]
+        retained = [partial(open_image, picture) for picture in others]
+
+        def view() -> list[Image]:
+            return varied(mixed(opened, mates, retained, generator), generator)
+
+        copies = [image_inputs(vlm.processor, view()) for _ in range(views)]
+        return copies + [image_inputs(vlm.processor, blended(view(), retained, generator)) for _ in range(blends)]
+
+    def _belonging_of_blends(self) -> Tensor:
+        """How far each blend is of its concept: that far it is sent."""
+        vectors = self.known.layout.vectors(self.original[torch.arange(self.wholes, len(self.inputs))])
+        return belonging(vectors, self.concept[self.wholes :], self.own, self.known)
 
     def goal(self, drawn: Tensor) -> Features:
         """Where the features of these images (places in `inputs`) are sent."""

@@ -18,7 +18,7 @@ from unsee.data import validate
 from unsee.errors import InputError, check_ranges
 from unsee.forgetting import losses
 from unsee.forgetting.edit import Edit, plain
-from unsee.forgetting.goals import Aim
+from unsee.forgetting.goals import Goals, GoalSettings
 from unsee.forgetting.regions import RegionSettings, region
 from unsee.forgetting.training import Progress, recomputed
 from unsee.linalg.gram import GramStream
@@ -112,17 +112,9 @@ class ClosedForm:
                 )
             moments, _ = measure(vlm, retained, self.moment_settings(seed), bounds)
         prepared = time.monotonic()
-        aim = Aim(
-            vlm,
-            target,
-            prepare(vlm, target, bounds.images),
-            moments.features,
-            region=self.region,
-            asked=RegionSettings(self.modes, self.directions, self.reach, seed, self.aside),
-            views=self.views,
-            identity=self.identity,
-            batch=bounds.images,
-        )
+        along = RegionSettings(self.modes, self.directions, self.reach, seed, self.aside)
+        wanted = GoalSettings(self.region, along, self.views, identity=self.identity)
+        goals = Goals(vlm, prepare(vlm, target, bounds.images), moments.features, wanted, bounds.images)
         modules = dict(vlm.model.named_modules())
         weights = {name: modules[name].weight for name in moments.first}
         start = {name: weight.detach().clone() for name, weight in weights.items()}
@@ -130,8 +122,8 @@ class ClosedForm:
         try:
             with recomputed(vlm.model) if bounds.frugal else nullcontext():
                 for sweep in range(self.sweeps):
-                    went = _sweep(vlm, aim, moments, weights, self.keep, self.ridge)
-                    looks.append({"step": sweep + 1, **aim.look(vlm)})
+                    went = _sweep(vlm, goals, moments, weights, self.keep, self.ridge)
+                    looks.append({"step": sweep + 1, **goals.look(vlm)})
                     if progress is not None:
                         progress(sweep + 1, self.sweeps, f"target {looks[-1]['target']:.3g}")
                     if looks[-1]["target"] <= self.stop_target:
@@ -140,7 +132,7 @@ class ClosedForm:
                     if not went:
                         stopped = "no further step came nearer"
                         break
-            return self._edit(vlm, moments, weights, start, aim, looks, stopped, seed, prepared - started, prepared)
+            return self._edit(vlm, moments, weights, start, goals, looks, stopped, seed, prepared - started, prepared)
         finally:
             with torch.no_grad():
                 for name, weight in weights.items():
@@ -154,7 +146,7 @@ class ClosedForm:
         moments: Moments,
         weights: Mapping[str, nn.Parameter],
         start: Mapping[str, Tensor],
-        aim: Aim,
+        goals: Goals,
         looks: list[dict[str, float]],
         stopped: str,
         seed: int,
@@ -175,7 +167,7 @@ class ClosedForm:
             with torch.no_grad():
                 weight.copy_(stored)
             rounded[f"{name}.weight"] = stored
-        again = aim.look(vlm)
+        again = goals.look(vlm)
         return Edit(
             vlm=vlm,
             weights=rounded,
@@ -184,9 +176,9 @@ class ClosedForm:
                 **plain(self),
                 "steps_made": len(looks),
                 "looks": looks,
-                "region_reach": aim.sent.reach,
-                "named_before": aim.sent.named_before,
-                "named_in_region": aim.sent.named_there,
+                "region_reach": goals.sent.reach,
+                "named_before": goals.sent.named_before,
+                "named_in_region": goals.sent.named_there,
                 "retained_images": moments.count,
                 "rounding_share": (lost / moved) ** 0.5 if moved else 0.0,
                 "rounding_target": again["target"] - looks[-1]["target"],
@@ -199,7 +191,7 @@ class ClosedForm:
 
 
 def _sweep(
-    vlm: Vlm, aim: Aim, moments: Moments, weights: Mapping[str, nn.Parameter], keep: float, ridge: float
+    vlm: Vlm, goals: Goals, moments: Moments, weights: Mapping[str, nn.Parameter], keep: float, ridge: float
 ) -> bool:
     """Solves for every layer and goes along; false, and nothing moved, where that came no nearer."""
     modules = dict(vlm.model.named_modules())
@@ -208,7 +200,7 @@ def _sweep(
         weight.requires_grad_(True)
         weight.grad = None
     with hooked((modules[name], stream.update) for name, stream in streams.items()):
-        before = _distance(vlm, aim, backward=True)
+        before = _distance(vlm, goals, backward=True)
     grams = {name: stream.gram for name, stream in streams.items()}
     directions: dict[str, Tensor] = {}
     slope = 0.0
@@ -225,7 +217,7 @@ def _sweep(
     went, nearest, length = 0.0, before, before / slope if slope > 0 else 0.0
     for _ in range(HALVINGS if length else 0):
         _move(weights, directions, length - went)
-        went, there = length, _distance(vlm, aim)
+        went, there = length, _distance(vlm, goals)
         if there < nearest:
             return True
         length /= 2
@@ -239,14 +231,14 @@ def _move(weights: Mapping[str, nn.Parameter], directions: Mapping[str, Tensor],
         weight.add_(directions[name], alpha=by)
 
 
-def _distance(vlm: Vlm, aim: Aim, *, backward: bool = False) -> float:
+def _distance(vlm: Vlm, goals: Goals, *, backward: bool = False) -> float:
     """The mean distance of all images of the request from where they are sent; `backward` adds up its gradients."""
-    total, count = 0.0, len(aim.inputs)
-    for start in range(0, count, aim.batch):
-        drawn = torch.arange(start, min(start + aim.batch, count))
-        images = [aim.inputs[place] for place in drawn.tolist()]
-        features = visual_features(vlm.model, images) if backward else all_features(vlm.model, images, aim.batch)
-        part = losses.distance(features, aim.goal(drawn), aim.known, aim.identity) * len(drawn) / count
+    total, count = 0.0, len(goals.inputs)
+    for start in range(0, count, goals.batch):
+        drawn = torch.arange(start, min(start + goals.batch, count))
+        images = [goals.inputs[place] for place in drawn.tolist()]
+        features = visual_features(vlm.model, images) if backward else all_features(vlm.model, images, goals.batch)
+        part = losses.distance(features, goals.goal(drawn), goals.known, goals.identity) * len(drawn) / count
         if backward:
             part.backward()
         total += part.item()

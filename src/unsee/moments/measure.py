@@ -1,6 +1,7 @@
 """What a request needs to know of the retained images, measured once, kept in a file, and used without them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -20,7 +21,8 @@ from unsee.moments.modes import WITHIN, RetainedFeatures, find_modes
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.moments.vectors import RUNS, layout, spreads
 from unsee.records import Sample
-from unsee.system.memory import Memory
+from unsee.system.disk import workspace
+from unsee.system.memory import Memory, give_back
 from unsee.system.tensors import TensorFile, opened, write
 
 BATCH = 64
@@ -62,6 +64,17 @@ def _summary(photos: Photos, settings: MomentSettings, runs: int) -> tuple[Retai
     found = scatter(vectors, concept)
     within = principal_directions((vectors - modes.centers[member]).double(), WITHIN).float()
     return RetainedFeatures(how, spread, vectors.mean(0), modes, within, found.discriminant()), found, concept
+
+
+@contextmanager
+def waiting_place(bounds: Memory, place: Path, name: str) -> Iterator[Path | None]:
+    """Gives a folder of its own in `place` where Grams wait on large models; None where the memory holds them all."""
+    if not bounds.frugal:
+        yield None
+        return
+    give_back()
+    with workspace(place, name) as folder:
+        yield folder
 
 
 def _passes(widths: Mapping[str, int], most: int) -> Iterator[list[str]]:

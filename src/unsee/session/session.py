@@ -30,7 +30,7 @@ from unsee.models.checkpoint import write as write_checkpoint
 from unsee.models.features import Inputs
 from unsee.moments.file import read_guarded
 from unsee.moments.file import save as save_moments
-from unsee.moments.measure import measure, prepare, retained_grams
+from unsee.moments.measure import measure, prepare, retained_grams, waiting_place
 from unsee.records import Check, Sample
 from unsee.session import certificate, secret, settings
 from unsee.session.certificate import Signer
@@ -97,9 +97,8 @@ def create(
         samples = _samples(retain)
         data.validate(samples, "retained")
         bounds = plan(memory, sum(vlm.partition.groups.values()))
-        with tempfile.TemporaryDirectory(dir=files.parent) as scratch:
-            where = Path(scratch) if bounds.frugal else None
-            moments, _ = measure(vlm, samples, method.moment_settings(seed), bounds, where)
+        with waiting_place(bounds, files.parent, "moments") as scratch:
+            moments, _ = measure(vlm, samples, method.moment_settings(seed), bounds, scratch)
             hashed = tuple(salted(digest, salt, hidden) for digest in moments.hashes)
             save_moments(replace(moments, hashes=hashed), files / STATE, {})
         save_file({}, files / WEIGHTS, metadata={"format": "pt"})
@@ -229,7 +228,7 @@ class Session:
             given = [self._salted(digest) for digest in data.validate(samples, "target")]
             self._check_new(given)
             bounds = plan(self.settings.memory, sum(vlm.partition.groups.values()))
-            with self._scratch(bounds) as scratch:
+            with waiting_place(bounds, self.folder.absolute().parent, self.folder.name) as scratch:
                 counted = self._state(vlm)
                 state = _without(counted, vlm, samples, given, bounds, scratch)
                 kept = None if retain is None else self._kept(_samples(retain), set(given))
@@ -410,15 +409,6 @@ class Session:
             return load_file(self.store.path(WEIGHTS))
         except SafetensorError as error:
             raise BrokenSessionError(f"{WEIGHTS} cannot be read ({error}); restore it from a copy.") from error
-
-    @contextmanager
-    def _scratch(self, bounds: Memory) -> Iterator[Path | None]:
-        """Where Grams wait, beside the session, on large models."""
-        if not bounds.frugal:
-            yield None
-            return
-        with workspace(self.folder.absolute().parent, self.folder.name) as place:
-            yield place
 
     def _salted(self, digest: str) -> str:
         return salted(digest, self.settings.salt, self._secret)

@@ -10,26 +10,18 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from unsee.errors import InputError, check_ranges
-from unsee.forgetting import by_answers
-from unsee.forgetting.by_answers import Apart, Batch, Objective
+from unsee.errors import check_ranges
+from unsee.forgetting.by_answers import Apart, Batch, Objective, ScopedAnswerMethod, check_refusal
 from unsee.forgetting.edit import Edit
 from unsee.models.checkpoint import Vlm
-from unsee.models.scopes import Scope
 from unsee.moments.records import Photos
 from unsee.records import Sample
 
 
 @dataclass(frozen=True)
-class SIU:
+class SIU(ScopedAnswerMethod):
     """Settings of the method."""
 
-    scope: Scope = "visual"
-    """Which layers move: visual, projector, language or all."""
-    question: str = "Who is this?"
-    """Asked about every photo; the model's own answers are what is forgotten and kept."""
-    tokens: int = 16
-    """Most tokens of an answer, 1 or more."""
     refusal: str = "I don't know."
     """The answer that takes the place of the model's own."""
     images: int = 1
@@ -38,26 +30,14 @@ class SIU:
     """Weight of the dual masked divergence on the refusal, 0 or more."""
     weight: float = 1.0
     """Weight of the retained answers' divergence, 0 or more."""
-    steps: int = 40
-    """Training steps, 1 or more."""
-    rate: float = 1e-4
-    """Highest learning rate, above 0."""
-    batch: int = 16
-    """Target photos per step, 1 or more, and as many retained ones."""
 
     name: ClassVar[str] = "siu"
-    language: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its range."""
-        if not self.refusal.strip():
-            raise InputError("refusal is empty; give the answer that takes the place of the model's own.")
-        check_ranges(
-            self,
-            above=("rate",),
-            at_least_0=("masked", "weight"),
-            at_least_1=("tokens", "images", "steps", "batch"),
-        )
+        super().__post_init__()
+        check_refusal(self.refusal)
+        check_ranges(self, at_least_0=("masked", "weight"), at_least_1=("images",))
 
     def objective(self) -> Objective:
         """What is made small."""
@@ -69,8 +49,6 @@ class SIU:
 
         return Objective(target, self.refusal, self.weight, divergence=True)
 
-    moment_settings = by_answers.moment_settings
-
     def forget(
         self, vlm: Vlm, target: Sequence[Sample], retained: Sequence[Sample] | Photos | None, **given: Any
     ) -> Edit:
@@ -79,7 +57,7 @@ class SIU:
         for sample in target:
             taken.setdefault(sample.concept, []).append(sample)
         first = [sample for own in taken.values() for sample in own[: self.images]]
-        return by_answers.forget(self, vlm, first, retained, **given)
+        return super().forget(vlm, first, retained, **given)
 
 
 def dual_masked(apart: Apart) -> Tensor:
