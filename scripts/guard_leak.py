@@ -24,8 +24,10 @@ from unsee.models.checkpoint import Vlm, load
 from unsee.moments.file import read_guarded
 from unsee.moments.measure import prepare, retained_grams
 from unsee.records import Sample
+from unsee.session.creation import create
 from unsee.session.ledger import STATE
-from unsee.session.session import Session, create, patch
+from unsee.session.request import patch
+from unsee.session.session import Session
 from unsee.system.memory import plan
 
 AFTER = (1, 2, 5, 10, 20)

@@ -19,7 +19,8 @@ from pathlib import Path
 from unsee.errors import InputError
 from unsee.methods import NSCVF
 from unsee.session.audit import verify
-from unsee.session.session import Session, create
+from unsee.session.creation import create
+from unsee.session.session import Session
 from unsee.testing import photo_folder, tiny_checkpoint
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from unsee.methods import NSCVF
 from unsee.records import Sample
 from unsee.session.audit import verify
+from unsee.session.creation import create
 from unsee.session.ledger import STATE
-from unsee.session.session import Session, create
+from unsee.session.session import Session
 from unsee.testing import images, tiny_checkpoint
 
 EACH = 4  # pictures of a concept

@@ -14,7 +14,8 @@ from tiny_method import METHOD
 from unsee.cli.main import main
 from unsee.models.checkpoint import Vlm, load
 from unsee.records import Check, Example, LayerDrift, MapPoint, Result, Score
-from unsee.session.session import Session, create
+from unsee.session.creation import create
+from unsee.session.session import Session
 from unsee.testing import photo_folder, tiny_checkpoint
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

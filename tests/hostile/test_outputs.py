@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from unsee.errors import InputError, OutputError
-from unsee.session.session import create
+from unsee.session.creation import create
 from unsee.session.store import Store, creation
 from unsee.system import output
 from unsee.system.disk import REPLACED, held, workspace

@@ -15,9 +15,10 @@ from unsee.models.checkpoint import Vlm
 from unsee.moments.file import read_guarded
 from unsee.session import secret as secrets
 from unsee.session.audit import verify
+from unsee.session.creation import create
 from unsee.session.ledger import STATE, WEIGHTS
 from unsee.session.secret import salted
-from unsee.session.session import Session, create
+from unsee.session.session import Session
 
 Run = Callable[..., int]
 

@@ -19,8 +19,9 @@ from unsee.errors import InputError
 from unsee.models.checkpoint import load
 from unsee.moments.file import read_guarded, save
 from unsee.session.audit import verify
+from unsee.session.creation import create
 from unsee.session.ledger import LEDGER, STATE, WEIGHTS, BrokenSessionError, Entry
-from unsee.session.session import Session, create
+from unsee.session.session import Session
 from unsee.session.store import Store
 
 Run = Callable[..., int]

@@ -13,7 +13,7 @@ from unsee.errors import InputError
 from unsee.metrics.answers import contains, keywords, letter, shuffled
 from unsee.metrics.fluency import fluency
 from unsee.metrics.forget_quality import c_dis
-from unsee.metrics.likelihood import answer_probability, preference, truth_ratio, truth_share
+from unsee.metrics.likelihood import preference, truth_ratio, truth_share
 from unsee.metrics.measures import LIKELIHOODS, TRUTH_GONE, TRUTH_KEPT
 from unsee.metrics.membership import gradient, loss, min_k, min_k_plus, separation, zlib_ratio
 from unsee.metrics.modality import all_modal_accuracy, all_modal_error, rlf, rlr
@@ -93,15 +93,11 @@ def test_rlf_and_rlr_by_hand() -> None:
     assert rlf(0, 0) == rlr(0, 0) == 0
 
 
-def test_probability_and_truth_ratio_by_hand() -> None:
-    half, quarter = math.log(0.5), math.log(0.25)
-    assert answer_probability([half, quarter]) == pytest.approx(math.sqrt(1 / 8))
+def test_truth_ratio_by_hand() -> None:
     assert truth_ratio(0.5, [0.25, 0.5]) == pytest.approx(math.sqrt(0.25 * 0.5) / 0.5)
     assert truth_ratio(0.0, [0.5]) == math.inf
     with pytest.raises(ValueError, match="wrong answers"):
         truth_ratio(0.5, [])
-    with pytest.raises(ValueError, match="without tokens"):
-        answer_probability([])
 
 
 @given(SHARES, st.lists(SHARES, min_size=1, max_size=5))

@@ -20,8 +20,9 @@ from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.moments.file import read_guarded
 from unsee.moments.measure import measure, retained_grams
 from unsee.session.audit import verify
+from unsee.session.creation import create
 from unsee.session.ledger import STATE, WEIGHTS, BrokenSessionError
-from unsee.session.session import Session, create
+from unsee.session.session import Session
 from unsee.session.store import Store
 from unsee.system.memory import plan
 from unsee.testing import photo_folder, stored, tiny_checkpoint

@@ -18,8 +18,9 @@ from unsee.cli.table import print_table
 from unsee.errors import unknown
 from unsee.methods import METHODS, NSCVF
 from unsee.session.audit import verify
+from unsee.session.creation import create
 from unsee.session.ledger import CERTIFICATES, BrokenSessionError, head
-from unsee.session.session import Session, create
+from unsee.session.session import Session
 from unsee.session.settings import GUARD, SINGLE
 from unsee.session.store import Store
 from unsee.system.output import refuse_existing

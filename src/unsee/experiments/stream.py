@@ -13,8 +13,9 @@ from unsee.evaluation.asking import generate
 from unsee.methods import NPO, ClosedForm, GradDiff, Method, Streaming
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load, visual_parameters
+from unsee.session.creation import create
 from unsee.session.ledger import STATE
-from unsee.session.session import Session, create
+from unsee.session.session import Session
 from unsee.session.settings import GUARD, SINGLE
 
 Told = Callable[[str], None]

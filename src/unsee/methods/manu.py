@@ -78,17 +78,7 @@ class MANU:
         if not retained:
             raise InputError(f"{self.name} needs retained photos in every request; give them.")
         validate(retained, "retained")
-        modules = dict(vlm.model.named_modules())
-        first = open_image(next(sample.image for sample in target if sample.image is not None))
-        layers = [
-            name
-            for name in scope_layers(vlm, self.scope, image_inputs(vlm.processor, [first])[0])
-            if modules[name].in_features > modules[name].out_features
-        ]
-        if not layers:
-            raise InputError(
-                f"{vlm.folder} has no layer that narrows in the scope {self.scope!r}; choose another method."
-            )
+        modules, layers = dict(vlm.model.named_modules()), self._layers(vlm, target)
         places = torch.randperm(len(retained), generator=Generator().manual_seed(seed))[:MOST].tolist()
         own = self._activity(vlm, layers, target)
         kept = self._activity(vlm, layers, [retained[place] for place in places])
@@ -119,6 +109,21 @@ class MANU:
             timings={"moments_s": 0.0, "forget_s": round(time.monotonic() - started, 2)},
             protected=tuple(name for name in after if name in vlm.partition.protected),
         )
+
+    def _layers(self, vlm: Vlm, target: Sequence[Sample]) -> list[str]:
+        """The layers of the scope that read neurons: those that narrow. Raises InputError where there is none."""
+        modules = dict(vlm.model.named_modules())
+        first = open_image(next(sample.image for sample in target if sample.image is not None))
+        layers = [
+            name
+            for name in scope_layers(vlm, self.scope, image_inputs(vlm.processor, [first])[0])
+            if modules[name].in_features > modules[name].out_features
+        ]
+        if not layers:
+            raise InputError(
+                f"{vlm.folder} has no layer that narrows in the scope {self.scope!r}; choose another method."
+            )
+        return layers
 
     @torch.no_grad()
     def _activity(self, vlm: Vlm, layers: Sequence[str], samples: Sequence[Sample]) -> dict[str, Tensor]:

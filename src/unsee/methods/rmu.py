@@ -80,30 +80,12 @@ class RMU:
         modules = dict(vlm.model.named_modules())
         names = scope_layers(vlm, self.scope, shown.inputs[0])
         weights = {name: ConfinedWeight(modules[name].weight, None, vlm.dtype_of(f"{name}.weight")) for name in names}
-        goal = steered(kept.features, self.steer, seed)
-
-        def drawn(photos: Photos, generator: Generator) -> tuple[Features, Features]:
-            """Of some photos, the features now and before."""
-            places = torch.randint(len(photos.inputs), (self.batch,), generator=generator)
-            chosen: list[Inputs] = [photos.inputs[place] for place in places.tolist()]
-            return visual_features(vlm.model, chosen), photos.features[places]
-
-        def loss(generator: Generator) -> Iterator[Tensor]:
-            now, _ = drawn(shown, generator)
-            yield towards(now, goal, kept.features)
-            if self.weight > 0:
-                yield self.weight * apart(*drawn(kept, generator), kept.features)
-
-        @torch.no_grad()
-        def look() -> dict[str, float]:
-            first = shown.inputs[: bounds.images]
-            return {"target": float(towards(visual_features(vlm.model, first), goal, kept.features))}
-
+        run = _Steering(self, vlm, shown, kept, steered(kept.features, self.steer, seed), bounds.images)
         with moving(weights):
             log = train(
                 weights,
-                loss,
-                look,
+                run.loss,
+                run.look,
                 Bars({"target": 0.0}),
                 Schedule(self.steps, self.rate, 0.0, LOOK_EVERY),
                 seed=seed,
@@ -127,6 +109,37 @@ class RMU:
             stopped=log.stopped,
             timings={"moments_s": 0.0, "forget_s": round(time.monotonic() - started, 2)},
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Steering:
+    """The loss of a run: target features towards the steering vector, retained ones where they were."""
+
+    settings: RMU
+    vlm: Vlm
+    shown: Photos
+    kept: Photos
+    goal: dict[str, Tensor]
+    batch: int
+
+    def loss(self, generator: Generator) -> Iterator[Tensor]:
+        """The loss of one step, in parts."""
+        now, _ = self._drawn(self.shown, generator)
+        yield towards(now, self.goal, self.kept.features)
+        if self.settings.weight > 0:
+            yield self.settings.weight * apart(*self._drawn(self.kept, generator), self.kept.features)
+
+    @torch.no_grad()
+    def look(self) -> dict[str, float]:
+        """How far the first target photos are from the steering vector."""
+        now = visual_features(self.vlm.model, self.shown.inputs[: self.batch])
+        return {"target": float(towards(now, self.goal, self.kept.features))}
+
+    def _drawn(self, photos: Photos, generator: Generator) -> tuple[Features, Features]:
+        """Of some photos, the features now and before."""
+        places = torch.randint(len(photos.inputs), (self.settings.batch,), generator=generator)
+        chosen: list[Inputs] = [photos.inputs[place] for place in places.tolist()]
+        return visual_features(self.vlm.model, chosen), photos.features[places]
 
 
 def _scales(known: Features) -> dict[str, float]:

@@ -2,17 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, geometric_mean
-
-
-def answer_probability(tokens: Sequence[float]) -> float:
-    """exp of the mean log-likelihood of an answer's tokens, in [0, 1]: P(answer)^(1/length). Source: TOFU.
-
-    Higher means that more is known. Raises ValueError without a token.
-    """
-    if not tokens:
-        raise ValueError("the probability of an answer without tokens is undefined")
-    return math.exp(fmean(tokens))
+from statistics import geometric_mean
 
 
 def truth_ratio(right: float, wrong: Sequence[float]) -> float:

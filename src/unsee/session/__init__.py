@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from unsee.session.audit import verify
-    from unsee.session.session import Session, create
+    from unsee.session.creation import create
+    from unsee.session.session import Session
 
 __all__ = ["Session", "create", "verify"]
 
-PLACES = {"Session": "session", "create": "session", "verify": "audit"}
+PLACES = {"Session": "session", "create": "creation", "verify": "audit"}
 
 
 def __getattr__(name: str) -> Any:

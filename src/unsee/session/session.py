@@ -1,16 +1,13 @@
 """Requests that arrive one after the other over years, on one model: forgotten, remembered, taken back."""
 
-import secrets
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,19 +17,17 @@ from unsee.api import Images, evaluate
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
-from unsee.forgetting.edit import write_record
+from unsee.forgetting.edit import Edit, write_record
 from unsee.forgetting.training import Progress
-from unsee.linalg.gram import Gram
-from unsee.linalg.subspace import retained_drift
-from unsee.methods import Method
-from unsee.models.checkpoint import Vlm, hashes, load, visual_hash, visual_parameters
+from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.models.checkpoint import write as write_checkpoint
-from unsee.models.features import Inputs
 from unsee.moments.file import read_guarded
 from unsee.moments.file import save as save_moments
-from unsee.moments.measure import measure, prepare, retained_grams, waiting_place
+from unsee.moments.measure import prepare, waiting_place
+from unsee.moments.records import Photos
 from unsee.records import Check, Sample
 from unsee.session import certificate, secret, settings
+from unsee.session.capacity import Capacity, capacities
 from unsee.session.certificate import Signer
 from unsee.session.ledger import (
     CERTIFICATES,
@@ -50,79 +45,14 @@ from unsee.session.ledger import (
     standing,
     weights_of,
 )
+from unsee.session.request import Wanted, Work, check_drift, drifts, guarded, patch, samples_of, warnings, without
 from unsee.session.secret import Secret, salted
-from unsee.session.settings import GUARD, SINGLE, Settings
 from unsee.session.state import State
-from unsee.session.store import Store, check_hashes, creation, link
+from unsee.session.store import Store, check_hashes, link
 from unsee.system.disk import workspace
 from unsee.system.environment import environment
-from unsee.system.memory import Memory, plan
+from unsee.system.memory import plan
 from unsee.system.output import with_folder
-
-FREE = 0.01  # energy, in units of the mean, at which a direction counts as half free
-
-
-def create(
-    folder: Path | str,
-    model: str | Path,
-    retain: Images,
-    *,
-    method: Method | None = None,
-    seed: int = 0,
-    memory: str = "normal",
-    guard: float = GUARD,
-    max_drift: float | None = None,
-    key: Path | None = None,
-    secret_file: Path | None = None,
-    trust_remote_code: bool = False,
-) -> None:
-    """Makes a session: measures the retained images once, and hashes every file of the model.
-
-    Without `method`, each request is made by NSCVF with settings for one target at a time. With `key`, every entry of
-    the ledger is signed. With `secret_file`, the operator's secret outside the folder, hashes of photos are keyed by it
-    and the guard is encrypted with it; each request needs it again.
-
-    Raises InputError where `folder` exists, the model or the images cannot be used, or the method would change the
-    language model.
-    """
-    settings.check(guard, max_drift)
-    method = method or SINGLE
-    if getattr(method, "scope", "visual") in ("language", "all"):
-        raise InputError("a session changes no language model; give the method the scope visual or projector.")
-    salt, signer = secrets.token_hex(16), certificate.read_key(key)
-    hidden = None if secret_file is None else secret.read(secret_file, Path(folder), salt)
-    facts: dict[str, Any] = {**signer.facts}
-    with creation(Path(folder), facts, signer.sign) as files:
-        vlm = load(model, trust_remote_code=trust_remote_code)
-        samples = _samples(retain)
-        data.validate(samples, "retained")
-        bounds = plan(memory, sum(vlm.partition.groups.values()))
-        with waiting_place(bounds, files.parent, "moments") as scratch:
-            moments, _ = measure(vlm, samples, method.moment_settings(seed), bounds, scratch)
-            hashed = tuple(salted(digest, salt, hidden) for digest in moments.hashes)
-            save_moments(replace(moments, hashes=hashed), files / STATE, {})
-        save_file({}, files / WEIGHTS, metadata={"format": "pt"})
-        mark = "" if hidden is None else hidden.mark
-        made = Settings(str(vlm.folder.absolute()), salt, mark, method, seed, memory, guard, max_drift)
-        settings.write(made, files / SETTINGS)
-        facts |= {
-            "unsee": __version__,
-            "weights_after": moments.model,
-            "retained_images": moments.count,
-            "model_files": hashes(vlm.folder),
-            "environment": environment(),
-        }
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """Of one Gram: its layer, width, directions still free at first and now, and the layer's drift so far."""
-
-    layer: str
-    width: int
-    free_before: float
-    free: float
-    drift: float
 
 
 class Session:
@@ -224,64 +154,87 @@ class Session:
         self._check_secret()
         with self._changing(key) as signer:
             self._check_id(identifier)
-            vlm, samples = self.base(language=self.settings.method.language), _samples(target)
-            given = [self._salted(digest) for digest in data.validate(samples, "target")]
-            self._check_new(given)
+            vlm = self.base(language=self.settings.method.language)
+            wanted = self._wanted(identifier, reason, target, retain)
             bounds = plan(self.settings.memory, sum(vlm.partition.groups.values()))
             with waiting_place(bounds, self.folder.absolute().parent, self.folder.name) as scratch:
+                work = Work(vlm, bounds, scratch)
                 counted = self._state(vlm)
-                state = _without(counted, vlm, samples, given, bounds, scratch)
-                kept = None if retain is None else self._kept(_samples(retain), set(given))
-                # As the model before any request sees them, unless the method asks about the photos themselves.
-                whole = kept is None or self.settings.method.language
-                photos = kept if whole else prepare(vlm, kept or [], bounds.images)
+                state = without(counted, wanted, work)
                 before = self.weights()
-                patch(vlm, before)
-                edit = self.settings.method.forget(
-                    vlm,
-                    samples,
-                    photos,
-                    moments=state.confining(self.settings.guard),
-                    seed=self.settings.seed + len(self.store.entries),
-                    memory=self.settings.memory,
-                    progress=progress,
-                )
-                hash_before = visual_hash(vlm)
-                patch(vlm, edit.weights)
-                drift = _drifts(vlm, self.base(), state)
-                self._check_drift(drift)
+                edit, hash_before = self._edit(wanted, state, before, work, progress)
+                drift = drifts(vlm, self.base(), state)
+                check_drift(drift, self.settings.max_drift)
+                state = guarded(state, wanted, work)
                 after = before | {name: value.contiguous() for name, value in edit.weights.items()}
-                inputs = prepare(vlm, samples, bounds.images).inputs
-                state = state.guarded(_grams(vlm, inputs, state, bounds, scratch))
-                taken = counted.retained.count - state.retained.count
-                facts = {
-                    "unsee": __version__,
-                    "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "id": identifier,
-                    "number": len(self.standing()) + 1,
-                    "reason": reason,
-                    "target_images": len(given),
-                    "target_hashes": given,
-                    "taken_out_of_statistics": taken,
-                    "retained_images": len(kept or ()),
-                    "retained_statistics": state.retained.count,
-                    "seed": edit.seed,
-                    "method": {name: value for name, value in edit.facts().items() if name != "looks"},
+                facts = self._facts(wanted, edit, counted, state) | {
                     "weights_before": hash_before,
                     "weights_after": visual_hash(vlm),
-                    "changed": sorted(edit.weights),
-                    "protected_parameters": len(vlm.partition.protected),
                     "drift": drift,
                     "scores": [] if benchmark is None else self._scores(before, after, benchmark),
-                    "warnings": _warnings(taken, len(given)),
                     "undo_kept": keep_undo,
-                    "previous": self.store.entries[-1].hash,
-                    "environment": environment(),
                     "seconds": round(time.monotonic() - started, 2),
                 }
                 made = signer.signed(facts)
                 self._commit(made, state, after, signer)
         return made
+
+    def _wanted(self, identifier: str, reason: str, target: Images, retain: Images | None) -> Wanted:
+        """Raises InputError where a photo cannot be used or was forgotten before."""
+        samples = samples_of(target)
+        hashes = [self._salted(digest) for digest in data.validate(samples, "target")]
+        self._check_new(hashes)
+        kept = None if retain is None else self._kept(samples_of(retain), set(hashes))
+        return Wanted(identifier, reason, samples, hashes, kept)
+
+    def _edit(
+        self, wanted: Wanted, state: State, before: Mapping[str, Tensor], work: Work, progress: Progress | None
+    ) -> tuple[Edit, str]:
+        """Runs the method on the weights of the last request, and leaves the model with those of this one.
+
+        Also returns the hash of the weights before. Retained photos are kept as the model before any request saw them,
+        unless the method asks about the photos themselves.
+        """
+        settings, vlm = self.settings, work.vlm
+        photos: Sequence[Sample] | Photos | None = wanted.kept
+        if wanted.kept is not None and not settings.method.language:
+            photos = prepare(vlm, wanted.kept, work.bounds.images)
+        patch(vlm, before)
+        edit = settings.method.forget(
+            vlm,
+            wanted.target,
+            photos,
+            moments=state.confining(settings.guard),
+            seed=settings.seed + len(self.store.entries),
+            memory=settings.memory,
+            progress=progress,
+        )
+        hash_before = visual_hash(vlm)
+        patch(vlm, edit.weights)
+        return edit, hash_before
+
+    def _facts(self, wanted: Wanted, edit: Edit, counted: State, state: State) -> dict[str, Any]:
+        """What the certificate says, but for the weights and what was measured on them."""
+        taken = counted.retained.count - state.retained.count
+        return {
+            "unsee": __version__,
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "id": wanted.identifier,
+            "number": len(self.standing()) + 1,
+            "reason": wanted.reason,
+            "target_images": len(wanted.hashes),
+            "target_hashes": wanted.hashes,
+            "taken_out_of_statistics": taken,
+            "retained_images": len(wanted.kept or ()),
+            "retained_statistics": state.retained.count,
+            "seed": edit.seed,
+            "method": {name: value for name, value in edit.facts().items() if name != "looks"},
+            "changed": sorted(edit.weights),
+            "protected_parameters": len(edit.vlm.partition.protected),
+            "warnings": warnings(taken, len(wanted.hashes)),
+            "previous": self.store.entries[-1].hash,
+            "environment": environment(),
+        }
 
     def _commit(self, made: dict[str, Any], state: State, weights: Mapping[str, Tensor], signer: Signer) -> None:
         """Puts a request's files in their places, all at once."""
@@ -366,26 +319,12 @@ class Session:
         return found
 
     def capacity(self) -> list[Capacity]:
-        """How many directions of each layer's inputs later requests can still use, before any request and now.
-
-        A direction of energy s counts r t / (s + r t), with r = FREE and t the mean energy of the retained inputs:
-        1 where nothing retained or forgotten is, 0 where much is.
-        """
+        """How many directions of each layer's inputs later requests can still use; see `capacities`."""
         self._check_secret()
         base, vlm = self.base(), self.edited()
         state = self._state(base)
-        drift = _drifts(vlm, base, state)
-        readers: dict[str, list[str]] = {}
-        for name, first in state.retained.first.items():
-            readers.setdefault(first, []).append(name)
-        found = []
-        for first, names in readers.items():
-            retained = state.retained.grams[first].second
-            now = retained + state.guard[first].outer if state.guard else retained
-            unit = FREE * float(retained.diagonal().mean())
-            free = [float((unit / (torch.linalg.eigvalsh(g).clamp(min=0) + unit)).sum()) for g in (retained, now)]
-            found.append(Capacity(first, len(now), free[0], free[1], max(drift[name] for name in names)))
-        return found
+        drift = drifts(vlm, base, state)
+        return capacities(state, drift)
 
     def base(self, *, language: bool = False) -> Vlm:
         """The model before any request. Raises InputError where it is not the one the session was made on."""
@@ -441,19 +380,6 @@ class Session:
             raise InputError("all retained images are of forgotten targets; give others, or none.")
         return kept
 
-    def _check_drift(self, drift: Mapping[str, float]) -> None:
-        bound = self.settings.max_drift
-        if bound is None:
-            return
-        full = sorted((name for name, value in drift.items() if value > bound), key=lambda name: -drift[name])
-        if full:
-            listed = ", ".join(f"{name} {drift[name]:.3g}" for name in full[:4])
-            more = f" and {len(full) - 4} more" if len(full) > 4 else ""
-            raise InputError(
-                f"the request would exceed the drift budget of {bound:g} in {len(full)} layers ({listed}{more}); "
-                "nothing was written. Give a gentler method, or make a new session on the exported model."
-            )
-
     def _scores(
         self, before: Mapping[str, Tensor], after: Mapping[str, Tensor], benchmark: Benchmark | str
     ) -> list[dict[str, Any]]:
@@ -466,63 +392,3 @@ class Session:
                 write_checkpoint(base, weights, folder)
             result = evaluate(folders[1], before=folders[0], benchmark=benchmark)
         return [asdict(score) for score in result.scores]
-
-
-def _samples(images: Images) -> list[Sample]:
-    return data.load(Path(images)) if isinstance(images, str | Path) else list(images)
-
-
-def patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:
-    """Sets visual parameters of a model to these values. Raises BrokenSessionError where one does not fit."""
-    parameters = visual_parameters(vlm.model, vlm.partition)
-    with torch.no_grad():
-        for name, value in weights.items():
-            if parameters[name].shape != value.shape:
-                raise BrokenSessionError(f"{WEIGHTS} holds {name} as {tuple(value.shape)}, which does not fit.")
-            parameters[name].copy_(value)
-
-
-def _without(
-    state: State, base: Vlm, samples: Sequence[Sample], salted: Sequence[str], bounds: Memory, scratch: Path | None
-) -> State:
-    """The state without those of the samples that were counted as retained, on the model on which they were."""
-    there = set(state.retained.hashes)
-    known = {digest: sample for digest, sample in zip(salted, samples, strict=True) if digest in there}
-    if not known:
-        return state
-    counted = prepare(base, list(known.values()), bounds.images)
-    vectors = state.retained.features.layout.vectors(counted.features)
-    return state.without(tuple(known), vectors, _grams(base, counted.inputs, state, bounds, scratch))
-
-
-def _grams(
-    vlm: Vlm, images: Sequence[Inputs], state: State, bounds: Memory, scratch: Path | None
-) -> Mapping[str, Gram]:
-    """What these images put into each layer of which the state has a Gram; in a folder of its own within `scratch`."""
-    place = None if scratch is None else Path(tempfile.mkdtemp(dir=scratch))
-    return retained_grams(vlm, images, list(state.retained.grams), bounds, place)
-
-
-def _drifts(now: Vlm, base: Vlm, state: State) -> dict[str, float]:
-    """tr(D G D^T) / tr(W G W^T) of each layer, D its change since the session began, G of the retained."""
-    moved, start = (visual_parameters(vlm.model, vlm.partition) for vlm in (now, base))
-    found = {}
-    for layer, first in state.retained.first.items():
-        before = start[f"{layer}.weight"].detach()
-        delta = moved[f"{layer}.weight"].detach() - before
-        found[layer] = retained_drift(delta, before, state.retained.grams[first]) if delta.any() else 0.0
-    return found
-
-
-def _warnings(known: int, shown: int) -> list[str]:
-    if known == shown:
-        return []
-    if known:
-        return [
-            f"{known} of {shown} target images were among the retained ones and are taken out; "
-            "other photos of the same target that were, and were not shown now, still count as retained"
-        ]
-    return [
-        f"none of the {shown} target images was among the retained ones, so that nothing was taken out; "
-        "if other photos of the same target were, they still count as retained"
-    ]

@@ -1,0 +1,80 @@
+"""A new session: the retained photos measured once, every file of the model hashed."""
+
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from unsee import __version__, data
+from unsee.api import Images
+from unsee.errors import InputError
+from unsee.methods import Method
+from unsee.models.checkpoint import hashes, load
+from unsee.moments.file import save as save_moments
+from unsee.moments.measure import measure, waiting_place
+from unsee.session import certificate, secret, settings
+from unsee.session.ledger import (
+    SETTINGS,
+    STATE,
+    WEIGHTS,
+)
+from unsee.session.request import samples_of
+from unsee.session.secret import salted
+from unsee.session.settings import GUARD, SINGLE, Settings
+from unsee.session.store import creation
+from unsee.system.environment import environment
+from unsee.system.memory import plan
+
+
+def create(
+    folder: Path | str,
+    model: str | Path,
+    retain: Images,
+    *,
+    method: Method | None = None,
+    seed: int = 0,
+    memory: str = "normal",
+    guard: float = GUARD,
+    max_drift: float | None = None,
+    key: Path | None = None,
+    secret_file: Path | None = None,
+    trust_remote_code: bool = False,
+) -> None:
+    """Makes a session: measures the retained images once, and hashes every file of the model.
+
+    Without `method`, each request is made by NSCVF with settings for one target at a time. With `key`, every entry of
+    the ledger is signed. With `secret_file`, the operator's secret outside the folder, hashes of photos are keyed by it
+    and the guard is encrypted with it; each request needs it again.
+
+    Raises InputError where `folder` exists, the model or the images cannot be used, or the method would change the
+    language model.
+    """
+    settings.check(guard, max_drift)
+    method = method or SINGLE
+    if getattr(method, "scope", "visual") in ("language", "all"):
+        raise InputError("a session changes no language model; give the method the scope visual or projector.")
+    salt, signer = secrets.token_hex(16), certificate.read_key(key)
+    hidden = None if secret_file is None else secret.read(secret_file, Path(folder), salt)
+    facts: dict[str, Any] = {**signer.facts}
+    with creation(Path(folder), facts, signer.sign) as files:
+        vlm = load(model, trust_remote_code=trust_remote_code)
+        samples = samples_of(retain)
+        data.validate(samples, "retained")
+        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        with waiting_place(bounds, files.parent, "moments") as scratch:
+            moments, _ = measure(vlm, samples, method.moment_settings(seed), bounds, scratch)
+            hashed = tuple(salted(digest, salt, hidden) for digest in moments.hashes)
+            save_moments(replace(moments, hashes=hashed), files / STATE, {})
+        save_file({}, files / WEIGHTS, metadata={"format": "pt"})
+        mark = "" if hidden is None else hidden.mark
+        made = Settings(str(vlm.folder.absolute()), salt, mark, method, seed, memory, guard, max_drift)
+        settings.write(made, files / SETTINGS)
+        facts |= {
+            "unsee": __version__,
+            "weights_after": moments.model,
+            "retained_images": moments.count,
+            "model_files": hashes(vlm.folder),
+            "environment": environment(),
+        }

@@ -1,0 +1,120 @@
+"""The steps of one request of a session; docs/continual.md tells them in order."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from unsee import data
+from unsee.api import Images
+from unsee.errors import InputError
+from unsee.linalg.gram import Gram
+from unsee.linalg.subspace import retained_drift
+from unsee.models.checkpoint import Vlm, visual_parameters
+from unsee.models.features import Inputs
+from unsee.moments.measure import prepare, retained_grams
+from unsee.records import Sample
+from unsee.session.ledger import (
+    WEIGHTS,
+    BrokenSessionError,
+)
+from unsee.session.state import State
+from unsee.system.memory import Memory
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for: an id, the target's photos with their salted hashes, and retained photos if there are any."""
+
+    identifier: str
+    reason: str
+    target: list[Sample]
+    hashes: list[str]
+    kept: list[Sample] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """The model that a request works on, how much is held at once, and where Grams wait."""
+
+    vlm: Vlm
+    bounds: Memory
+    scratch: Path | None
+
+    def grams(self, images: Sequence[Inputs], state: State) -> Mapping[str, Gram]:
+        """What these images put into each layer of which the state has a Gram, on the model as it is now."""
+        place = None if self.scratch is None else Path(tempfile.mkdtemp(dir=self.scratch))
+        return retained_grams(self.vlm, images, list(state.retained.grams), self.bounds, place)
+
+
+def samples_of(images: Images) -> list[Sample]:
+    """The samples of a path, or those given."""
+    return data.load(Path(images)) if isinstance(images, str | Path) else list(images)
+
+
+def patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:
+    """Sets visual parameters of a model to these values. Raises BrokenSessionError where one does not fit."""
+    parameters = visual_parameters(vlm.model, vlm.partition)
+    with torch.no_grad():
+        for name, value in weights.items():
+            if parameters[name].shape != value.shape:
+                raise BrokenSessionError(f"{WEIGHTS} holds {name} as {tuple(value.shape)}, which does not fit.")
+            parameters[name].copy_(value)
+
+
+def without(state: State, wanted: Wanted, work: Work) -> State:
+    """The state without the request's photos that were counted as retained, on the model on which they were."""
+    there = set(state.retained.hashes)
+    known = {digest: photo for digest, photo in zip(wanted.hashes, wanted.target, strict=True) if digest in there}
+    if not known:
+        return state
+    counted = prepare(work.vlm, list(known.values()), work.bounds.images)
+    vectors = state.retained.features.layout.vectors(counted.features)
+    return state.without(tuple(known), vectors, work.grams(counted.inputs, state))
+
+
+def guarded(state: State, wanted: Wanted, work: Work) -> State:
+    """The state with what the request's photos put into each layer of the model after it."""
+    return state.guarded(work.grams(prepare(work.vlm, wanted.target, work.bounds.images).inputs, state))
+
+
+def drifts(now: Vlm, base: Vlm, state: State) -> dict[str, float]:
+    """tr(D G D^T) / tr(W G W^T) of each layer, D its change since the session began, G of the retained."""
+    moved, start = (visual_parameters(vlm.model, vlm.partition) for vlm in (now, base))
+    found = {}
+    for layer, first in state.retained.first.items():
+        before = start[f"{layer}.weight"].detach()
+        delta = moved[f"{layer}.weight"].detach() - before
+        found[layer] = retained_drift(delta, before, state.retained.grams[first]) if delta.any() else 0.0
+    return found
+
+
+def warnings(known: int, shown: int) -> list[str]:
+    """What the operator should know where `known` of the `shown` photos were counted as retained."""
+    if known == shown:
+        return []
+    if known:
+        return [
+            f"{known} of {shown} target images were among the retained ones and are taken out; "
+            "other photos of the same target that were, and were not shown now, still count as retained"
+        ]
+    return [
+        f"none of the {shown} target images was among the retained ones, so that nothing was taken out; "
+        "if other photos of the same target were, they still count as retained"
+    ]
+
+
+def check_drift(drift: Mapping[str, float], bound: float | None) -> None:
+    """Raises InputError naming the layers whose drift is above the bound, if there is one."""
+    full = sorted((name for name, value in drift.items() if bound is not None and value > bound), key=drift.__getitem__)
+    if not full:
+        return
+    listed = ", ".join(f"{name} {drift[name]:.3g}" for name in full[:-5:-1])
+    more = f" and {len(full) - 4} more" if len(full) > 4 else ""
+    raise InputError(
+        f"the request would exceed the drift budget of {bound:g} in {len(full)} layers ({listed}{more}); "
+        "nothing was written. Give a gentler method, or make a new session on the exported model."
+    )
