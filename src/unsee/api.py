@@ -1,12 +1,12 @@
 """The library's verbs: load, forget, evaluate, report."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from unsee import __version__, benchmarks, data, reporting
 from unsee.benchmarks.benchmark import Benchmark
+from unsee.data import Images
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import Evaluation
 from unsee.evaluation.evaluate import evaluate as measure_answers
@@ -16,16 +16,10 @@ from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import Vlm, load
 from unsee.moments.records import Moments
-from unsee.records import Result, Sample
+from unsee.records import Result
 from unsee.system.environment import environment
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
-
-Images = Path | str | Sequence[Sample]
-
-
-def _samples(images: Images) -> list[Sample]:
-    return data.load(Path(images)) if isinstance(images, str | Path) else list(images)
 
 
 def forget(
@@ -47,8 +41,8 @@ def forget(
     layers at a time. Raises InputError for images that cannot be used, an
     image on both sides, or neither retained images nor moments.
     """
-    targets = _samples(target)
-    retained = None if retain is None else _samples(retain)
+    targets = data.samples_of(target)
+    retained = None if retain is None else data.samples_of(retain)
     if retained is not None:
         data.check_disjoint(targets, retained)
     if moments is not None:

@@ -2,6 +2,6 @@
 
 from unsee.data.content import check_disjoint, content_hash, validate
 from unsee.data.images import MAX_PIXELS, open_image
-from unsee.data.load import load
+from unsee.data.load import Images, load, samples_of
 
-__all__ = ["MAX_PIXELS", "check_disjoint", "content_hash", "load", "open_image", "validate"]
+__all__ = ["MAX_PIXELS", "Images", "check_disjoint", "content_hash", "load", "open_image", "samples_of", "validate"]

@@ -1,7 +1,7 @@
 """The reader for a path, chosen by what the path is."""
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from unsee.data.folder import read_folder
@@ -11,10 +11,16 @@ from unsee.errors import InputError
 from unsee.records import Sample
 
 Reader = Callable[[Path], list[Sample]]
+Images = Path | str | Sequence[Sample]
 
 FILE_READERS: dict[str, Reader] = {".jsonl": read_jsonl, ".parquet": read_parquet}
 SAVED_MARKERS = ("dataset_info.json", "state.json", "dataset_dict.json")
 EXPECTED = "a folder of images, a .jsonl or .parquet file, or a folder saved by datasets"
+
+
+def samples_of(images: Images) -> list[Sample]:
+    """The samples of a path, see `load`, or those given."""
+    return load(Path(images)) if isinstance(images, str | Path) else list(images)
 
 
 def load(path: Path) -> list[Sample]:

@@ -12,6 +12,7 @@ from transformers import LogitsProcessor
 
 from unsee.data import open_image
 from unsee.errors import InputError
+from unsee.models.answers import decoded, padded
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Inputs
 from unsee.models.inputs import chat_inputs
@@ -101,11 +102,7 @@ def generate(vlm: Vlm, samples: Sequence[Sample], progress: Progress | None = No
         chosen = [asked[i] for i in indices]
         inputs = _inputs(vlm, chosen)
         output = _generate(vlm, inputs, max_new_tokens=chosen[0].tokens or limits[chosen[0].measure])
-        given = inputs["input_ids"]
-        if output.shape[1] >= given.shape[1] and torch.equal(output[:, : given.shape[1]], given):
-            output = output[:, given.shape[1] :]  # some families give the new tokens alone
-        texts = vlm.processor.tokenizer.batch_decode(output, skip_special_tokens=True)
-        said |= {_key(sample): text.strip() for sample, text in zip(chosen, texts, strict=True)}
+        said |= {_key(sample): text for sample, text in zip(chosen, decoded(vlm, inputs, output), strict=True)}
         if progress is not None:
             progress("answering", len(said), len(asked))
     return [said[_key(sample)] for sample in samples]
@@ -127,10 +124,7 @@ class _Forced(LogitsProcessor):
 def _answer_ids(vlm: Vlm, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
     """Tokens (n, length) of the right answers, padded, and which of them are real."""
     tokenizer = vlm.processor.tokenizer
-    answers = [tokenizer(sample.answer, add_special_tokens=False)["input_ids"] for sample in samples]
-    longest = max(map(len, answers))
-    ids = torch.tensor([a + [tokenizer.pad_token_id] * (longest - len(a)) for a in answers])
-    return ids, torch.tensor([[1] * len(a) + [0] * (longest - len(a)) for a in answers])
+    return padded(vlm, [tokenizer(sample.answer, add_special_tokens=False)["input_ids"] for sample in samples])
 
 
 @torch.no_grad()

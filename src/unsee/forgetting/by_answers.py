@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 from unsee.data import open_image, validate
 from unsee.errors import InputError, check_ranges
-from unsee.forgetting.confined import ConfinedWeight
+from unsee.forgetting.confined import ConfinedWeight, now_and_before
 from unsee.forgetting.edit import Edit, plain, rounded
 from unsee.forgetting.saliency import salient, squared_gradients
 from unsee.forgetting.training import Bars, Progress, Schedule, fingerprint, moving, restored, train
@@ -178,7 +178,7 @@ class AnswerMethod(ABC):
                 key=fingerprint(str(self), str(seed), *hashes),
                 progress=progress,
             )
-            after, lost = rounded(vlm, weights)
+            after, lost = rounded(vlm, *now_and_before(weights))
         return Edit(
             vlm=vlm,
             weights=after,

@@ -20,7 +20,7 @@ from unsee.errors import InputError
 from unsee.forgetting import losses
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.forgetting.depths import Given, Levels
-from unsee.forgetting.edit import Edit, plain
+from unsee.forgetting.edit import Edit, plain, rounded
 from unsee.forgetting.goals import Goals, GoalSettings
 from unsee.forgetting.hardening import Hardening
 from unsee.forgetting.regions import RegionSettings
@@ -37,8 +37,8 @@ from unsee.moments.records import Moments, Photos
 from unsee.records import LayerDrift, Sample
 from unsee.system.memory import Memory, plan
 
-LOOK_EVERY = 25  # steps between two looks at how far the run is
-NEGATIVES = 32  # target images of before that a step's contrast sees
+LOOK_EVERY = 25  # steps between two measurements of the run
+NEGATIVES = 32  # target images whose old features are negatives of a step's contrastive loss
 WATCHED = 256  # retained images whose drift a look measures
 
 
@@ -127,7 +127,7 @@ def contrastive(
         logs = run.train(seed, state, key, progress)
     return Edit(
         vlm=vlm,
-        weights={f"{name}.weight": value for name, value in run.after.items()},
+        weights=run.after,
         method={
             "name": settings.name,
             **plain(settings),
@@ -271,18 +271,11 @@ class _Run:
     def _round(self, looked: dict[str, float]) -> None:
         """Rounds the trained weights to how they are stored, once, and measures what that changes."""
         modules = dict(self.vlm.model.named_modules())
-        lost = moved = 0.0
-        for name, start in self.start.items():
-            weight = modules[name].weight
-            rounded = weight.detach().to(self.vlm.dtype_of(f"{name}.weight"), copy=True)
-            if not torch.isfinite(rounded).all():
-                raise InputError(f"the run diverged: {name} is no longer finite as stored; give a lower rate.")
-            lost += float((rounded.to(weight.dtype) - weight).square().sum())
-            moved += float((weight - start).square().sum())
-            weight.copy_(rounded)
-            self.after[name] = rounded
+        self.after, lost = rounded(self.vlm, {name: modules[name].weight for name in self.start}, self.start)
+        for name in self.start:
+            modules[name].weight.copy_(self.after[f"{name}.weight"])
         again = self.look()
-        self.rounding = {"rounding_share": (lost / moved) ** 0.5 if moved else 0.0}
+        self.rounding = {"rounding_share": lost}
         self.rounding |= {f"rounding_{name}": again[name] - looked[name] for name in ("target", "drift")}
 
     def loss(self, generator: Generator) -> Iterator[Tensor]:
@@ -381,9 +374,7 @@ class _Run:
     def facts(self) -> dict[str, float]:
         """What the region turned out to be, and what rounding changed."""
         return {
-            "region_reach": self.goals.sent.reach,
-            "named_before": self.goals.sent.named_before,
-            "named_in_region": self.goals.sent.named_there,
+            **self.goals.facts(),
             "retained_images": self.moments.count,
             **self.rounding,
         }

@@ -1,5 +1,7 @@
 """A weight that training moves within a span alone."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import Parameter
@@ -70,3 +72,8 @@ class ConfinedWeight:
     def restore(self) -> None:
         """Sets the weight back to W0."""
         self.weight.copy_(self.start)
+
+
+def now_and_before(weights: Mapping[str, ConfinedWeight]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The values W and W0 of weights, by the same names."""
+    return {name: w.weight for name, w in weights.items()}, {name: w.start for name, w in weights.items()}

@@ -1,4 +1,4 @@
-"""What the trained blocks of the encoder give, and where the target is sent there, so that no probe tells it apart."""
+"""Goals for the output of every trained encoder block, against probes that read a concept from inner layers."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from unsee import __version__
 from unsee.errors import InputError
-from unsee.forgetting.confined import ConfinedWeight
 from unsee.models.checkpoint import Vlm, hashes, write
 from unsee.records import LayerDrift
 from unsee.system.environment import environment
@@ -72,19 +71,22 @@ class Edit:
         return {**self.method, "stopped": self.stopped, "trained_weights": len(self.weights)}
 
 
-def rounded(vlm: Vlm, weights: Mapping[str, ConfinedWeight]) -> tuple[dict[str, Tensor], float]:
-    """What freely trained weights are once they are stored, by parameter name, and the share of the change lost so.
+def rounded(
+    vlm: Vlm, trained: Mapping[str, Tensor], start: Mapping[str, Tensor], advice: str = "a lower rate"
+) -> tuple[dict[str, Tensor], float]:
+    """What the weights of layers are once they are stored, by parameter name, and the share of their change lost so.
 
-    Raises InputError where one is no longer finite.
+    `trained` and `start` hold the weights now and before, by layer. Raises InputError, with what to give, where one is
+    no longer finite.
     """
     after, lost, moved = dict[str, Tensor](), 0.0, 0.0
-    for name, confined in weights.items():
-        trained = confined.weight.detach()
-        stored = trained.to(vlm.dtype_of(f"{name}.weight"), copy=True)
+    for name, weight in trained.items():
+        now = weight.detach()
+        stored = now.to(vlm.dtype_of(f"{name}.weight"), copy=True)
         if not torch.isfinite(stored).all():
-            raise InputError(f"the run diverged: {name} is no longer finite as stored; give a lower rate.")
-        lost += float((stored.to(trained.dtype) - trained).square().sum())
-        moved += float((trained - confined.start).square().sum())
+            raise InputError(f"the run diverged: {name} is no longer finite as stored; give {advice}.")
+        lost += float((stored.to(now.dtype) - now).square().sum())
+        moved += float((now - start[name]).square().sum())
         after[f"{name}.weight"] = stored
     return after, (lost / moved) ** 0.5 if moved else 0.0
 

@@ -116,3 +116,12 @@ class Goals:
         apart = losses.distance(features, self.goal(first), self.known, self.identity).item()
         named = belonging(self.known.layout.vectors(features), self.own.concept, self.own, self.known).mean().item()
         return {"target": apart / max(self.away, 1e-12), "named": named}
+
+    def facts(self) -> dict[str, float]:
+        """What the region turned out to be."""
+        sent = self.sent
+        return {
+            "region_reach": sent.reach,
+            "named_before": sent.named_before,
+            "named_in_region": sent.named_there,
+        }

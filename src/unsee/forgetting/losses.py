@@ -35,9 +35,9 @@ def distance(features: Features, goal: Features, retained: RetainedFeatures, wei
 
 
 def moved(weight: Tensor, start: Tensor, outer: Tensor, energy: float) -> Tensor:
-    """tr(D S D^T) / energy with D = weight - start (d_out, d_in): how far a layer's outputs on vectors of which S is.
+    """How far a layer's outputs moved: tr(D S D^T) / energy, with D = weight - start (d_out, d_in).
 
-    Scalar, >= 0; `outer` is S (d_in, d_in), a sum of h h^T.
+    `outer` is S (d_in, d_in), the sum of h h^T over the layer inputs h that count. Scalar, >= 0.
     """
     change = weight - start
     return ((change @ outer) * change).sum() / energy

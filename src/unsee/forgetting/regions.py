@@ -102,10 +102,10 @@ def random(target: TargetFeatures, retained: RetainedFeatures, settings: RegionS
 def discriminant(target: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Tensor:
     """Moves only what tells concepts apart, towards the mean of a third of the retained concepts.
 
-    The shift is along the leading discriminant directions, whose patterns are uncorrelated with what varies within a
-    concept (scene, pose), less what of it lies in the `looks` of concepts and in the strongest directions within them:
-    what is uncorrelated may still be read along the same direction. The third is that at the middle distances, and the
-    length is their mean distance: the target is nobody in particular there, and far from where it was.
+    The shift goes along the leading discriminant directions, which are uncorrelated with what varies within a concept
+    (scene, pose). Its parts along the `looks` of concepts, and along the strongest directions within them, are taken
+    out, so that the language model still reads those. Concepts are sorted by their distance from the target, and the
+    goal is the mean of the middle third, at their mean distance: nobody in particular, and far from the target.
     """
 
     def goal(own: Tensor, concepts: Tensor) -> Tensor:

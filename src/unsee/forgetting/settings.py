@@ -19,68 +19,74 @@ class FeatureSettings:
     """Settings that the methods of this engine share, with the defaults of NSCVF; each part can be switched off."""
 
     region: str = "discriminant"
-    """Where the target's features are sent: a name in unsee.forgetting.regions.REGIONS."""
+    """Goal of the target's features. discriminant: the middle of a third of the retained concepts; concept: one of
+    them; nearest, neighbours, mean and random are in docs/method.md."""
     reach: float = 2.5
-    """Factor of the region's shift, above 0; it grows where the target would still be named."""
+    """Length of the move to that goal, as a factor above 0: 1 goes there, more goes past it. It grows by itself while
+    the target would still be recognised."""
     modes: int = 3
-    """Most clusters that a concept is divided into, 1 or more."""
+    """Clusters per concept, at most, 1 or more: the looks of a person, the versions of a logo."""
     directions: int = 12
-    """Discriminant directions that the region moves, 1 or more."""
+    """Number of discriminant directions, those that tell concepts apart, along which features move; 1 or more."""
     aside: int = 4
-    """Of the regions discriminant and concept: how many directions, of those that vary most within a concept, stay."""
+    """Directions left alone: the move avoids so many of those in which photos of one concept differ most. For the
+    regions discriminant and concept."""
     contrast: float = 0.1
-    """Weight of the contrastive loss; 0 switches it off."""
+    """Weight of the contrastive loss: features near their goal and far from what they were; 0 switches it off."""
     attract: float = 1.0
-    """Weight of the squared distance to the region; 0 switches it off."""
+    """Weight of the squared distance between target features and their goal; 0 switches it off."""
     harden: float = 0.0
-    """Weight of the same distance where the trained layers from a random one on are those of before, so that putting
-    their weights back does not bring the target back; 0 switches it off, 1 is a good value."""
+    """Protection against old weights put back: weight of the distance to the goal while later layers have their old
+    weights. 0 switches it off, 1 is a good value."""
     resist: float = 0.0
-    """Weight of the same distance where up to three steps of an attacker lead, who brings the features of other target
-    images back, so that relearning brings back less; 0 switches it off, 1 is a good value."""
+    """Protection against relearning: weight of the distance to the goal after up to three steps of a simulated
+    attacker, who trains on other photos of the target. 0 switches it off, 1 is a good value."""
     tamper: float = 0.012
-    """How far such a step moves every number of a layer's weight, of the root of their mean square; above 0."""
+    """Step size of that attacker, above 0: how far a step moves each weight, by the root mean square of its matrix."""
     depths: float = 0.0
-    """Weight of the squared distance, in what every trained block of the encoder gives, to where the target's concepts
-    are one, so that a probe tells them apart no better; needs retained images; 0 switches it off, 1 is a good value."""
+    """Protection against probes of inner layers: weight of making the target's concepts alike in the output of every
+    trained block. Needs retained photos. 0 switches it off, 1 is a good value."""
     distill: float = 6.0
-    """Weight of keeping the features of retained images; 0, or no retained image, switches it off."""
+    """Weight of keeping the features of retained photos as they were; 0, or no retained photo, switches it off."""
     identity: float = 1.0
-    """Weight, within both, of the coordinates that tell concepts apart; 0 or more."""
+    """Weight, within every distance between features, of the directions that tell concepts apart; 0 or more."""
     temperature: float = 0.5
-    """Of the contrastive loss, above 0."""
+    """Temperature of the contrastive loss, above 0."""
     null_space: bool = True
-    """Confine every step to the null space of what is retained."""
+    """Confine every update to the null space of the retained photos' layer inputs, so that their outputs stay."""
     criterion: str = "soft"
-    """What is protected: soft (each direction by its retained energy), or a name in unsee.linalg.subspace.CRITERIA."""
+    """What counts as that null space. soft weighs each direction by how much retained photos use it; energy, centred,
+    rank and kaiser cut off (docs/method.md)."""
     ridge: float = 0.01
-    """Of soft, above 0, in units of the mean energy; smaller protects more."""
+    """Softness of the criterion soft, above 0, in units of the mean energy of a direction; smaller protects more."""
     keep: float = 0.99
-    """Of the other criteria: how much is protected, in [0, 1]."""
+    """Share of the retained photos' energy that the other criteria protect, in [0, 1]."""
     views: int = 3200
-    """Variations of the target images altogether, mixed with others of the same look and retained ones; 0 or more."""
+    """Augmented target photos to train on, in all, 0 or more; each is mixed with parts of other photos."""
     blends: int = 0
-    """Blends of target images with retained ones altogether, which go as far as they are of the target; 0 or more."""
+    """Blends of target photos with retained ones to train on, in all, 0 or more; each moves as far as it shows the
+    target."""
     crossings: tuple[str, ...] = ()
-    """Where features must be forgotten: names that `unsee inspect` gives; every crossing where none is named."""
+    """Connector outputs at which features must change: names that `unsee inspect` lists; all of them if none is
+    named."""
     runs: int = 1
-    """Runs of tokens whose means describe an image; 1: its mean over all tokens; 0: each token, or 16 runs where their
-    number varies or is large."""
+    """Token groups: into how many groups of neighbouring tokens an image's features are averaged. 1: one mean over all
+    tokens; 0: every token by itself, or 16 groups where the number of tokens varies or is large."""
     share: float = SHARE
-    """Of the layers that are trained, counted from the features back: above 0, 1 for all; all of them anyway where
+    """Share of the layers to train, counted back from the connector: above 0, 1 for all. All are trained where
     features enter the language model in several places."""
     steps: int = 400
-    """Most training steps, 1 or more."""
+    """Training steps, at most, 1 or more."""
     rate: float = 4e-3
-    """Highest learning rate, above 0."""
+    """Learning rate at its highest, above 0."""
     weight_decay: float = 0.0
-    """Of AdamW, 0 or more."""
+    """Weight decay of AdamW, towards the original weights, 0 or more."""
     batch: int = 32
-    """Target images per step, 1 or more; half as many again are retained ones."""
+    """Target images per step, 1 or more; half as many retained images come with them."""
     stop_target: float = 0.02
-    """Stop early when the target is this close to its region (1 is where it started) ..."""
+    """Stop early once the target's distance to its goal is this share of what it was at first ..."""
     stop_drift: float = 0.02
-    """... and retained features have moved no more than this (1 is as far as a stranger)."""
+    """... and retained features have moved no further than this, where 1 is as far as a photo of somebody else."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its range."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unsee.data import validate
 from unsee.errors import InputError, check_ranges
 from unsee.forgetting import losses
-from unsee.forgetting.edit import Edit, plain
+from unsee.forgetting.edit import Edit, plain, rounded
 from unsee.forgetting.goals import Goals, GoalSettings
 from unsee.forgetting.regions import RegionSettings, region
 from unsee.forgetting.training import Progress, recomputed
@@ -118,21 +118,35 @@ class ClosedForm:
         modules = dict(vlm.model.named_modules())
         weights = {name: modules[name].weight for name in moments.first}
         start = {name: weight.detach().clone() for name, weight in weights.items()}
-        looks, stopped = list[dict[str, float]](), "the limit of sweeps was reached"
         try:
             with recomputed(vlm.model) if bounds.frugal else nullcontext():
-                for sweep in range(self.sweeps):
-                    went = _sweep(vlm, goals, moments, weights, self.keep, self.ridge)
-                    looks.append({"step": sweep + 1, **goals.look(vlm)})
-                    if progress is not None:
-                        progress(sweep + 1, self.sweeps, f"target {looks[-1]['target']:.3g}")
-                    if looks[-1]["target"] <= self.stop_target:
-                        stopped = "the bound was reached"
-                        break
-                    if not went:
-                        stopped = "no further step came nearer"
-                        break
-            return self._edit(vlm, moments, weights, start, goals, looks, stopped, seed, prepared - started, prepared)
+                looks, stopped = self._swept(vlm, goals, moments, weights, progress)
+            layers = _layers(moments, weights, start)
+            after, lost = rounded(vlm, weights, start, "a larger ridge")
+            with torch.no_grad():
+                for name, weight in weights.items():
+                    weight.copy_(after[f"{name}.weight"])
+            return Edit(
+                vlm=vlm,
+                weights=after,
+                method={
+                    "name": self.name,
+                    **plain(self),
+                    "steps_made": len(looks),
+                    "looks": looks,
+                    **goals.facts(),
+                    "retained_images": moments.count,
+                    "rounding_share": lost,
+                    "rounding_target": goals.look(vlm)["target"] - looks[-1]["target"],
+                },
+                seed=seed,
+                stopped=f"{stopped}: target {looks[-1]['target']:.3g} (bound {self.stop_target:.3g})",
+                layers=layers,
+                timings={
+                    "moments_s": round(prepared - started, 2),
+                    "forget_s": round(time.monotonic() - prepared, 2),
+                },
+            )
         finally:
             with torch.no_grad():
                 for name, weight in weights.items():
@@ -140,54 +154,36 @@ class ClosedForm:
                     weight.grad = None
                     weight.copy_(start[name])
 
-    def _edit(
+    def _swept(
         self,
         vlm: Vlm,
+        goals: Goals,
         moments: Moments,
         weights: Mapping[str, nn.Parameter],
-        start: Mapping[str, Tensor],
-        goals: Goals,
-        looks: list[dict[str, float]],
-        stopped: str,
-        seed: int,
-        measured: float,
-        prepared: float,
-    ) -> Edit:
-        layers, rounded, lost, moved = list[LayerDrift](), dict[str, Tensor](), 0.0, 0.0
-        for name, weight in weights.items():
-            delta = weight.detach() - start[name]
-            gram = moments.grams[moments.first[name]]
-            change = (delta.norm() / start[name].norm()).item()
-            layers.append(LayerDrift(name, retained_drift(delta, start[name], gram), change, 0, gram.width))
-            stored = weight.detach().to(vlm.dtype_of(f"{name}.weight"), copy=True)
-            if not torch.isfinite(stored).all():
-                raise InputError(f"the edit diverged: {name} is no longer finite as stored; give a larger ridge.")
-            lost += float((stored.to(weight.dtype) - weight).square().sum())
-            moved += float(delta.square().sum())
-            with torch.no_grad():
-                weight.copy_(stored)
-            rounded[f"{name}.weight"] = stored
-        again = goals.look(vlm)
-        return Edit(
-            vlm=vlm,
-            weights=rounded,
-            method={
-                "name": self.name,
-                **plain(self),
-                "steps_made": len(looks),
-                "looks": looks,
-                "region_reach": goals.sent.reach,
-                "named_before": goals.sent.named_before,
-                "named_in_region": goals.sent.named_there,
-                "retained_images": moments.count,
-                "rounding_share": (lost / moved) ** 0.5 if moved else 0.0,
-                "rounding_target": again["target"] - looks[-1]["target"],
-            },
-            seed=seed,
-            stopped=f"{stopped}: target {looks[-1]['target']:.3g} (bound {self.stop_target:.3g})",
-            layers=layers,
-            timings={"moments_s": round(measured, 2), "forget_s": round(time.monotonic() - prepared, 2)},
-        )
+        progress: Progress | None,
+    ) -> tuple[list[dict[str, float]], str]:
+        """Sweeps until the bound, the limit, or until nothing comes nearer; gives each look, and why it stopped."""
+        looks = list[dict[str, float]]()
+        for sweep in range(self.sweeps):
+            went = _sweep(vlm, goals, moments, weights, self.keep, self.ridge)
+            looks.append({"step": sweep + 1, **goals.look(vlm)})
+            if progress is not None:
+                progress(sweep + 1, self.sweeps, f"target {looks[-1]['target']:.3g}")
+            if looks[-1]["target"] <= self.stop_target:
+                return looks, "the bound was reached"
+            if not went:
+                return looks, "no further step came nearer"
+        return looks, "the limit of sweeps was reached"
+
+
+def _layers(moments: Moments, weights: Mapping[str, nn.Parameter], start: Mapping[str, Tensor]) -> list[LayerDrift]:
+    """How far each layer moved."""
+    found = []
+    for name, weight in weights.items():
+        delta, gram = weight.detach() - start[name], moments.grams[moments.first[name]]
+        change = (delta.norm() / start[name].norm()).item()
+        found.append(LayerDrift(name, retained_drift(delta, start[name], gram), change, 0, gram.width))
+    return found
 
 
 def _sweep(

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from unsee.errors import InputError, check_ranges
-from unsee.forgetting.confined import ConfinedWeight
+from unsee.forgetting.confined import ConfinedWeight, now_and_before
 from unsee.forgetting.edit import Edit, plain, rounded
 from unsee.forgetting.training import Bars, Progress, Schedule, fingerprint, moving, train
 from unsee.models.checkpoint import Vlm
@@ -93,7 +93,7 @@ class RMU:
                 key=fingerprint(str(self), str(seed), *shown.hashes, *kept.hashes),
                 progress=progress,
             )
-            after, lost = rounded(vlm, weights)
+            after, lost = rounded(vlm, *now_and_before(weights))
         return Edit(
             vlm=vlm,
             weights=after,

@@ -36,10 +36,22 @@ def say(vlm: Vlm, questions: Questions, tokens: int, changed: Mapping[str, Tenso
     output = model.generate(
         **inputs, do_sample=False, num_beams=1, pad_token_id=tokenizer.pad_token_id, max_new_tokens=tokens
     )
+    return decoded(vlm, inputs, output)
+
+
+def decoded(vlm: Vlm, inputs: Inputs, output: Tensor) -> list[str]:
+    """The text of generated tokens (n, length), without the question."""
     asked = inputs["input_ids"]
     if output.shape[1] >= asked.shape[1] and torch.equal(output[:, : asked.shape[1]], asked):
         output = output[:, asked.shape[1] :]  # some families give the new tokens alone
-    return [text.strip() for text in tokenizer.batch_decode(output, skip_special_tokens=True)]
+    return [text.strip() for text in vlm.processor.tokenizer.batch_decode(output, skip_special_tokens=True)]
+
+
+def padded(vlm: Vlm, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+    """Rows of tokens as one tensor (n, length) int64, and which of them are real, 1 or 0."""
+    longest, pad = max(map(len, rows)), vlm.processor.tokenizer.pad_token_id
+    ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows])
+    return ids, torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
 
 
 def answer_log_probabilities(
@@ -54,9 +66,7 @@ def answer_log_probabilities(
     inputs: Inputs = {**chat_inputs(vlm, questions), **changed}
     asked = inputs["input_ids"]
     rows = [tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for answer in answers]
-    longest = max(map(len, rows))
-    ids = torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row)) for row in rows])
-    real = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    ids, real = padded(vlm, rows)
     more = {"input_ids": ids, "attention_mask": real}
     whole = {
         name: torch.cat([value, more.get(name, torch.zeros_like(ids)).to(value.dtype)], 1)

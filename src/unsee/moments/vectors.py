@@ -9,18 +9,18 @@ from torch.nn import functional as F
 from unsee.errors import InputError
 from unsee.models.features import Features
 
-LONGEST = 1 << 17  # numbers of a vector; images with more are described by the means over runs of their tokens
-RUNS = 16  # runs that the tokens of an image are divided into where they are not taken one by one
+LONGEST = 1 << 17  # numbers of a vector; images with more are described by the means of token groups
+RUNS = 16  # token groups of an image whose tokens are not taken one by one
 
 
 @dataclass(frozen=True)
 class Layout:
     """How features become vectors.
 
-    `shapes` are (tokens, width) by crossing. Where `pooled`, because the number of tokens varies or is large, an image
-    is cut into so many runs of tokens, in their order and as long as each other up to one token, and counts with the
-    mean over each: tokens come row by row, so that a run is a band of the image. `scales` are what each crossing is
-    divided by, so that all vary alike.
+    `shapes` are (tokens, width) by crossing. With `pooled`, the tokens of an image are divided into groups of
+    neighbours, and the mean of each group stands for it; `shapes` then counts groups. Tokens come row by row, so that
+    a group is a band of the image. Images with varying or very many tokens need this. `scales` are what each crossing
+    is divided by, so that all vary alike.
     """
 
     shapes: dict[str, tuple[int, int]]

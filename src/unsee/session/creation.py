@@ -8,7 +8,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from unsee import __version__, data
-from unsee.api import Images
+from unsee.data import Images
 from unsee.errors import InputError
 from unsee.methods import Method
 from unsee.models.checkpoint import hashes, load
@@ -20,7 +20,6 @@ from unsee.session.ledger import (
     STATE,
     WEIGHTS,
 )
-from unsee.session.request import samples_of
 from unsee.session.secret import salted
 from unsee.session.settings import GUARD, SINGLE, Settings
 from unsee.session.store import creation
@@ -60,7 +59,7 @@ def create(
     facts: dict[str, Any] = {**signer.facts}
     with creation(Path(folder), facts, signer.sign) as files:
         vlm = load(model, trust_remote_code=trust_remote_code)
-        samples = samples_of(retain)
+        samples = data.samples_of(retain)
         data.validate(samples, "retained")
         bounds = plan(memory, sum(vlm.partition.groups.values()))
         with waiting_place(bounds, files.parent, "moments") as scratch:

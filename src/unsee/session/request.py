@@ -8,8 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unsee import data
-from unsee.api import Images
 from unsee.errors import InputError
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
@@ -48,11 +46,6 @@ class Work:
         """What these images put into each layer of which the state has a Gram, on the model as it is now."""
         place = None if self.scratch is None else Path(tempfile.mkdtemp(dir=self.scratch))
         return retained_grams(self.vlm, images, list(state.retained.grams), self.bounds, place)
-
-
-def samples_of(images: Images) -> list[Sample]:
-    """The samples of a path, or those given."""
-    return data.load(Path(images)) if isinstance(images, str | Path) else list(images)
 
 
 def patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:

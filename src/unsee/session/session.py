@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unsee import __version__, data
-from unsee.api import Images, evaluate
+from unsee.api import evaluate
 from unsee.benchmarks.benchmark import Benchmark
+from unsee.data import Images
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.forgetting.edit import Edit, write_record
@@ -45,7 +46,7 @@ from unsee.session.ledger import (
     standing,
     weights_of,
 )
-from unsee.session.request import Wanted, Work, check_drift, drifts, guarded, patch, samples_of, warnings, without
+from unsee.session.request import Wanted, Work, check_drift, drifts, guarded, patch, warnings, without
 from unsee.session.secret import Secret, salted
 from unsee.session.state import State
 from unsee.session.store import Store, check_hashes, link
@@ -181,10 +182,10 @@ class Session:
 
     def _wanted(self, identifier: str, reason: str, target: Images, retain: Images | None) -> Wanted:
         """Raises InputError where a photo cannot be used or was forgotten before."""
-        samples = samples_of(target)
+        samples = data.samples_of(target)
         hashes = [self._salted(digest) for digest in data.validate(samples, "target")]
         self._check_new(hashes)
-        kept = None if retain is None else self._kept(samples_of(retain), set(hashes))
+        kept = None if retain is None else self._kept(data.samples_of(retain), set(hashes))
         return Wanted(identifier, reason, samples, hashes, kept)
 
     def _edit(
