@@ -200,7 +200,7 @@ def test_a_split_without_an_oracle_cannot_be_compared(
 def test_tuned_settings_are_what_the_search_found() -> None:
     """The best mean balance over both splits, of trials whose number is the same for every method."""
     trials: dict[str, dict[str, dict[str, float]]] = {}
-    file = Path(__file__).parents[1] / "benchmarks" / "search_methods.jsonl"
+    file = Path(__file__).parents[2] / "scripts" / "search_methods.jsonl"
     for line in file.read_text().splitlines():
         row = json.loads(line)
         own = trials.setdefault(row["method"], {}).setdefault(json.dumps(row["settings"], sort_keys=True), {})

@@ -53,10 +53,10 @@ def test_overwrite_replaces_only_what_unsee_wrote(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     (out / "thesis.tex").write_text("years")
-    with pytest.raises(OutputError, match="is nothing that this command wrote"):
+    with pytest.raises(OutputError, match="is a folder that this command did not write"):
         with_folder(out, fill, overwrite=True)
     (out / "result.json").write_text("{}")  # anybody's
-    with pytest.raises(OutputError, match="is nothing that this command wrote"):
+    with pytest.raises(OutputError, match="is a folder that this command did not write"):
         with_folder(out, fill, overwrite=True)
     assert (out / "thesis.tex").read_text() == "years"
     with_folder(tmp_path / "own", fill)

@@ -40,11 +40,17 @@ def work(fifo):
 """
 
 
+def attentive() -> None:
+    """Makes a process hear all signals, also where those who run the tests, under nohup say, ignore some."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(tmp_path: Path, *args: object) -> tuple[subprocess.Popen[str], Path]:
     """A long request that has saved its state, and where."""
     command = [sys.executable, "-m", "unsee.cli.main", "forget", "nscvf", *map(str, args), "--steps", LONG]
     command += ["--batch", "2", "--views", "0", "--stop-target", "0", "--stop-drift", "0", "--out", str(tmp_path / "o")]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=attentive)
     state = tmp_path / ".o.unfinished" / "state.pt"
     while not state.exists():
         assert run.poll() is None, run.stderr and run.stderr.read()
@@ -84,7 +90,8 @@ def test_workers_end_with_their_parent(number: signal.Signals, tmp_path: Path) -
     (tmp_path / "worker.py").write_text(WORKER)
     program = tmp_path / "program.py"
     program.write_text(WORKERS.format(here=str(tmp_path), fifo=str(fifo)))
-    parent = subprocess.Popen([sys.executable, str(program)], stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, str(program)]
+    parent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=attentive)
     with fifo.open() as pipe:
         assert pipe.read(2) == "xx"
         parent.send_signal(number)
@@ -101,3 +108,30 @@ def die(_: int) -> None:
 def test_a_worker_that_is_killed_is_a_sentence() -> None:
     with pytest.raises(InputError, match="was killed, for lack of memory perhaps; give fewer --jobs"):
         list(each(die, [1, 2], 2))
+
+
+def test_tidying_up_is_not_cut_off_by_a_signal(tmp_path: Path) -> None:
+    """One that comes while a working folder is made or removed is heard right afterwards, and nothing is left."""
+    code = (
+        "import os, shutil, signal, sys\n"
+        "from pathlib import Path\n"
+        "from unsee.system import disk\n"
+        "from unsee.system.signals import Stopped, stoppable\n"
+        "def hit(function):\n"
+        "    def called(*args, **kwargs):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        return function(*args, **kwargs)\n"
+        "    return called\n"
+        "setattr(*((disk.tempfile, 'mkdtemp') if sys.argv[2] == 'made' else (disk.shutil, 'rmtree')), "
+        "hit(disk.tempfile.mkdtemp if sys.argv[2] == 'made' else disk.shutil.rmtree))\n"
+        "with stoppable():\n"
+        "    try:\n"
+        "        with disk.workspace(Path(sys.argv[1]), 'out') as folder:\n"
+        "            (folder / 'file').write_text('')\n"
+        "    except Stopped:\n"
+        "        sys.exit(7)\n"
+    )
+    for moment in ("made", "removed"):
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path), moment], check=False)
+        assert done.returncode == 7
+        assert not list(tmp_path.iterdir())

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from unsee.system.signals import exposed, shielded
+
 REPLACED = "replaced"  # in a working folder, what has had the output's name until now
 YOUNG = 60.0  # seconds for which an empty working folder may be one that is just being made
 
@@ -63,14 +65,16 @@ def workspace(place: Path, name: str) -> Iterator[Path]:
         if re.fullmatch(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}", left.name):
             with suppress(OSError):
                 _sweep(left, place / name)
-    folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=place))
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        _locked(handle)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
+    with shielded():
+        folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=place))
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            _locked(handle)
+            with exposed():
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(handle)
 
 
 @contextmanager

@@ -16,6 +16,41 @@ class Stopped(KeyboardInterrupt):
     """The process was told to end."""
 
 
+class _Shield:
+    """Whether Stopped is held back, and whether it is due."""
+
+    up = False
+    due = False
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """While open, Stopped is held back: for tidying up that must not be cut off. It is raised at the end."""
+    before, _Shield.up = _Shield.up, True
+    try:
+        yield
+    finally:
+        _Shield.up = before
+    _raise_due()
+
+
+@contextmanager
+def exposed() -> Iterator[None]:
+    """While open within `shielded`, Stopped is raised as ever."""
+    before, _Shield.up = _Shield.up, False
+    try:
+        _raise_due()
+        yield
+    finally:
+        _Shield.up = before
+
+
+def _raise_due() -> None:
+    if _Shield.due and not _Shield.up:
+        _Shield.due = False
+        raise Stopped
+
+
 class Ending:
     """Whether a signal to end came, and which."""
 
@@ -33,7 +68,8 @@ class Ending:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         if first:
-            raise Stopped
+            _Shield.due = True
+            _raise_due()
 
 
 @contextmanager
