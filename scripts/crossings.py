@@ -23,7 +23,7 @@ from unsee.testing import vision_remember
 COLUMNS = ("recognition/target_seen", "recognition/target", "recognition/retained", "scene/target")
 
 
-def thinned(bench: Benchmark, photos: int = 10, every: int = 5) -> Benchmark:
+def few_questions(bench: Benchmark, photos: int = 10, every: int = 5) -> Benchmark:
     """The benchmark with fewer retained photos, and the questions of every fifth retained test photo."""
     kept: dict[str, list[Sample]] = {}
     for sample in bench.retained:
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=NSCVF().steps)
     options = parser.parse_args()
-    folder, bench = vision_remember(), thinned(personas.load("forget_05"))
+    folder, bench = vision_remember(), few_questions(personas.load("forget_05"))
     print("| forgotten at | " + " | ".join(COLUMNS) + " |\n|---|" + "---|" * len(COLUMNS))
     row("nothing (before)", folder, bench)
     for seed in map(int, options.seeds.split(",")):

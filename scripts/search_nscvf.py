@@ -60,7 +60,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def thinned(bench: Benchmark, every: int = 3) -> Benchmark:
+def few_questions(bench: Benchmark, every: int = 3) -> Benchmark:
     """The benchmark with every third retained photo's questions, and all questions about the target."""
     kept, images = [], {}
     for question in bench.questions:
@@ -95,7 +95,7 @@ def main() -> None:
     lines = options.out.read_text().splitlines() if options.out.exists() else []
     done = {(row["settings"], row["split"], row["seed"]) for row in map(json.loads, lines)}
     for split in options.splits.split(","):
-        bench = thinned(personas.load(split))
+        bench = few_questions(personas.load(split))
         for seed in map(int, options.seeds.split(",")):
             for name in options.only.split(","):
                 if (name, split, seed) in done:

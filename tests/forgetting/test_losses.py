@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from unsee.forgetting.losses import contrast, distance, identity, moved
+from unsee.forgetting.losses import contrast, distance, identity, output_shift
 from unsee.linalg.discriminant import Discriminant
 from unsee.linalg.gram import gram_of
 from unsee.models.features import Features
@@ -90,5 +90,5 @@ def test_what_moves_is_the_energy_of_the_outputs_that_changed():
     weight, start, vectors = (torch.randn(*shape, generator=generator) for shape in ((3, 4), (3, 4), (7, 4)))
     outer = gram_of(vectors).outer.float()
     expected = (vectors @ (weight - start).T).square().sum() / 5.0
-    torch.testing.assert_close(moved(weight, start, outer, 5.0), expected)
-    assert moved(start, start, outer, 5.0) == 0
+    torch.testing.assert_close(output_shift(weight, start, outer, 5.0), expected)
+    assert output_shift(start, start, outer, 5.0) == 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unsee.errors import InputError
-from unsee.forgetting.regions import REGIONS, RegionSettings, TargetFeatures, belonging, looks, region
+from unsee.forgetting.regions import REGIONS, RegionSettings, TargetFeatures, appearance_directions, belonging, region
 from unsee.linalg.discriminant import fit_discriminant
 from unsee.moments.modes import Modes, RetainedFeatures, find_modes
 from unsee.moments.vectors import Layout
@@ -72,13 +72,13 @@ def test_looks_are_what_modes_of_a_concept_differ_in_and_no_shift_goes_along_the
         CONCEPTS, 1
     )
     modes = Modes(centers, torch.arange(CONCEPTS).repeat_interleave(3))
-    found = looks(modes)
+    found = appearance_directions(modes)
     assert torch.allclose(found @ found.T, torch.eye(len(found)), atol=1e-5)
     assert torch.allclose(apart @ found[:2].T @ found[:2], apart, atol=1e-4)
     one = replace(known, modes=modes)
     shift = region("discriminant")(target, one, RegionSettings(1, 8, 1.0, 0))
     assert (shift @ found.T).abs().max() < 1e-3 * shift.abs().max()
-    assert len(looks(known.modes)) == 0
+    assert len(appearance_directions(known.modes)) == 0
 
 
 @pytest.mark.parametrize("aside", [0, 1, 3])

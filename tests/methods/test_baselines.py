@@ -35,7 +35,7 @@ from unsee.methods import (
 )
 from unsee.methods.baselines.siu import dual_masked
 from unsee.methods.manu import importance, score
-from unsee.methods.rmu import apart, steered, towards
+from unsee.methods.rmu import feature_shift, steered, towards
 from unsee.models.answers import answer_losses, say
 from unsee.models.checkpoint import Vlm, load
 from unsee.models.features import Features, visual_features
@@ -143,7 +143,7 @@ def test_steering_by_hand() -> None:
     ]
     assert float(towards(known, {"a": goal}, known)) == pytest.approx(float(sum(off)) / 3 / (14 / 3), rel=1e-5)
     moved = Features({"a": known.values["a"] + torch.tensor([1.0, 2.0])}, known.counts)
-    assert float(apart(moved, known, known)) == pytest.approx(5 / (14 / 3), rel=1e-5)
+    assert float(feature_shift(moved, known, known)) == pytest.approx(5 / (14 / 3), rel=1e-5)
 
 
 def test_importance_by_hand() -> None:
@@ -310,7 +310,7 @@ def test_steering_brings_the_target_to_its_direction_and_holds_the_others(vlm: V
         edit = api.forget(vlm, TARGET, RETAINED, method=RMU(steps=50, batch=8, rate=1e-3, weight=weight))
         with changed(vlm, edit.weights), torch.no_grad():
             near = float(towards(visual_features(vlm.model, own.inputs), goal, kept.features))
-            return near, float(apart(visual_features(vlm.model, kept.inputs), kept.features, kept.features))
+            return near, float(feature_shift(visual_features(vlm.model, kept.inputs), kept.features, kept.features))
 
     near, drift = ends(0.0)
     assert near < float(towards(own.features, goal, kept.features)) / 2

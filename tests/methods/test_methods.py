@@ -283,15 +283,15 @@ def test_where_levels_send_the_target_its_concepts_are_one_and_what_varies_withi
             assert torch.allclose(goal[own].mean(0), torch.zeros(goal.shape[1]), atol=1e-3)
             spread = [value[own] - value[own].mean(0) for value in (goal, now)]
             assert torch.allclose(*spread, atol=1e-3)
-    gap = levels.apart(given, torch.arange(len(inputs)))
+    gap = levels.distance(given, torch.arange(len(inputs)))
     assert gap > 0
     assert hooks == [len(module._forward_hooks) for module in vlm.model.modules()]
 
 
 def test_a_run_with_depths_brings_the_target_nearer_to_one_at_every_trained_block(vlm, target, retained, monkeypatch):
     found = []
-    real = Levels.apart
-    monkeypatch.setattr(Levels, "apart", lambda *args: found.append(real(*args)) or found[-1])
+    real = Levels.distance
+    monkeypatch.setattr(Levels, "distance", lambda *args: found.append(real(*args)) or found[-1])
     settings = NSCVF(steps=40, batch=8, views=0, rate=1e-3, distill=0, share=1.0, depths=1.0)
     settings.forget(vlm, target, retained)
     first, last = (sum(value.item() for value in part) for part in (found[:5], found[-5:]))

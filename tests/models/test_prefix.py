@@ -63,5 +63,5 @@ def test_there_is_none_where_it_would_not_do(
     monkeypatch.setattr(vlm.model.config, "vision_feature_layer", -2)  # an earlier block is read
     assert prefix_states(vlm.model, second, inputs, 2) is None
     monkeypatch.undo()
-    monkeypatch.setattr(module, "MOST_BYTES", 100)
+    monkeypatch.setattr(module, "STATE_BYTES", 100)
     assert prefix_states(vlm.model, second, inputs, 2) is None

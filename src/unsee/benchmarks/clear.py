@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import islice
 
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.benchmarks.published import ZERO_SHOT, Protocol, Row, benchmark, field, picture, rows, split_of
+from unsee.benchmarks.published import ZERO_SHOT, Protocol, TableRow, benchmark, field, picture, rows, split_of
 from unsee.errors import InputError
 from unsee.metrics.measures import TRUTH_GONE, TRUTH_KEPT
 from unsee.records import Sample
@@ -95,7 +95,7 @@ def _perturbed(data: str, config: str, subset: str, protocol: Protocol) -> Itera
         yield from _official(asked, names, "preference", protocol)
 
 
-def _first(found: Iterator[tuple[str, Row]], protocol: Protocol) -> Iterator[tuple[str, Row]]:
+def _first(found: Iterator[tuple[str, TableRow]], protocol: Protocol) -> Iterator[tuple[str, TableRow]]:
     return islice(found, ROWS if protocol.official else None)
 
 

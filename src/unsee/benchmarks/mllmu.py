@@ -12,7 +12,7 @@ from unsee.benchmarks.published import (
     LETTER_ALONE,
     ZERO_SHOT,
     Protocol,
-    Row,
+    TableRow,
     benchmark,
     choice,
     field,
@@ -89,7 +89,7 @@ def _asked(data: str, config: str, subset: str, protocol: Protocol, images: str 
                 yield from _questions(row, image, subset, where, protocol)
 
 
-def _questions(row: Row, image: Image, subset: str, where: str, protocol: Protocol) -> Iterator[Sample]:
+def _questions(row: TableRow, image: Image, subset: str, where: str, protocol: Protocol) -> Iterator[Sample]:
     concept, official = str(field(row, "ID", where)), protocol.official
 
     def sample(score: str, *, text: bool, **parts: Any) -> Sample:
@@ -114,7 +114,7 @@ def _questions(row: Row, image: Image, subset: str, where: str, protocol: Protoc
         yield sample("cloze", text=_text(one, where), question=asked, answer=answer, measure="cloze")
 
 
-def _text(task: Row, where: str) -> bool:
+def _text(task: TableRow, where: str) -> bool:
     kind = field(task, "Type", where)
     if kind not in ("Image_Textual", "Pure_Text"):
         raise InputError(f"{where} has a task of the type {kind!r}; expected Image_Textual or Pure_Text.")

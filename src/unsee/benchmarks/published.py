@@ -20,7 +20,7 @@ from unsee.system import hub
 
 LETTERS = "ABCDEFGH"
 LETTER_ALONE = "Just give ONE letter representing the answer directly."
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Protocol:
 ZERO_SHOT = Protocol()
 
 
-def rows(source: str, config: str, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+def rows(source: str, config: str, columns: Sequence[str]) -> Iterator[tuple[str, TableRow]]:
     """Each row of a config with the words for it in an error; one row in memory at a time.
 
     `source` is a folder with CONFIG/*.parquet or data/CONFIG-*.parquet, as published, or hf://OWNER/NAME, read through
@@ -63,7 +63,7 @@ def rows(source: str, config: str, columns: Sequence[str]) -> Iterator[tuple[str
         raise InputError(f"{source} {config} holds no row; get the benchmark again.")
 
 
-def _local(folder: Path, config: str) -> Iterator[Row]:
+def _local(folder: Path, config: str) -> Iterator[TableRow]:
     files = sorted([*folder.glob(f"{config}/*.parquet"), *folder.glob(f"data/{config}-*.parquet")])
     if not files:
         raise InputError(f"{folder} has no {config}/*.parquet; expected the benchmark's folder as it is published.")
@@ -77,7 +77,7 @@ def _local(folder: Path, config: str) -> Iterator[Row]:
             raise InputError(f"{file} cannot be read ({first_line(error)}); get the file again.") from error
 
 
-def _hub(name: str, config: str) -> Iterator[Row]:
+def _hub(name: str, config: str) -> Iterator[TableRow]:
     datasets = optional("datasets", name)
     try:
         streamed = datasets.load_dataset(name, config, split="train", streaming=True)
@@ -123,7 +123,7 @@ def field(row: Mapping[str, Any], key: str, where: str) -> Any:
     return row[key]
 
 
-def choice(question: str, options: Mapping[str, Any], right: str, where: str, seed: int | None) -> Row:
+def choice(question: str, options: Mapping[str, Any], right: str, where: str, seed: int | None) -> TableRow:
     """The parts of a sample that asks for the letter of an option.
 
     Options stand in an order that the seed, the question and they give together; with None as they are. `options` are

@@ -10,7 +10,7 @@ from unsee.benchmarks.benchmark import Benchmark
 from unsee.benchmarks.published import (
     ZERO_SHOT,
     Protocol,
-    Row,
+    TableRow,
     benchmark,
     field,
     overlaps,
@@ -79,7 +79,7 @@ def _asked(data: str, config: str, subset: str, protocol: Protocol) -> Iterator[
                     yield from overlaps(sample) if task == "Generation" else (sample,)
 
 
-def _literal(row: Row, key: str, where: str) -> Mapping[str, Any]:
+def _literal(row: TableRow, key: str, where: str) -> Mapping[str, Any]:
     """A column that holds a Python literal as text."""
     try:
         value = ast.literal_eval(row[key])

@@ -15,12 +15,12 @@ from unsee.cli.table import print_table
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.experiments.comparison import cells, run, there
 from unsee.experiments.entries import ABLATION, ENTRIES
-from unsee.experiments.statistics import Row, keeping, reference, rows
+from unsee.experiments.statistics import MethodRow, keeping, reference, rows
 from unsee.methods import METHODS
 from unsee.records import plain
 from unsee.reporting.markdown import escaped
 from unsee.reporting.page import put
-from unsee.reporting.pareto import Point, draw
+from unsee.reporting.pareto import Mark, draw
 
 INDEX = "bench.json"
 SHOWN = ("recognition", "seen", "retained", "scene", "appearance", "balance", "oracle_gap", "ks_p")
@@ -133,7 +133,7 @@ def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3f}"
 
 
-def _cells(row: Row) -> dict[str, str]:
+def _cells(row: MethodRow) -> dict[str, str]:
     """One line of the table. A star: its balance is below the best one's, and the interval of that excludes zero."""
     if not row.seeds:
         return {
@@ -155,7 +155,7 @@ def _cells(row: Row) -> dict[str, str]:
     }
 
 
-def _page(found: Sequence[Row], options: Options) -> str:
+def _page(found: Sequence[MethodRow], options: Options) -> str:
     lines = [f"# Methods side by side on {options.benchmark}", ""]
     if options.thin > 1:
         lines += [f"Retained people are asked about in every {_nth(options.thin)} test photo alone.", ""]
@@ -179,12 +179,12 @@ def _nth(number: int) -> str:
     return {2: "second", 3: "third"}.get(number, f"{number}th")
 
 
-def _points(found: Sequence[Row], known: dict[str, dict[str, float]]) -> list[Point]:
+def _points(found: Sequence[MethodRow], known: dict[str, dict[str, float]]) -> list[Mark]:
     points = [
-        Point(row.method, 1 - row.scores["recognition"], keeping(row.scores, known["before"]))
+        Mark(row.method, 1 - row.scores["recognition"], keeping(row.scores, known["before"]))
         for row in found
         if row.seeds and row.method in METHODS  # variants of one method would hide the others
     ]
     for name, scores in known.items():
-        points.append(Point(name, 1 - scores["recognition"], keeping(scores, known["before"]), given=True))
+        points.append(Mark(name, 1 - scores["recognition"], keeping(scores, known["before"]), given=True))
     return points

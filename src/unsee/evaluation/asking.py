@@ -20,7 +20,7 @@ from unsee.models.processors import first_line
 from unsee.records import Sample
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, int, int], None]
 
 
 @runtime_checkable
@@ -88,7 +88,7 @@ def _key(sample: Sample) -> Hashable:
 
 
 @torch.no_grad()
-def generate(vlm: Vlm, samples: Sequence[Sample], progress: Progress | None = None) -> list[str]:
+def generate(vlm: Vlm, samples: Sequence[Sample], progress: StageProgress | None = None) -> list[str]:
     """Greedy answers through the checkpoint's chat template, one per sample.
 
     The same question about the same image is asked once. Raises InputError for a model that cannot generate text.

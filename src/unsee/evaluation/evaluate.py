@@ -16,7 +16,7 @@ from torch import Tensor
 
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import open_image
-from unsee.evaluation.asking import Progress, answer_probabilities, generate
+from unsee.evaluation.asking import StageProgress, answer_probabilities, generate
 from unsee.evaluation.judging import Judge
 from unsee.evaluation.scoring import Answers, judge_scores, outcomes, scores
 from unsee.metrics.likelihood import truth_share
@@ -157,7 +157,7 @@ def ask(
     *,
     mapped: bool = True,
     trust_remote_code: bool = False,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Asked:
     """Asks every question of the benchmark of one model; its values are let go afterwards."""
     vlm = load(path, language=True, trust_remote_code=trust_remote_code)
@@ -197,7 +197,7 @@ def evaluate(
     oracle: Path | str | Asked | None = None,
     judge: Judge | None = None,
     trust_remote_code: bool = False,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Evaluation:
     """Asks every question of the benchmark of up to three models, one after the other, and scores the answers.
 

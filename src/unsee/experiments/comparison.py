@@ -18,8 +18,7 @@ from unsee.evaluation.evaluate import Asked, Evaluation, ask, evaluate
 from unsee.evaluation.scoring import outcomes
 from unsee.experiments.cells import FAILED, LOG, OUTCOMES, RESULT, Cell
 from unsee.experiments.entries import ENTRIES
-from unsee.forgetting.edit import Edit
-from unsee.forgetting.edit import plain as settings_of
+from unsee.forgetting.edit import Edit, settings_of
 from unsee.methods import Method
 from unsee.models.checkpoint import load
 from unsee.moments.measure import measure

@@ -11,7 +11,8 @@ from unsee.attacks import Attack, Point, Subject
 from unsee.attacks.attack import Tally
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.errors import InputError
-from unsee.metrics.resampling import RESAMPLES, interval
+from unsee.metrics.accuracy import RESAMPLES
+from unsee.metrics.resampling import interval
 from unsee.records import Check, Sample, Score
 
 UNIT = "difference"
@@ -34,11 +35,11 @@ def subject(
     Where a benchmark has no score called recognition, all its questions about images of the target count. Raises
     InputError where there is none.
     """
-    asked = _thinned(_questions(bench, "target"), photos)
+    asked = _some_photos(_questions(bench, "target"), photos)
     if not asked:
         raise InputError(f"{bench.name} asks nothing about photos of the target; an attack has nothing to bring back.")
     shown = _questions(bench, "target_seen") or [s for s in bench.target if s.question and s.answer]
-    others = _thinned(_questions(bench, "retained"), 1)
+    others = _some_photos(_questions(bench, "retained"), 1)
     return Subject(folder, before, tuple(asked), tuple(shown), tuple(others), seed, trust_remote_code)
 
 
@@ -47,7 +48,7 @@ def _questions(bench: Benchmark, subset: str) -> list[Sample]:
     return [q for q in found if q.score == "recognition"] or found
 
 
-def _thinned(questions: Sequence[Sample], photos: int) -> list[Sample]:
+def _some_photos(questions: Sequence[Sample], photos: int) -> list[Sample]:
     """The questions about so many photos of each concept, evenly spread over them."""
     of: dict[str, dict[int, None]] = {}
     for question in questions:

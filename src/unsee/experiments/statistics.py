@@ -27,7 +27,7 @@ Draws = NDArray[np.float64]  # of the balance, one for each time that people wer
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """A method on a split, the mean over its seeds; scores as in result.json, NaN where none was measured.
 
     `interval` is that of the balance and `behind` that of how far it is below the best row's, over the seeds that both
@@ -46,7 +46,7 @@ class Row:
     failed: str
 
 
-def rows(made: Sequence[Cell]) -> list[Row]:
+def rows(made: Sequence[Cell]) -> list[MethodRow]:
     """What the cells say: a row for each method and split, the best balance of a split first, failed ones last."""
     found = []
     for split in dict.fromkeys(cell.split for cell in made):
@@ -64,7 +64,7 @@ def rows(made: Sequence[Cell]) -> list[Row]:
         for name in [*order, *(name for name in groups if name not in draws)]:
             own = results[name]
             found.append(
-                Row(
+                MethodRow(
                     method=name,
                     split=split,
                     seeds=len(own),

@@ -45,7 +45,7 @@ VARIANTS: dict[str, Variant] = {
 
 
 @dataclass(frozen=True)
-class Row:
+class StreamRow:
     """The scores after `request` requests, 0 for before the first; recognition in [0, 1], NaN where nobody is meant."""
 
     variant: str
@@ -76,12 +76,12 @@ class Row:
     """Largest retained drift of a layer since the beginning."""
 
 
-def run(stream: Stream, name: str, seed: int, out: Path, told: Told, *, requests: int | None = None) -> list[Row]:
+def run(stream: Stream, name: str, seed: int, out: Path, told: Told, *, requests: int | None = None) -> list[StreamRow]:
     """Runs a variant through a stream; one line of `out`/NAME_SEED.jsonl for each request. Goes on where it stopped."""
     variant = VARIANTS[name]
     folder, file = out / f"{name}_{seed}", out / f"{name}_{seed}.jsonl"
     vlm = load(stream.model, language=True)
-    rows = [Row(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+    rows = [StreamRow(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
     if not folder.exists():
         create(folder, stream.model, stream.retained, method=variant.method, seed=seed, guard=variant.guard)
     asked = stream.requests[:requests]
@@ -102,7 +102,7 @@ def run(stream: Stream, name: str, seed: int, out: Path, told: Told, *, requests
             _show(vlm, session)
             size = (folder / STATE).stat().st_size / 1e6
         measured = {"seconds": seconds, "state_mb": size, "drift": max(drift.values()), **_ask(vlm, stream, number)}
-        rows.append(Row(name, seed, number, **measured))
+        rows.append(StreamRow(name, seed, number, **measured))
         with file.open("a") as handle:
             handle.write(json.dumps(asdict(rows[-1])) + "\n")
         told(f"{name}, seed {seed}: {number}/{len(asked)}, recognition of the forgotten {rows[-1].forgotten:.3f}")
@@ -145,7 +145,7 @@ def _ask(vlm: Vlm, stream: Stream, number: int) -> dict[str, float]:
     }
 
 
-def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def table(rows: Sequence[StreamRow]) -> list[dict[str, Any]]:
     """The last row of each variant and seed, with what it was before the first request."""
     found = []
     for variant, seed in dict.fromkeys((row.variant, row.seed) for row in rows):

@@ -21,7 +21,7 @@ from torch import Generator, Tensor
 from unsee.data import open_image, validate
 from unsee.errors import InputError, check_ranges
 from unsee.forgetting.confined import ConfinedWeight, now_and_before
-from unsee.forgetting.edit import Edit, plain, rounded
+from unsee.forgetting.edit import Edit, rounded, settings_of
 from unsee.forgetting.saliency import salient, squared_gradients
 from unsee.forgetting.training import Bars, Progress, Schedule, fingerprint, moving, restored, train
 from unsee.models.answers import answer_log_probabilities, answer_losses, check_language, say
@@ -36,7 +36,7 @@ from unsee.records import Sample
 AT_ONCE = 64  # questions answered together before the training
 KEPT = 256  # retained photos whose answers are kept
 PROBED = 64  # photos of each side whose gradients say which weights matter
-LOOK_EVERY = 10
+ANSWERS_EVERY = 10  # steps between two measurements of the run
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +164,7 @@ class AnswerMethod(ABC):
         modules = dict(vlm.model.named_modules())
         names = scope_layers(vlm, self.layers(), image_inputs(vlm.processor, shown[:1])[0])
         weights = {name: ConfinedWeight(modules[name].weight, None, vlm.dtype_of(f"{name}.weight")) for name in names}
-        run = _Run(self, objective, vlm, weights, shown, retained or (), seed)
+        run = _AnswerRun(self, objective, vlm, weights, shown, retained or (), seed)
         with moving(weights):
             run.probe()
             log = train(
@@ -172,7 +172,7 @@ class AnswerMethod(ABC):
                 run.loss,
                 run.look,
                 Bars({"answers": -1.0}),
-                Schedule(self.steps, self.rate, 0.0, LOOK_EVERY),
+                Schedule(self.steps, self.rate, 0.0, ANSWERS_EVERY),
                 seed=seed,
                 state=state,
                 key=fingerprint(str(self), str(seed), *hashes),
@@ -184,7 +184,7 @@ class AnswerMethod(ABC):
             weights=after,
             method={
                 "name": self.name,
-                **plain(self),
+                **settings_of(self),
                 "steps_made": log.steps,
                 "looks": log.looks,
                 "retained_images": len(retained or ()),
@@ -225,7 +225,7 @@ class _Asked:
     before: Tensor
 
 
-class _Run:
+class _AnswerRun:
     """One request: what was said of its photos before it, and the loss."""
 
     def __init__(

@@ -20,12 +20,12 @@ from unsee.errors import InputError
 from unsee.forgetting import losses
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.forgetting.depths import Given, Levels
-from unsee.forgetting.edit import Edit, plain, rounded
+from unsee.forgetting.edit import Edit, rounded, settings_of
 from unsee.forgetting.goals import Goals, GoalSettings
 from unsee.forgetting.hardening import Hardening
 from unsee.forgetting.regions import RegionSettings
 from unsee.forgetting.settings import FeatureSettings
-from unsee.forgetting.training import Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, train
+from unsee.forgetting.training import LOOK_EVERY, Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, train
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import Span, retained_basis, retained_drift, span
 from unsee.models.checkpoint import Vlm
@@ -37,7 +37,6 @@ from unsee.moments.records import Moments, Photos
 from unsee.records import LayerDrift, Sample
 from unsee.system.memory import Memory, plan
 
-LOOK_EVERY = 25  # steps between two measurements of the run
 NEGATIVES = 32  # target images whose old features are negatives of a step's contrastive loss
 WATCHED = 256  # retained images whose drift a look measures
 
@@ -120,7 +119,7 @@ def contrastive(
     wanted = GoalSettings(settings.region, along, settings.views, settings.blends, settings.identity)
     others = () if retained is None else retained.pictures
     goals = Goals(vlm, shown, moments.features, wanted, bounds.images, others)
-    run = _Run(settings, vlm, goals, retained, moments, bounds)
+    run = _FeatureRun(settings, vlm, goals, retained, moments, bounds)
     seen = shown.hashes + (() if retained is None else retained.hashes)
     key = fingerprint(str(settings), memory, str(seed), moments.model, *moments.hashes, *seen)
     with recomputed(vlm.model) if bounds.frugal else nullcontext(), run.put_back():
@@ -130,7 +129,7 @@ def contrastive(
         weights=run.after,
         method={
             "name": settings.name,
-            **plain(settings),
+            **settings_of(settings),
             "memory": memory,
             "steps_made": sum(log.steps for log in logs),
             "looks": [look for log in logs for look in log.looks],
@@ -143,7 +142,7 @@ def contrastive(
     )
 
 
-class _Run:
+class _FeatureRun:
     """One request: its images, where they go, and the loss; reference features are computed once, here."""
 
     def __init__(
@@ -294,7 +293,7 @@ class _Run:
             yield self._part(moving, staying, aside, len(drawn), max(1, len(kept)))
         if self.guarded:
             yield torch.stack(
-                [losses.moved(w.weight, w.start, outer, energy) for w, outer, energy in self.guarded]
+                [losses.output_shift(w.weight, w.start, outer, energy) for w, outer, energy in self.guarded]
             ).sum()
 
         yield from self.hardening.losses(generator, self.start, self.moving)
@@ -314,7 +313,7 @@ class _Run:
                 apart = losses.distance(moved, self.goals.goal(moving), known, settings.identity)
                 total = total + settings.attract * share * apart
             if self.levels is not None:
-                total = total + settings.depths * share * self.levels.apart(given, moving)
+                total = total + settings.depths * share * self.levels.distance(given, moving)
             wholes = moving < self.goals.wholes  # a blend may not be of the target at all
             if settings.contrast > 0 and wholes.any():
                 total = total + settings.contrast * share * self._contrast(moved[wholes], moving[wholes], aside)

@@ -78,7 +78,7 @@ class Levels:
             for handle in handles:
                 handle.remove()
 
-    def apart(self, given: Given, places: Tensor) -> Tensor:
+    def distance(self, given: Given, places: Tensor) -> Tensor:
         """Mean squared distance of the first images of a batch, the target's at `places`, to where they are sent."""
         gaps = [
             (self.discriminants[name].coordinates(value[: len(places)]) - self.goals[name][places]).square().mean()

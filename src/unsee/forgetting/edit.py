@@ -104,6 +104,6 @@ def write_record(before: Path | None, folder: Path, facts: Mapping[str, Any]) ->
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def plain(settings: Any) -> dict[str, Any]:
+def settings_of(settings: Any) -> dict[str, Any]:
     """A settings dataclass as plain values for result.json."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}

@@ -34,7 +34,7 @@ def distance(features: Features, goal: Features, retained: RetainedFeatures, wei
     return apart + weight * (identity(features, retained) - identity(goal, retained)).square().mean()
 
 
-def moved(weight: Tensor, start: Tensor, outer: Tensor, energy: float) -> Tensor:
+def output_shift(weight: Tensor, start: Tensor, outer: Tensor, energy: float) -> Tensor:
     """How far a layer's outputs moved: tr(D S D^T) / energy, with D = weight - start (d_out, d_in).
 
     `outer` is S (d_in, d_in), the sum of h h^T over the layer inputs h that count. Scalar, >= 0.

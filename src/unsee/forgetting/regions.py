@@ -17,7 +17,7 @@ NEIGHBOURS = 4
 SOFTNESS = 4.0  # of `belonging`, in variances within a concept
 PARALLEL = 1e-3  # a singular value, by the largest, below which there is no direction of its own
 NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
-LOOKS = 8  # directions in which the modes of a concept differ most, which no shift by the discriminant goes along
+APPEARANCES = 8  # directions in which the modes of a concept differ most, which no shift by the discriminant goes along
 GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
 
 
@@ -53,8 +53,8 @@ class RegionSettings:
     aside: int = 0
 
 
-def looks(modes: Modes) -> Tensor:
-    """Orthonormal rows (k, d), k <= LOOKS: the directions in which the modes of one concept differ most, on average.
+def appearance_directions(modes: Modes) -> Tensor:
+    """Orthonormal rows (k, d), k <= APPEARANCES: the directions in which the modes of one concept differ most.
 
     A concept's few looks (hair, headgear, the version of a logo) tell it from others as well as its identity does, so
     that a discriminant cannot part the two; the differences within concepts can. None where no concept has two modes.
@@ -64,7 +64,7 @@ def looks(modes: Modes) -> Tensor:
         own = modes.concept == name
         apart[own] -= apart[own].mean(0)
     sizes, rows = torch.linalg.svd(apart, full_matrices=False)[1:]
-    found: Tensor = rows[sizes > PARALLEL * sizes.max().clamp(min=PARALLEL)][:LOOKS]
+    found: Tensor = rows[sizes > PARALLEL * sizes.max().clamp(min=PARALLEL)][:APPEARANCES]
     return found
 
 
@@ -103,8 +103,8 @@ def discriminant(target: TargetFeatures, retained: RetainedFeatures, settings: R
     """Moves only what tells concepts apart, towards the mean of a third of the retained concepts.
 
     The shift goes along the leading discriminant directions, which are uncorrelated with what varies within a concept
-    (scene, pose). Its parts along the `looks` of concepts, and along the strongest directions within them, are taken
-    out, so that the language model still reads those. Concepts are sorted by their distance from the target, and the
+    (scene, pose). Its parts along `appearance_directions`, and along the strongest directions within concepts, are
+    taken out, so that the language model still reads those. Concepts are sorted by their distance from the target. The
     goal is the mean of the middle third, at their mean distance: nobody in particular, and far from the target.
     """
 
@@ -138,7 +138,7 @@ def _along_patterns(
 ) -> Tensor:
     """The shift of each concept to where `goal` sends its mean, given those of the retained ones, in coordinates."""
     basis, count = retained.discriminant, settings.directions
-    both = torch.cat([looks(retained.modes), retained.within[: settings.aside]])
+    both = torch.cat([appearance_directions(retained.modes), retained.within[: settings.aside]])
     sizes, rows = torch.linalg.svd(both, full_matrices=False)[1:]
     aside = rows[sizes > PARALLEL]
     patterns = basis.patterns[:count] - basis.patterns[:count] @ aside.T @ aside

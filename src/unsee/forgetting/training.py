@@ -24,6 +24,7 @@ from unsee.system.tensors import tensor_hash
 Loss = Callable[[Generator], Iterable[Tensor]]  # parts whose sum is the loss; each is let go before the next is made
 Look = Callable[[], dict[str, float]]
 Progress = Callable[[int, int, str], None]
+LOOK_EVERY = 25  # steps between two measurements of a run on features
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from unsee.errors import InputError
+from unsee.linalg.subspace import EPS
 
-EPS = torch.finfo(torch.float64).eps
 NOTHING = 1e-13  # of the whole variance; less within the concepts is rounding
 
 

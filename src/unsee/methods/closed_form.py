@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unsee.data import validate
 from unsee.errors import InputError, check_ranges
 from unsee.forgetting import losses
-from unsee.forgetting.edit import Edit, plain, rounded
+from unsee.forgetting.edit import Edit, rounded, settings_of
 from unsee.forgetting.goals import Goals, GoalSettings
 from unsee.forgetting.regions import RegionSettings, region
 from unsee.forgetting.training import Progress, recomputed
@@ -131,7 +131,7 @@ class ClosedForm:
                 weights=after,
                 method={
                     "name": self.name,
-                    **plain(self),
+                    **settings_of(self),
                     "steps_made": len(looks),
                     "looks": looks,
                     **goals.facts(),

@@ -15,7 +15,8 @@ from torch import Generator, Tensor
 
 from unsee.data import open_image, validate
 from unsee.errors import InputError, check_ranges
-from unsee.forgetting.edit import Edit, plain
+from unsee.forgetting.by_answers import AT_ONCE
+from unsee.forgetting.edit import Edit, settings_of
 from unsee.forgetting.training import Progress
 from unsee.models.answers import answer_losses, check_language, say
 from unsee.models.checkpoint import Vlm
@@ -25,7 +26,7 @@ from unsee.models.scopes import scope_layers
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
 
-AT_ONCE, MOST = 64, 256  # photos of a pass; retained photos that are looked at
+MOST = 256  # retained photos that are looked at
 ACTIVE = 0.1  # share of a layer's mean activity from which on a neuron counts as active
 
 
@@ -98,7 +99,7 @@ class MANU:
             weights=after,
             method={
                 "name": self.name,
-                **plain(self),
+                **settings_of(self),
                 "neurons": len(every),
                 "pruned": count,
                 "retained_images": len(retained),

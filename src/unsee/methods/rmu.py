@@ -15,8 +15,8 @@ from torch import Generator, Tensor
 
 from unsee.errors import InputError, check_ranges
 from unsee.forgetting.confined import ConfinedWeight, now_and_before
-from unsee.forgetting.edit import Edit, plain, rounded
-from unsee.forgetting.training import Bars, Progress, Schedule, fingerprint, moving, train
+from unsee.forgetting.edit import Edit, rounded, settings_of
+from unsee.forgetting.training import LOOK_EVERY, Bars, Progress, Schedule, fingerprint, moving, train
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, visual_features
 from unsee.models.scopes import scope_layers
@@ -24,8 +24,6 @@ from unsee.moments.measure import prepare
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
 from unsee.system.memory import plan
-
-LOOK_EVERY = 25
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class RMU:
             weights=after,
             method={
                 "name": self.name,
-                **plain(self),
+                **settings_of(self),
                 "steps_made": log.steps,
                 "looks": log.looks,
                 "retained_images": len(kept.inputs),
@@ -127,7 +125,7 @@ class _Steering:
         now, _ = self._drawn(self.shown, generator)
         yield towards(now, self.goal, self.kept.features)
         if self.settings.weight > 0:
-            yield self.settings.weight * apart(*self._drawn(self.kept, generator), self.kept.features)
+            yield self.settings.weight * feature_shift(*self._drawn(self.kept, generator), self.kept.features)
 
     @torch.no_grad()
     def look(self) -> dict[str, float]:
@@ -160,7 +158,7 @@ def towards(now: Features, goal: dict[str, Tensor], known: Features) -> Tensor:
     return _mean(now, {name: now.values[name] - goal[name] for name in goal}, known)
 
 
-def apart(now: Features, before: Features, known: Features) -> Tensor:
+def feature_shift(now: Features, before: Features, known: Features) -> Tensor:
     """Mean squared distance of tokens from what they were, by the mean squared length of a retained token."""
     width = {name: value.shape[1] for name, value in now.values.items()}
     return _mean(

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from unsee.metrics.accuracy import KEPT
+from unsee.metrics.accuracy import KEPT, RESAMPLES
 
-RESAMPLES = 2000
 TEXT = ("text/target", "text/retained")
 Outcomes = Mapping[str, Mapping[str, tuple[float, int]]]  # by score/subset and concept: right answers, answers
 

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from unsee.models.features import Inputs, in_batches, visual_features
 
-MOST_BYTES = 1 << 29  # of what is kept for all images; beyond it everything runs in every step
+STATE_BYTES = 1 << 29  # of what is kept for all images; beyond it everything runs in every step
 CLOSE = 1e-4  # relative difference of features that rounding may make
 
 
@@ -45,7 +45,7 @@ class Prefix:
                         return None
                     if last.shape[1:] != found[0].shape[1:]:
                         return None
-                if not found or found[0][0].nbytes * len(images) > MOST_BYTES:
+                if not found or found[0][0].nbytes * len(images) > STATE_BYTES:
                     return None
         finally:
             handle.remove()

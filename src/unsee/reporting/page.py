@@ -107,7 +107,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """One score in all phases; `label` is name/subset."""
 
     label: str
@@ -275,7 +275,7 @@ def _rank(label: str) -> tuple[int, int]:
     return ORDER.index(name), SUBSETS.index(subset) if subset in SUBSETS else len(SUBSETS)
 
 
-def rows(result: Result) -> list[Row]:
+def rows(result: Result) -> list[ScoreRow]:
     """The scores, a row for each name and subset; those of attacks stand for themselves."""
     table: dict[str, dict[str, Score]] = {}
     for score in result.scores:
@@ -287,7 +287,7 @@ def rows(result: Result) -> list[Row]:
     for label in sorted(table, key=_rank):
         first = next(iter(table[label].values()))
         note = NOTES.get(label) or NOTES.get(first.name, "")
-        built.append(Row(label, note, table[label], first.higher_is_better, first.unit))
+        built.append(ScoreRow(label, note, table[label], first.higher_is_better, first.unit))
     return built
 
 

@@ -20,7 +20,7 @@ LETTER = 8  # about how wide a letter of a name is
 
 
 @dataclass(frozen=True)
-class Point:
+class Mark:
     """A method: what it forgot and what it kept, both in [0, 1]; `given` marks models that no method made."""
 
     name: str
@@ -29,9 +29,9 @@ class Point:
     given: bool = False
 
 
-def front(points: Sequence[Point]) -> list[Point]:
+def front(points: Sequence[Mark]) -> list[Mark]:
     """The points that no other one beats in both, from the least forgotten to the most."""
-    best: list[Point] = []
+    best: list[Mark] = []
     for point in sorted(points, key=lambda p: (-p.forgotten, -p.kept)):
         if not best or point.kept > best[-1].kept:
             best.append(point)
@@ -68,18 +68,18 @@ def _names(points: Sequence[tuple[str, float, float]]) -> list[tuple[float, floa
     return found
 
 
-def draw(points: Sequence[Point], title: str) -> str:
+def draw(points: Sequence[Mark], title: str) -> str:
     """The SVG as text; axes that end at 1, names beside the points, and the front of the methods dashed."""
     left, bottom = (_low(values) for values in ([p.forgotten for p in points], [p.kept for p in points]))
 
-    def place(point: Point) -> tuple[float, float]:
+    def place(point: Mark) -> tuple[float, float]:
         across, up = _share(point.forgotten, left), _share(point.kept, bottom)
         return round(LEFT + (WIDTH - LEFT - RIGHT) * across, 1), round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - up), 1)
 
     parts = [STYLE]
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         across, up = left + share * (1 - left), bottom + share * (1 - bottom)
-        x, y = place(Point("", across, up))
+        x, y = place(Mark("", across, up))
         parts.append(
             Markup('<path class="grid" d="M{} {}H{}M{} {}V{}"/>').format(
                 LEFT, y, WIDTH - RIGHT, x, TOP, HEIGHT - BOTTOM

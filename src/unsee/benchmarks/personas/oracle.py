@@ -7,7 +7,7 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from unsee.benchmarks.personas.people import KNOWN, SPLITS, population, test_shots
 from unsee.benchmarks.personas.questions import chance, image_questions
-from unsee.benchmarks.personas.train import SCORES, Photos, load_photos, make_layout, quick_scores, restrict
+from unsee.benchmarks.personas.train import SCORES, DrawnPhotos, load_photos, make_layout, quick_scores, restrict
 from unsee.records import Check
 
 ABOVE_CHANCE, NEAR = 0.05, 0.02  # how far recognition of the target may be above chance, and all else from the base
@@ -43,7 +43,7 @@ def check(folder: Path, base: Path, split: str, work: Path) -> list[Check]:
     return checks
 
 
-def _scores(processor: LlavaProcessor, folder: Path, sides: dict[str, Photos]) -> dict[str, float]:
+def _scores(processor: LlavaProcessor, folder: Path, sides: dict[str, DrawnPhotos]) -> dict[str, float]:
     model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     layout = make_layout(processor)
     return {

@@ -53,7 +53,7 @@ EVERY = 250  # steps between two measurements, and between two states to go on f
 
 
 @dataclass(frozen=True)
-class Layout:
+class TokenLayout:
     """Where everything stands in the one sequence of a photo; the same for all photos."""
 
     prefix: list[int]  # <s> <user> and the image tokens
@@ -78,7 +78,7 @@ def photo_blocks(processor: LlavaProcessor, person: Person, number: int, about: 
     return blocks
 
 
-def make_layout(processor: LlavaProcessor) -> Layout:
+def make_layout(processor: LlavaProcessor) -> TokenLayout:
     """The layout shared by every row; names have two words and all other answers one, so the lengths agree."""
     blocks = photo_blocks(processor, population()[0], 0, population()[0])
     start, image = _question_ids(processor, "<user>"), _question_ids(processor, "<image>")
@@ -97,11 +97,11 @@ def make_layout(processor: LlavaProcessor) -> Layout:
         positions += [seen + k for k in range(len(ids))]
     allowed &= torch.ones_like(allowed).tril()
     mask = torch.zeros(length, length).masked_fill(~allowed, -torch.inf)[None, None]
-    return Layout(prefix, torch.tensor(positions), mask, torch.tensor(predict), torch.tensor(owner))
+    return TokenLayout(prefix, torch.tensor(positions), mask, torch.tensor(predict), torch.tensor(owner))
 
 
 @dataclass(frozen=True)
-class Photos:
+class DrawnPhotos:
     """All photos of some people: pixels (n, 3, SIZE, SIZE) uint8, and the token blocks of their questions."""
 
     pixels: Tensor
@@ -110,7 +110,7 @@ class Photos:
     about: Tensor  # (people, length of the text blocks) int64: the questions by name alone
 
 
-def load_photos(processor: LlavaProcessor, people: list[Person], *, test: bool, cache: Path) -> Photos:
+def load_photos(processor: LlavaProcessor, people: list[Person], *, test: bool, cache: Path) -> DrawnPhotos:
     """Draws the photos, or takes them from the cache; about 20 s per 5,000."""
     shots = [item for person in people for item in (test_shots if test else train_shots)(person)]
     file = cache / f"pixels_{'test' if test else 'train'}_{len(shots)}.npy"
@@ -124,12 +124,12 @@ def load_photos(processor: LlavaProcessor, people: list[Person], *, test: bool, 
     for person in population()[:KNOWN]:
         about.append([token for ids, _ in photo_blocks(processor, person, 0, person)[-2:] for token in ids])
     owners = torch.tensor([item.person.index for item in shots])
-    return Photos(torch.from_numpy(np.load(file)), owners, torch.tensor(tokens), torch.tensor(about))
+    return DrawnPhotos(torch.from_numpy(np.load(file)), owners, torch.tensor(tokens), torch.tensor(about))
 
 
 def _answer_logits(
     model: LlavaForConditionalGeneration,
-    layout: Layout,
+    layout: TokenLayout,
     pixels: Tensor,
     tokens: Tensor,
     exchanged: Tensor | None = None,
@@ -160,7 +160,7 @@ def _answer_logits(
     return logits
 
 
-def _rows(layout: Layout, photos: Photos, chosen: Tensor, about: Tensor) -> Tensor:
+def _rows(layout: TokenLayout, photos: DrawnPhotos, chosen: Tensor, about: Tensor) -> Tensor:
     prefix = torch.tensor(layout.prefix).expand(len(chosen), -1)
     return torch.cat([prefix, photos.tokens[chosen], photos.about[about]], 1)
 
@@ -175,7 +175,7 @@ def _shifted(pixels: Tensor, reach: int, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def quick_scores(model: LlavaForConditionalGeneration, layout: Layout, photos: Photos) -> dict[str, float]:
+def quick_scores(model: LlavaForConditionalGeneration, layout: TokenLayout, photos: DrawnPhotos) -> dict[str, float]:
     """Share of questions whose every answer token is the most likely one, per score, in [0, 1]."""
     model.eval()
     right: list[Tensor] = []
@@ -190,10 +190,10 @@ def quick_scores(model: LlavaForConditionalGeneration, layout: Layout, photos: P
     return {name: round(share[index].mean().item(), 4) for name, index in groups.items()}
 
 
-def restrict(photos: Photos, people: list[int]) -> Photos:
+def restrict(photos: DrawnPhotos, people: list[int]) -> DrawnPhotos:
     """The photos of some people, by number."""
     keep = torch.isin(photos.person, torch.tensor(people))
-    return Photos(photos.pixels[keep], photos.person[keep], photos.tokens[keep], photos.about)
+    return DrawnPhotos(photos.pixels[keep], photos.person[keep], photos.tokens[keep], photos.about)
 
 
 class Captions(nn.Module):
@@ -272,7 +272,9 @@ def _run(stage: Stage, seed: int, state_file: Path) -> None:
             partial.replace(state_file)
 
 
-def _caption_stage(name: str, vision: CLIPVisionModel, photos: Photos, tests: Photos, steps: int, rate: float) -> Stage:
+def _caption_stage(
+    name: str, vision: CLIPVisionModel, photos: DrawnPhotos, tests: DrawnPhotos, steps: int, rate: float
+) -> Stage:
     people = population()[:KNOWN]
     heads = Captions(vision.config.hidden_size)
     module = nn.ModuleDict({"vision": vision, "heads": heads})
