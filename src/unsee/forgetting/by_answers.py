@@ -161,9 +161,7 @@ class AnswerMethod(ABC):
             raise InputError(f"{self.name} needs retained photos in every request; give them.")
         hashes += validate(retained, "retained") if retained else ()
         shown = [open_image(sample.image) for sample in target if sample.image is not None]
-        modules = dict(vlm.model.named_modules())
-        names = scope_layers(vlm, self.layers(), image_inputs(vlm.processor, shown[:1])[0])
-        weights = {name: ConfinedWeight(modules[name].weight, None, vlm.dtype_of(f"{name}.weight")) for name in names}
+        weights = self._weights(vlm, shown[0])
         run = _AnswerRun(self, objective, vlm, weights, shown, retained or (), seed)
         with moving(weights):
             run.probe()
@@ -179,23 +177,22 @@ class AnswerMethod(ABC):
                 progress=progress,
             )
             after, lost = rounded(vlm, *now_and_before(weights))
+        found = {"steps_made": log.steps, "looks": log.looks, "retained_images": len(retained or ())}
         return Edit(
             vlm=vlm,
             weights=after,
-            method={
-                "name": self.name,
-                **settings_of(self),
-                "steps_made": log.steps,
-                "looks": log.looks,
-                "retained_images": len(retained or ()),
-                **run.facts,
-                "rounding_share": lost,
-            },
+            method={"name": self.name, **settings_of(self), **found, **run.facts, "rounding_share": lost},
             seed=seed,
             stopped=f"all steps were made: the answers' mean loss a token is {log.looks[-1]['answers']:.3g}",
             timings={"moments_s": 0.0, "forget_s": round(time.monotonic() - started, 2)},
             protected=tuple(name for name in after if name in vlm.partition.protected),
         )
+
+    def _weights(self, vlm: Vlm, picture: Image) -> dict[str, ConfinedWeight]:
+        """The weights that move, by layer; `picture` tells which layers an image runs through."""
+        modules = dict(vlm.model.named_modules())
+        names = scope_layers(vlm, self.layers(), image_inputs(vlm.processor, [picture])[0])
+        return {name: ConfinedWeight(modules[name].weight, None, vlm.dtype_of(f"{name}.weight")) for name in names}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ and that all layers are solved for at once, is ours.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -117,8 +117,7 @@ class ClosedForm:
         goals = Goals(vlm, prepare(vlm, target, bounds.images), moments.features, wanted, bounds.images)
         modules = dict(vlm.model.named_modules())
         weights = {name: modules[name].weight for name in moments.first}
-        start = {name: weight.detach().clone() for name, weight in weights.items()}
-        try:
+        with _put_back(weights) as start:
             with recomputed(vlm.model) if bounds.frugal else nullcontext():
                 looks, stopped = self._swept(vlm, goals, moments, weights, progress)
             layers = _layers(moments, weights, start)
@@ -126,33 +125,17 @@ class ClosedForm:
             with torch.no_grad():
                 for name, weight in weights.items():
                     weight.copy_(after[f"{name}.weight"])
-            return Edit(
-                vlm=vlm,
-                weights=after,
-                method={
-                    "name": self.name,
-                    **settings_of(self),
-                    "steps_made": len(looks),
-                    "looks": looks,
-                    **goals.facts(),
-                    "retained_images": moments.count,
-                    "rounding_share": lost,
-                    "rounding_target": goals.look(vlm)["target"] - looks[-1]["target"],
-                },
-                seed=seed,
-                stopped=f"{stopped}: target {looks[-1]['target']:.3g} (bound {self.stop_target:.3g})",
-                layers=layers,
-                timings={
-                    "moments_s": round(prepared - started, 2),
-                    "forget_s": round(time.monotonic() - prepared, 2),
-                },
-            )
-        finally:
-            with torch.no_grad():
-                for name, weight in weights.items():
-                    weight.requires_grad_(False)
-                    weight.grad = None
-                    weight.copy_(start[name])
+            rounding = {"rounding_share": lost, "rounding_target": goals.look(vlm)["target"] - looks[-1]["target"]}
+        found = {"steps_made": len(looks), "looks": looks, **goals.facts(), "retained_images": moments.count}
+        return Edit(
+            vlm=vlm,
+            weights=after,
+            method={"name": self.name, **settings_of(self), **found, **rounding},
+            seed=seed,
+            stopped=f"{stopped}: target {looks[-1]['target']:.3g} (bound {self.stop_target:.3g})",
+            layers=layers,
+            timings={"moments_s": round(prepared - started, 2), "forget_s": round(time.monotonic() - prepared, 2)},
+        )
 
     def _swept(
         self,
@@ -174,6 +157,20 @@ class ClosedForm:
             if not went:
                 return looks, "no further step came nearer"
         return looks, "the limit of sweeps was reached"
+
+
+@contextmanager
+def _put_back(weights: Mapping[str, nn.Parameter]) -> Iterator[dict[str, Tensor]]:
+    """Gives the values of weights by name; when the block ends, they have these values again, and are frozen."""
+    start = {name: weight.detach().clone() for name, weight in weights.items()}
+    try:
+        yield start
+    finally:
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.requires_grad_(False)
+                weight.grad = None
+                weight.copy_(start[name])
 
 
 def _layers(moments: Moments, weights: Mapping[str, nn.Parameter], start: Mapping[str, Tensor]) -> list[LayerDrift]:
