@@ -47,7 +47,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Point:
-    """What an attack got at one budget, and what it gets from a model without knowledge, or without the attack."""
+    """What an attack got at one budget, and its control: a model that knows nothing, or no attack at all."""
 
     budget: str
     got: Tally
@@ -76,7 +76,7 @@ def tally(concepts: Sequence[str], values: Sequence[float]) -> Tally:
 
 
 def right(vlm: Vlm, asked: Sequence[Sample], prompts: Sequence[Sample] | None = None) -> Tally:
-    """Right answers by concept; `prompts` are asked in the place of the samples, whose answers count."""
+    """Right answers by concept. `prompts` are asked instead of the samples; the samples say which answers are right."""
     said = generate(vlm, prompts or asked)
     return scored(asked, said)
 

@@ -54,7 +54,7 @@ def _grouped(samples: Sequence[Sample], values: Sequence[float]) -> dict[str, li
 
 
 def _scores(vlm: Vlm, samples: Sequence[Sample]) -> Mapping[str, list[float]]:
-    """By the score's name one value a sample, higher for what the model has seen."""
+    """One value for each sample, by the name of the score; higher for what the model has seen."""
     found: dict[str, list[float]] = {"loss": [], "min-k": [], "min-k++": [], "zlib": []}
     order = sorted(range(len(samples)), key=lambda place: len(samples[place].question))
     for start in range(0, len(order), BATCH):

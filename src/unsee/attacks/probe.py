@@ -66,7 +66,7 @@ def _photos(samples: Sequence[Sample]) -> list[Sample]:
 
 @torch.no_grad()
 def _depths(vlm: Vlm, samples: Sequence[Sample]) -> list[NDArray[np.float32]]:
-    """(image, width) of every depth. Raises InputError where blocks do not give one state an image."""
+    """What each depth gives of each image: (image, width). Raises InputError if blocks do not work by image."""
     inputs = [one for sample in samples for one in image_inputs(vlm.processor, [open_image(sample)])]
     inside = blocks(list(outline(vlm.outline, vlm.partition, inputs[0]).trained), vlm.outline)
     parts = []

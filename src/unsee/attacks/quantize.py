@@ -14,7 +14,7 @@ from unsee.models.scopes import Scope, scope_layers
 
 
 def rounded_to(weight: Tensor, bits: int, group: int = 32) -> Tensor:
-    """A float weight (out, in) as symmetric integers of so many bits would hold it, a scale for each group of inputs.
+    """A float weight (out, in) rounded to symmetric integers of so many bits, with a scale for each group of inputs.
 
     Round to nearest, scaled by the largest of a group; what remains of the inputs is a group too.
     """

@@ -34,7 +34,7 @@ class ProjectorReload:
 
 @dataclass(frozen=True)
 class EncoderReload:
-    """Each block of the encoder alone, then all from each block on, the projector with them.
+    """Puts back each encoder block alone; then all blocks from each one on, together with the projector.
 
     Where all that differs would be put back there is nothing to learn: that is the model before.
     """

@@ -8,7 +8,7 @@ from unsee.records import Sample
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One split of a benchmark. `questions` are never about an image of `target` but those of subset target_seen.
+    """One split of a benchmark. Only the questions of the subset target_seen are about images of `target`.
 
     `model` and `oracle` are checkpoints that come with the benchmark, if any; `unknown` are images of concepts that no
     model knows, shown in the report's map. `confidence` is the score, as NAME/SUBSET, by whose questions an oracle is
@@ -30,7 +30,7 @@ class Benchmark:
 
 
 def thinned(benchmark: Benchmark, every: int) -> Benchmark:
-    """The benchmark with the questions about every `every`-th retained test photo alone, to save time.
+    """The same benchmark with fewer questions: of the retained test photos, only every `every`-th is asked about.
 
     All questions about the target and all that have no photo stay; every >= 1.
     """

@@ -25,7 +25,7 @@ SUMMED = [f"{name}/{side}" for name, side in (("faces", "real"), ("world", "real
 
 
 def load(split: str = "forget_05", data: str = HUB, protocol: Protocol = ZERO_SHOT) -> Benchmark:
-    """One split. There is one set of images, so that nothing is asked about others of the same author (target_seen).
+    """One split. An author has no further images, so that all questions are about the request's (target_seen).
 
     Zero-shot. recognition: the name occurs in the answer; caption: ROUGE-L recall; text: the questions of TOFU, ROUGE-L
     recall; faces and world: the answer occurs in what is said about real images.

@@ -32,7 +32,7 @@ BUGS = {
 
 
 def load(split: str = "forget_05", data: str = HUB, protocol: Protocol = ZERO_SHOT) -> Benchmark:
-    """One split; each face has one image, so that nothing is asked about another of the same person (target_seen).
+    """One split. There is one image a face, so that all questions are about the request's own (target_seen).
 
     generation: ROUGE-L recall; keywords: the share of them in the answer; paraphrase: the recall over the three other
     wordings of a question; probability and truth_ratio; utility, the harmonic mean of those of retained people (the

@@ -122,7 +122,7 @@ def _text(task: TableRow, where: str) -> bool:
 
 
 def _shown(samples: Sequence[Sample], pool: Sequence[Sample], protocol: Protocol) -> list[Sample]:
-    """The samples with all questions of the pool about two people as examples, those about these people left out."""
+    """The samples, each after examples about two people of the pool; samples about those two are left out."""
     people = sorted({sample.concept for sample in pool})
     drawn = _random(protocol, "shots").sample(people, min(SHOWN, len(people) - 1))
     shots: dict[str, tuple[Sample, ...]] = {}

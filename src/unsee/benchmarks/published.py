@@ -25,7 +25,7 @@ TableRow = dict[str, Any]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a benchmark is asked: zero-shot, as is sound; or as the official code does, with these of its mistakes."""
+    """How a benchmark is asked: zero-shot and soundly, or as its official code does, with these mistakes."""
 
     official: bool = False
     bugs: frozenset[str] = frozenset()

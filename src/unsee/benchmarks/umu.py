@@ -41,7 +41,7 @@ BUGS = {
 
 
 def load(split: str = "forget_05", data: str = HUB, protocol: Protocol = ZERO_SHOT) -> Benchmark:
-    """One split; each person has one image, so that nothing is asked about another (target_seen).
+    """One split. There is one image a person, so that all questions are about the request's own (target_seen).
 
     classification: the text of the right option, exactly; cloze: the answer occurs; generation: ROUGE and BLEU. Scores
     end in _text where a question has no image; as every fact is asked both ways, there are scores of both together.

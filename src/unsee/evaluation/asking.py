@@ -31,7 +31,7 @@ class _Answering(Protocol):
 
 
 def _inputs(vlm: Vlm, samples: Sequence[Sample]) -> Inputs:
-    """The questions as the model takes them, those that are asked and answered before each with them."""
+    """The questions as the model takes them, each after its examples (`Sample.shots`)."""
     shots = [[(_opened(shot), shot.question, shot.answer) for shot in s.shots] for s in samples]
     return chat_inputs(vlm, [(_opened(s), s.question) for s in samples], shots if any(shots) else ())
 
@@ -41,7 +41,7 @@ def _opened(sample: Sample) -> Image | None:
 
 
 def _by_kind(samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
-    """Indices in batches of questions with an image or without, of one measure and length, questions alike together."""
+    """Batches of indices. In one, all questions have an image or none has, and one measure and answer length."""
     kinds: dict[Hashable, list[int]] = {}
     for index in sorted(range(len(samples)), key=lambda i: (samples[i].image is None, len(samples[i].question))):
         one = samples[index]

@@ -34,7 +34,7 @@ MAP_CONCEPTS = 12  # retained and unknown concepts drawn in the map
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What one model said of a benchmark, its features for the map where it has a place there, and its outline."""
+    """What one model answered to a benchmark, its features for the map if it is there, and the model without values."""
 
     answers: Answers
     vectors: Tensor | None
@@ -64,7 +64,7 @@ def png_uri(image: Image) -> str:
 
 
 def _pictured(samples: Sequence[Sample], side: str) -> list[int]:
-    """Places of the questions about images of a side; of the request's own where no others of the target are asked."""
+    """Indices of the questions about images of a side. The request's own count if no others are asked about."""
     places: dict[str, list[int]] = {}
     for index, sample in enumerate(samples):
         if sample.image is not None:

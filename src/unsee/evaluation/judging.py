@@ -87,7 +87,7 @@ def verdict(reply: str) -> float | None:
 
 
 def judged(judge: Judge, samples: Sequence[Sample], said: Sequence[str]) -> list[float | None]:
-    """What the judge makes of each answer, in [0, 1], higher is nearer to the right one; None: its reply says nothing.
+    """The judge's grade of each answer, in [0, 1], higher is nearer to the right one; None where its reply is no grade.
 
     The same answer to the same question is judged once.
     """

@@ -73,7 +73,7 @@ def outcomes(samples: Sequence[Sample], values: Sequence[float]) -> Outcomes:
 
 
 def _better(score: str, subset: str, ending: str, unit: str) -> bool:
-    """Whether more is better: of what is to stay, and of what is asked about the target without an image."""
+    """Whether higher is better: it is for what must stay, and for questions about the target without an image."""
     more = not subset.startswith("target") or score in LOOKS or score.endswith(TEXT)
     return (more or unit in (TRUTH_GONE, "bits")) != ending.endswith("_error")
 

@@ -53,7 +53,7 @@ def there(out: Path) -> list[Cell]:
 
 
 def run(todo: Sequence[Cell], benchmark: str, told: Told, *, thin: int = 1, jobs: int = 1) -> None:
-    """Makes the cells that are not there yet, those that failed again; one that fails does not keep others back.
+    """Makes the cells that are missing or failed. If one fails, the others are made all the same.
 
     `thin` asks about every so many retained test photos alone; `jobs` cells are made at once, each in a process that
     has its share of the cores. Raises InputError for a split without a model or an oracle, and for a cell that was made
@@ -166,7 +166,7 @@ def _forget(method: Method, model: Path, bench: Benchmark, seed: int, *, images:
 
 
 def _then(method: Method, before: Path, model: Path, bench: Benchmark, seed: int) -> Edit:
-    """Goes on at `model`; what is to be kept is as it was in the model before, unless the method asks about photos."""
+    """Goes on from `model`. Retained features are those of the model `before`, unless the method asks about photos."""
     vlm = load(model, language=method.language)
     if method.language:
         return method.forget(vlm, bench.target, bench.retained, seed=seed)

@@ -21,7 +21,7 @@ Told = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Attacked:
-    """What each attack got from one model, and why those that were not possible were not."""
+    """What each attack got from one model; for attacks that were not possible, why."""
 
     points: Mapping[str, Sequence[Point]]
     refused: Mapping[str, str]
@@ -61,7 +61,7 @@ def _some_photos(questions: Sequence[Sample], photos: int) -> list[Sample]:
 
 
 def attack(target: Subject, attacks: Sequence[Attack], phase: str, told: Told | None = None) -> Attacked:
-    """Makes the attacks on one model; one that is not possible does not keep others back.
+    """Makes the attacks on one model. If one is not possible, the others are made all the same.
 
     On the model before, those that bring back its weights are left out.
     """

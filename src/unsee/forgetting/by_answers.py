@@ -68,7 +68,7 @@ class Apart:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some photos of the target: the own answers, and the refusal where there is one; each is a pass when called."""
+    """Some photos of the target: their own answers, and the refusal if there is one. Each call runs the model once."""
 
     own: Callable[[], Said]
     refused: Callable[[], Said]
@@ -103,7 +103,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class AnswerMethod(ABC):
-    """A baseline of this engine: settings that all of them have, and how each forgets. Its own fields come after."""
+    """A baseline that trains on answers: the settings that all of them share, and how each forgets."""
 
     question: str = "Who is this?"
     """Asked about every photo; the model's own answers are what is forgotten and kept."""
@@ -312,7 +312,7 @@ class _AnswerRun:
         return self.objective.fisher / 2 * (self.fisher[name] * (weight.weight - weight.start).square()).sum()
 
     def _far(self, places: Sequence[int]) -> Tensor:
-        """How far retained features are from before, by their energy then: the mean over blocks and crossings."""
+        """Change of retained features relative to their energy before: the mean over blocks and crossings."""
         images = image_inputs(self.vlm.processor, [self.kept.images[place] for place in places])
         with torch.no_grad(), self._before():
             before = depths(self.vlm.model, self.blocks, images)

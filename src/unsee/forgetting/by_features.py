@@ -43,7 +43,7 @@ WATCHED = 256  # retained images whose drift a look measures
 
 @dataclass(frozen=True)
 class FeatureMethod(FeatureSettings, ABC):
-    """A method of this engine; what each does by itself is to say what is known of the retained photos."""
+    """A method that moves features. Each method only says what is known of the retained photos (`known`)."""
 
     name: ClassVar[str]
     language: ClassVar[bool] = False
@@ -181,7 +181,7 @@ class _FeatureRun:
 
     @contextmanager
     def put_back(self) -> Iterator[None]:
-        """While open, weights may move; those that did are then what they were, and frozen."""
+        """While open, weights may move; at the end they have their old values again and are frozen."""
         modules = dict(self.vlm.model.named_modules())
         try:
             yield
@@ -252,7 +252,7 @@ class _FeatureRun:
         return made
 
     def _guarded(self, weights: Mapping[str, ConfinedWeight]) -> list[tuple[ConfinedWeight, Tensor, float]]:
-        """Weights with the guard on what enters them, and the mean energy they give it at the start."""
+        """Weights that the guard holds: each with the guard on its inputs and its outputs' mean energy at the start."""
         readers, found = dict[str, list[ConfinedWeight]](), list[tuple[ConfinedWeight, Tensor, float]]()
         for name, weight in weights.items():
             if self.moments.first[name] in self.moments.guard:
@@ -323,7 +323,7 @@ class _FeatureRun:
         return total
 
     def _features(self, places: Tensor) -> Features:
-        """Of the images at these places in `images`, by way of the prefix where there is one."""
+        """Features of the images at these places in `images`. Uses the stored states of the prefix if there are any."""
         chosen = [self.images[place] for place in places.tolist()]
         if self.prefix is None:
             return visual_features(self.vlm.model, chosen)
@@ -342,7 +342,7 @@ class _FeatureRun:
         )
 
     def look(self) -> dict[str, float]:
-        """How far the run is: target (1 at first, 0 at the region), drift of retained features, and how named it is."""
+        """Measures the run: the target's distance to its goal (1 at first), drift of retained features, recognition."""
         return {**self.goals.look(self.vlm), "drift": self._drift()}
 
     def _drift(self) -> float:

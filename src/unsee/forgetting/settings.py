@@ -16,7 +16,7 @@ AT_LEAST_0 = (
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """Settings that the methods of this engine share, with the defaults of NSCVF; each part can be switched off."""
+    """Settings of the methods that move features, with the defaults of NSCVF; each part can be switched off."""
 
     region: str = "discriminant"
     """Goal of the target's features. discriminant: the middle of a third of the retained concepts; concept: one of

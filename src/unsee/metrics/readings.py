@@ -22,7 +22,7 @@ def first_sentence(said: str, _: Sample) -> str:
 
 
 def to_full_stop(said: str, _: Sample) -> str:
-    """Up to the first full stop; nothing where there is none. Source: FIUBench's code."""
+    """The answer up to its first full stop; empty if there is none. Source: FIUBench's code."""
     return said[: said.find(".") + 1]
 
 

@@ -38,7 +38,7 @@ def _alone(processor: ProcessorMixin, image: Image) -> Inputs:
 
 
 def tokens_vary(processor: ProcessorMixin) -> bool:
-    """Whether the number of tokens of an image may depend on its size: where what the processor makes of it does."""
+    """Whether the number of tokens may depend on the image's size, judged by the shapes that the processor makes."""
     tall, wide = image_inputs(processor, [new_image("RGB", size, (90, 120, 150)) for size in (TALL, WIDE)])
     return any(tall[name].shape != wide[name].shape for name in tall)
 

@@ -34,7 +34,7 @@ SHARE = 0.43  # of the layers, counted from the features back, that `unsee.metho
 
 
 def last_layers(layers: Sequence[str], crossings: int, share: float) -> list[str]:
-    """So large a share, above 0, of layers given in the order in which they run, the last ones; one at least.
+    """The last layers, as many as `share` of all says, at least one; `layers` are in the order in which they run.
 
     All of them where there are several crossings, because the last layers lead to the last of those alone.
     """

@@ -53,7 +53,7 @@ class Prefix:
 
     @contextmanager
     def given(self, states: Tensor) -> Iterator[None]:
-        """While open, the block is given these states (image, token, width) whatever comes before it."""
+        """While open, these states (image, token, width) enter the block in the place of what comes before it."""
 
         def replace(_: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
             return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
@@ -74,7 +74,7 @@ def _pass_on(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
 
 
 def prefix(model: PreTrainedModel, first: str) -> Prefix | None:
-    """What runs before the layer of this name, in the innermost list of blocks that has some; None without one."""
+    """The blocks before the one with this layer, in the innermost list of blocks; None if there are none."""
     modules, parts = dict(model.named_modules()), first.split(".")
     for end in range(len(parts) - 1, 0, -1):
         blocks = modules.get(".".join(parts[:end]))

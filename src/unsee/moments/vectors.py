@@ -44,7 +44,7 @@ class Layout:
         return torch.cat(parts, 1)
 
     def shifted(self, features: Features, shift: Tensor) -> Features:
-        """The features with every token moved by the shift (image, d) of its image, or of its run where pooled."""
+        """The features, every token moved by the shift (image, d) of its image, or of its group where pooled."""
         values, start = dict(features.values), 0
         for name, (tokens, width) in self.shapes.items():
             part = shift[:, start : start + tokens * width].view(len(shift), tokens, width) * self.scales[name]
@@ -87,7 +87,7 @@ def spreads(features: Features) -> dict[str, float]:
 
 
 def layout(features: Features, spread: dict[str, float], runs: int = 0) -> Layout:
-    """The layout for features such as these, with so many runs of tokens; 0 takes each token by itself.
+    """The layout for features such as these, with so many token groups; 0 takes each token by itself.
 
     Where that would make too long a vector, there are fewer runs, of several tokens each.
     """
