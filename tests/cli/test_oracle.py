@@ -26,9 +26,9 @@ def test_what_knows_the_target_is_no_oracle(
         asked.append((name, split, seed))
         shutil.copytree(CHECKPOINTS / model, out, dirs_exist_ok=True)
 
-    def thinned(*args: object, **options: object) -> train.Photos:
+    def thinned(*args: object, **options: object) -> train.DrawnPhotos:
         whole = train.load_photos(*args, **options)
-        return train.Photos(whole.pixels[::4], whole.person[::4], whole.tokens[::4], whole.about)
+        return train.DrawnPhotos(whole.pixels[::4], whole.person[::4], whole.tokens[::4], whole.about)
 
     monkeypatch.setattr(train, "train", trained)
     monkeypatch.setattr(oracle, "load_photos", thinned)
