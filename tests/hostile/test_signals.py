@@ -135,3 +135,32 @@ def test_tidying_up_is_not_cut_off_by_a_signal(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code, str(tmp_path), moment], check=False)
         assert done.returncode == 7
         assert not list(tmp_path.iterdir())
+
+
+def test_a_signal_between_two_renamings_loses_nothing(tmp_path: Path) -> None:
+    """It comes while the old output has lost its name and the new one does not have it yet."""
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from unsee.system.output import with_folder\n"
+        "from unsee.system.signals import Stopped, stoppable\n"
+        "out, rename = Path(sys.argv[1]) / 'out', Path.rename\n"
+        "fill = lambda folder: (folder / 'unsee.json').write_text('{\"unsee\": \"%s\"}' % fill.text) and None\n"
+        "fill.text = 'old'\n"
+        "with_folder(out, fill)\n"
+        "fill.text = 'new'\n"
+        "def hit(self, place):\n"
+        "    found = rename(self, place)\n"
+        "    if self == out:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return found\n"
+        "Path.rename = hit\n"
+        "with stoppable():\n"
+        "    try:\n"
+        "        with_folder(out, fill, overwrite=True)\n"
+        "    except Stopped:\n"
+        "        sys.exit(7)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 7
+    assert (tmp_path / "out" / "unsee.json").read_text() == '{"unsee": "new"}'
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -1,7 +1,6 @@
 """`unsee session ACTION`: continual requests, recorded and provable."""
 
 import json
-import sys
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from unsee.cli.parse import parse
-from unsee.cli.table import print_table
+from unsee.cli.table import print_table, tell
 from unsee.errors import unknown
 from unsee.session.ledger import Entry, head, kept_undo
 from unsee.session.store import Store
@@ -72,7 +71,7 @@ def main(args: list[str]) -> int:
 def _log(args: list[str]) -> int:
     options = parse(Options, args, "unsee session log")
     store = Store(options.dir)
-    tell(store)
+    tell(store.folder, store.left)
     entries = store.entries
     if options.json:
         print(json.dumps([asdict(entry) for entry in entries], indent=1))
@@ -88,12 +87,6 @@ def _log(args: list[str]) -> int:
             highlight=False,
         )
     return 0
-
-
-def tell(store: Store) -> None:
-    """Says what a killed process left in a session."""
-    if store.left:
-        print(f"unsee: {store.folder}: {store.left}.", file=sys.stderr)
 
 
 def _row(entry: Entry) -> dict[str, str]:

@@ -13,8 +13,7 @@ from rich.console import Console
 from unsee.cli.parse import located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.cli.session import tell
-from unsee.cli.table import print_table
+from unsee.cli.table import print_table, tell
 from unsee.errors import unknown
 from unsee.methods import METHODS, NSCVF
 from unsee.session.audit import verify
@@ -29,6 +28,18 @@ from unsee.system.terminal import printable
 ELSEWHERE = "Keep this line elsewhere: verify --head finds a copy that was cut off or rolled back."
 Method = TypeVar("Method")
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+Key = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        help="Sign with this Ed25519 key, a PEM file. Once an entry is signed, each later one must be, by the same key."
+    ),
+]
+SecretFile = Annotated[
+    Path | None, tyro.conf.arg(help="The secret that the session was made with, if it was made with one.")
+]
+Trust = Annotated[
+    bool, tyro.conf.arg(help="Run code that the checkpoint brings along; the session's own files never say so.")
+]
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,7 @@ class Init(Generic[Method]):
     """Of everything that is random."""
     memory: Literal["normal", "low"] = "normal"
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
-    key: Path | None = None
-    """Sign with this Ed25519 key, a PEM file. Once an entry is signed, every later one must be, by the same key."""
+    key: Key = None
     secret: Path | None = None
     """A file of 32 random bytes or more, kept outside the folder: without it, hashes of photos and what the session
     remembers of forgotten targets say nothing. Each request needs it. Make it with openssl rand -out FILE 32."""
@@ -101,12 +111,9 @@ class Forget:
     """Scores of this benchmark before and after go into the certificate (unsee ls benchmarks)."""
     keep_undo: bool = False
     """Keep what is needed to take the request back. That is the forgotten knowledge; seal destroys it."""
-    key: Path | None = None
-    """Sign with this Ed25519 key, a PEM file. Once an entry is signed, every later one must be, by the same key."""
-    secret: Path | None = None
-    """The secret that the session was made with, if it was made with one."""
-    trust_remote_code: bool = False
-    """Run code that the checkpoint brings along; the session's own files never say so."""
+    key: Key = None
+    secret: SecretFile = None
+    trust_remote_code: Trust = False
 
 
 @dataclass(frozen=True)
@@ -121,8 +128,7 @@ class Undo:
     """The session's folder."""
     id: str
     """The last request's."""
-    key: Path | None = None
-    """Sign with this Ed25519 key, a PEM file. Once an entry is signed, every later one must be, by the same key."""
+    key: Key = None
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,7 @@ class Seal:
 
     dir: Folder
     """The session's folder."""
-    key: Path | None = None
-    """Sign with this Ed25519 key, a PEM file. Once an entry is signed, every later one must be, by the same key."""
+    key: Key = None
 
 
 @dataclass(frozen=True)
@@ -157,8 +162,7 @@ class Verify:
     """Every entry and certificate must be signed by the key of this PEM file."""
     head: str | None = None
     """The hash that an earlier change printed as head: an older copy, or one that was cut off, does not have it."""
-    trust_remote_code: bool = False
-    """Run code that the checkpoint brings along; the session's own files never say so."""
+    trust_remote_code: Trust = False
 
 
 @dataclass(frozen=True)
@@ -175,8 +179,7 @@ class Export:
     """Folder to write the checkpoint to; it must not exist."""
     copy: bool = False
     """Copy the files that do not change instead of linking them."""
-    trust_remote_code: bool = False
-    """Run code that the checkpoint brings along; the session's own files never say so."""
+    trust_remote_code: Trust = False
     overwrite: bool = False
     """Replace --out if it exists and unsee wrote it."""
 
@@ -191,10 +194,8 @@ class CapacityOptions:
 
     dir: Folder
     """The session's folder."""
-    secret: Path | None = None
-    """The secret that the session was made with, if it was made with one."""
-    trust_remote_code: bool = False
-    """Run code that the checkpoint brings along; the session's own files never say so."""
+    secret: SecretFile = None
+    trust_remote_code: Trust = False
     json: bool = False
     """Print JSON."""
 
@@ -247,14 +248,13 @@ def _chosen(args: list[str]) -> tuple[str, list[str]]:
 def _open(folder: Path, *, secret: Path | None = None, trust_remote_code: bool = False) -> Session:
     quiet()
     session = Session(folder, secret_file=secret, trust_remote_code=trust_remote_code)
-    tell(session.store)
+    tell(session.folder, session.store.left)
     return session
 
 
 def _after(session: Session) -> None:
     """Says, after a change, what was made good before it and where the ledger ends now."""
-    if session.store.recovered:
-        print(f"unsee: {session.folder}: {session.store.recovered}.", file=sys.stderr)
+    tell(session.folder, session.store.recovered)
     print(f"{session.head}\n{ELSEWHERE}")
 
 

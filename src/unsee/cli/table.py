@@ -1,6 +1,8 @@
-"""Tables on the terminal."""
+"""Tables and notes on the terminal."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -16,3 +18,9 @@ def print_table(rows: Sequence[Mapping[str, str]], title: str | None = None) -> 
     for row in rows:
         table.add_row(*(printable(value).replace("[", r"\[") for value in row.values()))
     Console().print(table)
+
+
+def tell(folder: Path, what: str) -> None:
+    """Says something about a folder on stderr; nothing where there is nothing to say."""
+    if what:
+        print(f"unsee: {folder}: {what}.", file=sys.stderr)

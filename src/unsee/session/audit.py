@@ -55,8 +55,9 @@ def _verified(store: Store, expected: str | None, head: str | None, *, trust_rem
     for name in sorted(files.keys() | found.keys()):
         if files.get(name) != found.get(name):
             raise BrokenSessionError(f"{model / name} is not what it was when the session began; put it back.")
-    read_guarded(store.path(STATE), session.base())
-    session.edited()
+    base = session.base()
+    read_guarded(store.path(STATE), base)
+    session.edited(base)
     requests = len([entry for entry in entries if entry.event == "forget"])
     return "; ".join(
         filter(

@@ -288,7 +288,9 @@ class Session:
         Returns the check that compared every tensor that is not visual, byte for byte.
         """
         base, weights, place = self.base(), self.weights(), Path(out)
-        self._patched(weights)  # what is written is what the ledger says, also where another process changes it now
+        self._patched(
+            self.base(), weights
+        )  # what is written is what the ledger says, also where another process changes it now
         requests = [entry.facts["id"] for entry in self.standing()]
         method = {"name": self.settings.method.name, **asdict(self.settings.method)}
         facts = {
@@ -305,12 +307,14 @@ class Session:
         with_folder(place, fill, overwrite=overwrite)
         return language_model_unchanged(base, place)
 
-    def edited(self) -> Vlm:
-        """The model after the last request. Raises BrokenSessionError where it is not what the ledger says."""
-        return self._patched(self.weights())
+    def edited(self, base: Vlm) -> Vlm:
+        """The model after the last request, made of the one before any, which changes.
 
-    def _patched(self, weights: Mapping[str, Tensor]) -> Vlm:
-        found = self.base()
+        Raises BrokenSessionError where it is not what the ledger says.
+        """
+        return self._patched(base, self.weights())
+
+    def _patched(self, found: Vlm, weights: Mapping[str, Tensor]) -> Vlm:
         strange = sorted(set(weights) - set(found.partition.visual))
         if strange:
             raise BrokenSessionError(f"{WEIGHTS} holds {strange[0]}, which is no visual parameter.")
@@ -322,7 +326,7 @@ class Session:
     def capacity(self) -> list[Capacity]:
         """How many directions of each layer's inputs later requests can still use; see `capacities`."""
         self._check_secret()
-        base, vlm = self.base(), self.edited()
+        base, vlm = self.base(), self.edited(self.base())
         state = self._state(base)
         drift = drifts(vlm, base, state)
         return capacities(state, drift)

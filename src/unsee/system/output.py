@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 
 from unsee.errors import InputError, OutputError
 from unsee.system.disk import REPLACED, is_plain, is_there, sync, workspace
+from unsee.system.signals import shielded
 
 RECORD = "unsee.json"  # in every checkpoint that unsee writes
 RECORDS = (RECORD, "result.json")
@@ -116,12 +117,13 @@ def with_file(out: Path, write: Callable[[Path], None], *, overwrite: bool = Tru
 def _take_name(folder: Path, out: Path, replaced: Path, *, overwrite: bool, mine: Mine) -> None:
     """Renames the folder to `out`; what has this name goes to `replaced`, and back where the renaming fails."""
     _refuse_taken(out, overwrite=overwrite, mine=mine)  # again: it may have come while the folder was filled
-    if not is_there(out):
-        folder.rename(out)
-        return
-    out.rename(replaced)
-    try:
-        folder.rename(out)
-    except BaseException:
-        replaced.rename(out)
-        raise
+    with shielded():  # between the two renamings nothing has the name
+        if not is_there(out):
+            folder.rename(out)
+            return
+        out.rename(replaced)
+        try:
+            folder.rename(out)
+        except OSError:
+            replaced.rename(out)
+            raise
