@@ -13,7 +13,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 SOURCE = Path(__file__).parents[1] / "src" / "unsee"
-WIDTH, ROW, BOX, TALL = 900, 84, 112, 34
+WIDTH, ROW, BOX, TALL, SHIFT = 900, 84, 112, 34, 40
 STYLE = Markup(
     "<style>text{font:13px system-ui,sans-serif;fill:#1c1e21}rect{fill:#f4f4f1;stroke:#69717a}"
     "path{fill:none;stroke:#69717a;opacity:.35}"
@@ -31,8 +31,7 @@ def imported(file: Path) -> Iterator[str]:
 
 def rooms() -> dict[str, set[str]]:
     """Each room with those that it imports."""
-    names = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    names -= {"__init__", "__pycache__"}
+    names = {file.relative_to(SOURCE).parts[0].removesuffix(".py") for file in SOURCE.rglob("*.py")} - {"__init__"}
     found: dict[str, set[str]] = {}
     for name in sorted(names):
         files = [SOURCE / f"{name}.py"] if (SOURCE / f"{name}.py").exists() else sorted((SOURCE / name).rglob("*.py"))
@@ -63,7 +62,8 @@ def draw() -> str:
     for floor in range(top + 1):
         own = [name for name in known if level[name] == floor]
         for number, name in enumerate(own, 1):
-            place[name] = (WIDTH * number / (len(own) + 1), 20 + ROW * (top - floor))
+            aside = SHIFT if floor % 2 else -SHIFT  # so that a line seldom runs through the room between
+            place[name] = (WIDTH * number / (len(own) + 1) + aside, 20 + ROW * (top - floor))
     parts = [STYLE]
     for name, others in known.items():
         x, y = place[name]

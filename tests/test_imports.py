@@ -126,3 +126,10 @@ def test_public_names_are_there() -> None:
         assert name in vars(unsee) or unsee.__getattr__(name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         unsee.__getattr__("nothing")
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_source() -> None:
+    root = ROOT.parents[1]
+    drawn = subprocess.run([sys.executable, root / "scripts" / "rooms.py"], capture_output=True, text=True, check=True)
+    assert drawn.stdout == (root / "docs" / "rooms.svg").read_text(encoding="utf-8")
+    assert all(f">{name}</text>" in drawn.stdout for name in FLOOR)

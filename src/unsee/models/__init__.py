@@ -1,0 +1,1 @@
+"""Checkpoints: which part is visual, what it computes, and reading and writing it."""
