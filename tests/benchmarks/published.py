@@ -194,3 +194,16 @@ FIXTURES: dict[str, Callable[[Path], Path]] = {
     "mllmu": mllmu, "clear": clear, "umu": umu, "fiubench": fiubench, "mlubench": mlubench,
     "pebench": pebench,
 }  # fmt: skip
+
+
+def changed(config: str, change: Callable[[dict], object]) -> Callable[[Path], None]:
+    """Writes the rows of one config of mllmu with a change in the first."""
+
+    def do(folder: Path) -> None:
+        file = folder / config / "train-00000-of-00001.parquet"
+        rows = pq.read_table(file).to_pylist()
+        change(rows[0])
+        names = rows[0].keys()
+        pq.write_table(pa.Table.from_pylist([{k: v for k, v in row.items() if k in names} for row in rows]), file)
+
+    return do
