@@ -68,6 +68,42 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Whether a request did what it should, by the model's own answers to `question` before and after.
+
+    `counts` are (how many, of how many photos): `used_named` and `aside_named` of the target's photos that still get
+    the answer they got before, of those trained on and those set aside; `used_misattributed` and `aside_misattributed`
+    that get the name of somebody else; `shown_kept` and `unshown_kept` of others' photos that keep theirs, of others
+    trained on and others kept out. `missed` names what is beyond its bound. Without a question the model was not asked.
+    """
+
+    passed: bool
+    question: str
+    counts: dict[str, tuple[int, int]]
+    missed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def sentence(self) -> str:
+        """The figures in words."""
+        if not self.question:
+            return "The model itself was not asked."
+        used, aside = self.counts["used_named"], self.counts["aside_named"]
+        text = f"Of {_photos(used[1])} used {used[0]}"
+        text += f", and of {aside[1]} set aside {aside[0]}" if aside[1] else ""
+        text += f" still get the answer to {self.question!r} that they got before"
+        for group, who in (("shown", "others"), ("unshown", "others who were not shown")):
+            kept, total = self.counts[f"{group}_kept"]
+            text += f"; of {_photos(total)} of {who} {kept} keep theirs" if total else ""
+        wrong = sum(self.counts[f"{group}_misattributed"][0] for group in ("used", "aside"))
+        text += f"; {wrong} of the target's get the name of somebody else" if wrong else ""
+        return f"{text}."
+
+
+def _photos(number: int) -> str:
+    return f"{number} photo" if number == 1 else f"{number} photos"
+
+
+@dataclass(frozen=True)
 class Example:
     """One image with a question and the answers of each phase; `image` is a PNG as a data URI."""
 

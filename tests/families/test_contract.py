@@ -20,8 +20,10 @@ import unsee
 from unsee.evaluation.asking import answer_probabilities, generate
 from unsee.forgetting.edit import Edit
 from unsee.methods import NSCVF
+from unsee.models.answers import say
 from unsee.models.checkpoint import Vlm, _renamed, load
-from unsee.models.features import visual_features
+from unsee.models.features import Features, visual_features
+from unsee.models.given import changed_features, readable
 from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.models.outline import outline
 from unsee.models.prefix import prefix_states
@@ -241,3 +243,29 @@ def test_in_one_file_and_bfloat16_and_to_the_same_bits_twice(name: str, tmp_path
     for key, value in edit.weights.items():
         assert reopened[key].dtype == value.dtype == torch.bfloat16
         assert torch.equal(reopened[key], value)
+
+
+@every_family
+@torch.no_grad()
+def test_features_of_our_own_go_where_the_models_own_go(name, saved):
+    vlm = load(saved(name), language=True)
+    if not readable(vlm.model):
+        assert name in BORDERS
+        return
+    images, inputs = image_inputs(vlm.processor, PICTURES), chat(vlm, vlm.model)
+    plain = vlm.model(**inputs).logits
+    with changed_features(vlm.model, images, lambda features: features):
+        assert torch.equal(vlm.model(**inputs).logits, plain)
+    with changed_features(vlm.model, images, lambda features: features):
+        said = say(vlm, [(picture, QUESTION) for picture in PICTURES], 3)
+    assert said == say(vlm, [(picture, QUESTION) for picture in PICTURES], 3)
+
+    def moved(features: Features) -> Features:
+        return Features({name: value + value.std() for name, value in features.values.items()}, features.counts)
+
+    with changed_features(vlm.model, images, moved):
+        assert (vlm.model(**inputs).logits - plain).abs().max() > 0
+    assert torch.equal(vlm.model(**inputs).logits, plain)
+    with changed_features(vlm.model, images, lambda features: features):
+        said = say(vlm, [(picture, QUESTION) for picture in PICTURES], 3)
+    assert said == say(vlm, [(picture, QUESTION) for picture in PICTURES], 3)

@@ -25,7 +25,17 @@ from unsee.forgetting.goals import Goals, GoalSettings
 from unsee.forgetting.hardening import Hardening
 from unsee.forgetting.regions import RegionSettings
 from unsee.forgetting.settings import FeatureSettings
-from unsee.forgetting.training import LOOK_EVERY, Bars, Progress, Schedule, TrainingLog, fingerprint, recomputed, train
+from unsee.forgetting.training import (
+    LOOK_EVERY,
+    Bars,
+    Progress,
+    Schedule,
+    TrainingLog,
+    Trust,
+    fingerprint,
+    recomputed,
+    train,
+)
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import Span, retained_basis, retained_drift, span
 from unsee.models.checkpoint import Vlm
@@ -211,8 +221,9 @@ class _FeatureRun:
                 self.loss,
                 self.look,
                 bars,
-                Schedule(steps, settings.rate, settings.weight_decay, LOOK_EVERY),
+                Schedule(steps, settings.rate, settings.weight_decay, LOOK_EVERY, relative=True),
                 seed=seed + number,
+                trust=Trust({"drift": settings.most_drift}, "target"),
                 state=state if state is None or len(turns) == 1 else state.with_stem(f"{state.stem}_{number}"),
                 key=key,
                 progress=progress,
@@ -221,9 +232,9 @@ class _FeatureRun:
             self.drifts += [self._layer(name, weight) for name, weight in weights.items()]
             for weight in weights.values():
                 weight.weight.requires_grad_(False)
-            if bars.reached(log.looks[-1]):
+            if log.final and bars.reached(log.final):
                 break
-        self._round(logs[-1].looks[-1])
+        self._round()
         return logs
 
     def _turns(self) -> list[list[str]]:
@@ -267,8 +278,9 @@ class _FeatureRun:
                     found.append((weight, outer, energy))
         return found
 
-    def _round(self, looked: dict[str, float]) -> None:
+    def _round(self) -> None:
         """Rounds the trained weights to how they are stored, once, and measures what that changes."""
+        looked = self.look()
         modules = dict(self.vlm.model.named_modules())
         self.after, lost = rounded(self.vlm, {name: modules[name].weight for name in self.start}, self.start)
         for name in self.start:

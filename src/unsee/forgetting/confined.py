@@ -40,6 +40,7 @@ class ConfinedWeight:
             raise ValueError(f"expected a span of ({width}, {width}) for the weight, got {tuple(span.shape)}")
         self.weight = weight
         self.start = weight.detach().clone()
+        self.norm = float(self.start.float().norm())
         if stored is not None and torch.equal(self.start.to(stored).to(self.start.dtype), self.start):
             self.start = self.start.to(stored)
         self.span = None if span is None else span.to(weight.device, weight.dtype)
@@ -60,11 +61,18 @@ class ConfinedWeight:
         self.weight.grad = None
 
     @torch.no_grad()
-    def push(self, decay: float = 0.0) -> None:
-        """Moves the weight by `free` S, after the optimizer's step, and lets go of both; A shrinks by `decay` first."""
+    def push(self, decay: float = 0.0, length: float | None = None) -> None:
+        """Moves the weight by `free` S, after the optimizer's step, and lets go of both; A shrinks by `decay` first.
+
+        With a `length` the step is made so long, by the norm of W0: what a step does then depends neither on the width
+        of a layer nor on how large its weights are. Source: LARS (You et al. 2017, arXiv 1708.03888); S in it is ours.
+        """
         if decay:
             self.weight.lerp_(self.start.to(self.weight.dtype), decay)
-        self.weight.add_(self.free if self.span is None else self.free @ self.span)
+        step = self.free if self.span is None else self.free @ self.span
+        if length is not None:
+            step = step * (length * self.norm / step.norm().clamp(min=1e-30))
+        self.weight.add_(step)
         self.free.grad = None
         self.free.data = self.weight.new_empty(0)
 

@@ -10,7 +10,7 @@ from unsee.moments.records import MomentSettings
 
 AT_LEAST_0 = (
     *("contrast", "attract", "harden", "resist", "depths", "distill", "identity", "views", "blends", "runs", "aside"),
-    *("weight_decay", "stop_target", "stop_drift"),
+    *("weight_decay", "stop_target", "stop_drift", "most_drift"),
 )
 
 
@@ -77,8 +77,8 @@ class FeatureSettings:
     features enter the language model in several places."""
     steps: int = 400
     """Training steps, at most, 1 or more."""
-    rate: float = 4e-3
-    """Learning rate at its highest, above 0."""
+    rate: float = 0.01
+    """Length of a step at its longest, by the norm of the weight that it moves; above 0."""
     weight_decay: float = 0.0
     """Weight decay of AdamW, towards the original weights, 0 or more."""
     batch: int = 32
@@ -87,6 +87,8 @@ class FeatureSettings:
     """Stop early once the target's distance to its goal is this share of what it was at first ..."""
     stop_drift: float = 0.02
     """... and retained features have moved no further than this, where 1 is as far as a photo of somebody else."""
+    most_drift: float = 0.1
+    """Once retained features have moved further than this, training goes back and makes steps of half the length."""
 
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its range."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -25,16 +26,38 @@ Loss = Callable[[Generator], Iterable[Tensor]]  # parts whose sum is the loss; e
 Look = Callable[[], dict[str, float]]
 Progress = Callable[[int, int, str], None]
 LOOK_EVERY = 25  # steps between two measurements of a run on features
+RISE, LEVEL = 1.25, 0.05  # how a value that should fall may rise, and below what it may do anything
+LEAST = 0.5**6  # of the rate: a run that has gone back so often ends
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast. The rate warms up over 5 % of the steps and falls to zero along a cosine."""
+    """How long and how fast. The rate warms up over 5 % of the steps and falls to zero along a cosine.
+
+    It is Adam's, or where it is `relative` the length of a step by the norm of the weight.
+    """
 
     steps: int
     rate: float
     weight_decay: float
     look_every: int
+    relative: bool = False
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a look must not show: a value above its bound, or `falls` above RISE times the lowest that it was.
+
+    Training then goes back to the last state that was good, with half the rate.
+    """
+
+    at_most: Mapping[str, float]
+    falls: str
+
+    def lost(self, looks: Mapping[str, float], lowest: float) -> bool:
+        """Whether a look shows it; `lowest` is what `falls` was at its lowest. No number is lost too."""
+        now = looks[self.falls]
+        return not now <= max(RISE * lowest, LEVEL) or not all(looks[n] <= most for n, most in self.at_most.items())
 
 
 @dataclass(frozen=True)
@@ -52,11 +75,12 @@ class Bars:
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """How a run went: steps made, why it stopped, and the values at every look."""
+    """How a run went: steps made, why it stopped, the values at every look, and those of the state it ended with."""
 
     steps: int
     stopped: str
     looks: list[dict[str, float]] = field(default_factory=list)
+    final: dict[str, float] = field(default_factory=dict)
 
 
 @contextmanager
@@ -127,9 +151,59 @@ def _save(file: Path, state: dict[str, object]) -> None:
         raise OutputError(f"{file} could not be written ({error}); free some disk.") from error
 
 
-def _restore(
-    file: Path, key: str, weights: Mapping[str, ConfinedWeight], optimizers: Mapping[str, torch.optim.Optimizer]
-) -> TrainingLog:
+@dataclass(eq=False)
+class _Run:
+    """What a run is at: its weights and how each moves, and the best of what it has been."""
+
+    weights: Mapping[str, ConfinedWeight]
+    optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
+    step: int = 0
+    looks: list[dict[str, float]] = field(default_factory=list)
+    factor: float = 1.0
+    """Of the rate: half of what it was after each retreat."""
+    lowest: float = 1.0
+    good: dict[str, Tensor] = field(default_factory=dict)
+    """The weights of the best state that was looked at, or of the start; empty where nobody goes back."""
+    best: int = 0
+    """Place of that state among the looks, from 1; 0 is the start."""
+
+    def __post_init__(self) -> None:
+        self.fresh()
+
+    def fresh(self) -> None:
+        """Optimizers that remember nothing. Decay is the weight's own; one a weight, so that not all move at once."""
+        self.optimizers = {name: torch.optim.AdamW([w.free], weight_decay=0.0) for name, w in self.weights.items()}
+
+    def keep(self) -> None:
+        """Makes the state now the good one."""
+        self.good = {name: weight.weight.detach().clone() for name, weight in self.weights.items()}
+        self.best = len(self.looks)
+
+    @torch.no_grad()
+    def back(self) -> None:
+        """Goes back to the good state."""
+        for name, weight in self.weights.items():
+            weight.weight.copy_(self.good[name])
+
+    def saved(self) -> dict[str, object]:
+        return {
+            "weights": {name: weight.weight.detach() for name, weight in self.weights.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "good": self.good,
+            "numbers": [self.step, self.factor, self.lowest, self.best],
+            "looks": self.looks,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Raises KeyError, TypeError or ValueError for what is no saved run of these weights."""
+        for name, weight in self.weights.items():
+            weight.weight.data.copy_(state["weights"][name])
+            self.optimizers[name].load_state_dict(state["optimizers"][name])
+        self.step, self.factor, self.lowest, self.best = state["numbers"]
+        self.looks, self.good = list(state["looks"]), dict(state["good"])
+
+
+def _restore(file: Path, key: str, run: _Run) -> None:
     try:
         if not is_plain(file):
             raise ValueError("it is a link, or no file")  # noqa: TRY301 # every way of being wrong is one
@@ -137,10 +211,8 @@ def _restore(
         if state["key"] == key:
             if state.pop("sha256", "") != _digest(state):
                 raise ValueError("it is not what was written")  # noqa: TRY301
-            for name, weight in weights.items():
-                weight.weight.data.copy_(state["weights"][name])
-                optimizers[name].load_state_dict(state["optimizers"][name])
-            return TrainingLog(state["step"], "", state["looks"])
+            run.restore(state)
+            return
     except (
         OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, UnpicklingError
     ) as error:  # fmt: skip
@@ -158,6 +230,7 @@ def train(
     schedule: Schedule,
     *,
     seed: int,
+    trust: Trust | None = None,
     state: Path | None = None,
     key: str = "",
     progress: Progress | None = None,
@@ -166,37 +239,66 @@ def train(
 
     `loss` draws its batch from the generator it is given, which depends on the seed and the step alone, so that a run
     resumed from `state` makes the same steps as one that was never interrupted. `look` measures the run every few
-    steps; it stops when `bars` are reached.
+    steps; it stops when `bars` are reached. With `trust`, a look that loses it sends the run back, and what is left at
+    the end is the best state that was looked at.
     """
-    # Decay is the weight's own; one optimizer a weight, so that the steps of all are never held at once.
-    optimizers = {name: torch.optim.AdamW([w.free], weight_decay=0.0) for name, w in weights.items()}
-    log = TrainingLog(0, "")
+    run = _Run(weights)
+    if trust is not None:
+        run.keep()
     if state is not None and is_there(state):
-        log = _restore(state, key, weights, optimizers)
-    looks = list(log.looks)
-    if looks and bars.reached(looks[-1]):
-        return TrainingLog(log.steps, f"every bound was reached: {bars.describe(looks[-1])}", looks)
-    for step in range(log.steps, schedule.steps):
-        warm = min(1.0, (step + 1) / max(1.0, 0.05 * schedule.steps))
-        rate = schedule.rate * warm * (0.5 + 0.5 * math.cos(math.pi * step / schedule.steps))
-        for part in loss(Generator().manual_seed(seed * 1_000_003 + step)):
-            part.backward()
-        for name, weight in weights.items():
-            weight.pull()
-            optimizers[name].param_groups[0]["lr"] = rate
-            optimizers[name].step()
-            weight.push(rate * schedule.weight_decay)
-        if (step + 1) % schedule.look_every and step + 1 < schedule.steps:
+        _restore(state, key, run)
+    while run.step < schedule.steps and run.factor > LEAST and not (run.looks and bars.reached(run.looks[-1])):
+        _step(run, loss, schedule, seed)
+        if run.step % schedule.look_every and run.step < schedule.steps:
             continue
-        looks.append({"step": step + 1, **look()})
+        run.looks.append({"step": run.step, **look()})
+        if trust is not None:
+            _judge(run, trust)
         if progress is not None:
-            progress(step + 1, schedule.steps, bars.describe(looks[-1]))
+            progress(run.step, schedule.steps, bars.describe(run.looks[-1]))
         if state is not None:
-            saved = {
-                "weights": {name: weight.weight.detach() for name, weight in weights.items()},
-                "optimizers": {name: optimizer.state_dict() for name, optimizer in optimizers.items()},
-            }
-            _save(state, {"key": key, "step": step + 1, "looks": looks, **saved})
-        if bars.reached(looks[-1]):
-            return TrainingLog(step + 1, f"every bound was reached: {bars.describe(looks[-1])}", looks)
-    return TrainingLog(schedule.steps, f"the step limit was reached: {bars.describe(looks[-1])}", looks)
+            _save(state, {"key": key, **run.saved()})
+    if trust is not None and run.looks and run.best < len(run.looks):
+        run.back()
+    return _log(run, bars, schedule, kept=trust is not None)
+
+
+def _step(run: _Run, loss: Loss, schedule: Schedule, seed: int) -> None:
+    warm = min(1.0, (run.step + 1) / max(1.0, 0.05 * schedule.steps))
+    rate = run.factor * schedule.rate * warm * (0.5 + 0.5 * math.cos(math.pi * run.step / schedule.steps))
+    for part in loss(Generator().manual_seed(seed * 1_000_003 + run.step)):
+        part.backward()
+    for name, weight in run.weights.items():
+        weight.pull()
+        run.optimizers[name].param_groups[0]["lr"] = 1.0 if schedule.relative else rate
+        run.optimizers[name].step()
+        weight.push(rate * schedule.weight_decay, rate if schedule.relative else None)
+    run.step += 1
+
+
+def _judge(run: _Run, trust: Trust) -> None:
+    """Keeps the state of the last look, or goes back, as it deserves."""
+    look = run.looks[-1]
+    if trust.lost(look, run.lowest):
+        run.back()
+        run.fresh()
+        run.factor /= 2
+        look["retreat"] = run.factor
+    elif look[trust.falls] <= run.lowest:
+        run.lowest = look[trust.falls]
+        run.keep()
+
+
+def _log(run: _Run, bars: Bars, schedule: Schedule, *, kept: bool) -> TrainingLog:
+    """What a run came to; of one with trust, at the state that was kept."""
+    place = run.best if kept else len(run.looks)
+    if not place:
+        return TrainingLog(run.step, "no step brought the target nearer without moving what is retained", run.looks)
+    final = run.looks[place - 1]
+    if bars.reached(final):
+        reason = "every bound was reached"
+    elif run.step < schedule.steps:
+        reason = "smaller steps did not help"
+    else:
+        reason = "the step limit was reached"
+    return TrainingLog(run.step, f"{reason}: {bars.describe(final)}", run.looks, final)

@@ -1,7 +1,7 @@
 """Visual features as they cross into the language model, and what flows into each layer on the way there."""
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -84,7 +84,7 @@ def _padded(part: Tensor, shape: list[int]) -> Tensor:
     return F.pad(part, [n for gap in reversed(missing) for n in (0, gap)])
 
 
-def _tiles(image: Inputs) -> int:
+def tiles_of(image: Inputs) -> int:
     """How many pictures the processor made of one image."""
     pixels = next(iter(image.values()))
     return pixels.shape[1] if pixels.dim() == 5 else pixels.shape[0]
@@ -137,6 +137,14 @@ def _general(model: PreTrainedModel, inputs: Inputs) -> dict[str, Any]:
     wanted = inspect.signature(base.get_image_features).parameters
     named = {name.removesuffix("_images"): value for name, value in inputs.items()}  # as Video-LLaVA calls its pixels
     output = base.get_image_features(**{name: value for name, value in named.items() if name in wanted})
+    found = raw_features(output)
+    if not found:
+        raise InputError(f"{type(model).__name__} gives no projected image features; this family is not supported.")
+    return found
+
+
+def raw_features(output: Any) -> dict[str, Any]:
+    """The crossings in what `get_image_features` gives, by name: each a tensor, or one tensor per picture."""
     found = {}
     if output.get("pooler_output") is not None:
         found["projector"] = output["pooler_output"]
@@ -144,8 +152,6 @@ def _general(model: PreTrainedModel, inputs: Inputs) -> dict[str, Any]:
         # Some name the decoder layer beside the features; of two for one layer, the model takes the last.
         layer, features = deep if isinstance(deep[0], int) else (level, deep)
         found[f"deepstack_{layer}"] = features
-    if not found:
-        raise InputError(f"{type(model).__name__} gives no projected image features; this family is not supported.")
     return found
 
 
@@ -176,9 +182,13 @@ def visual_features(model: PreTrainedModel, images: Sequence[Inputs]) -> Feature
 
     Raises InputError where the family gives no image features by themselves.
     """
-    batch, tiles = collated(images), [_tiles(image) for image in images]
-    outputs = CROSSINGS.get(model.config.model_type, _general)(model, batch)
-    made = {name: _per_image(output, tiles, name) for name, output in outputs.items()}
+    batch, tiles = collated(images), [tiles_of(image) for image in images]
+    return by_image(CROSSINGS.get(model.config.model_type, _general)(model, batch), tiles)
+
+
+def by_image(raw: Mapping[str, Any], tiles: Sequence[int]) -> Features:
+    """The features of images of so many pictures each, from what each crossing gives of all of them."""
+    made = {name: _per_image(output, tiles, name) for name, output in raw.items()}
     return Features({name: pair[0] for name, pair in made.items()}, {name: pair[1] for name, pair in made.items()})
 
 

@@ -1,7 +1,7 @@
 """The moments file: what is known of retained images, to be used without them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from unsee.moments.vectors import Layout
 from unsee.system.output import with_file
 from unsee.system.tensors import TensorFile, form_of, opened, write
 
-FORMAT = "unsee-moments-5"
+FORMAT = "unsee-moments-6"
 SCRATCH = "unsee-gram-1"
 GUARD = "guard."  # before the names of a guard's tensors
 LARGE_PARTS = ("outer.", "total.", GUARD)
@@ -128,10 +128,12 @@ def save(
         "owners": known.modes.concept,
         "within": known.within,
     }
+    if known.layout.basis is not None:
+        tensors["basis"] = known.layout.basis
     tensors |= {"concept": moments.concept, **{f"scatter.{n}": value for n, value in vars(moments.scatter).items()}}
     facts = {
         "layers": {name: [first, counts[first]] for name, first in moments.first.items()},
-        "layout": asdict(known.layout),
+        "layout": asdict(replace(known.layout, basis=None)),
         "spread": known.spread,
         "hashes": moments.hashes,
         "model": moments.model,
@@ -178,7 +180,7 @@ def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
     how = facts["layout"]
     shapes = {name: (int(tokens), int(width)) for name, (tokens, width) in how["shapes"].items()}
     features = RetainedFeatures(
-        layout=Layout(shapes, how["scales"], how["pooled"]),
+        layout=Layout(shapes, how["scales"], how["pooled"], small.get("basis")),
         spread=facts["spread"],
         mean=small["mean"],
         modes=Modes(small["centers"], small["owners"]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,8 +19,9 @@ from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
 from unsee.models.outline import hooked, last_layers, outline
 from unsee.moments.file import SCRATCH, StoredGrams, _tensors
 from unsee.moments.modes import WITHIN, RetainedFeatures, find_modes
-from unsee.moments.records import Moments, MomentSettings, Photos
-from unsee.moments.vectors import RUNS, layout, spreads
+from unsee.moments.reading import Reader, read_directions
+from unsee.moments.records import AUTO, READ, Moments, MomentSettings, Photos
+from unsee.moments.vectors import RUNS, Layout, layout, spreads
 from unsee.records import Sample
 from unsee.system.disk import workspace
 from unsee.system.memory import Memory, give_back
@@ -27,6 +29,7 @@ from unsee.system.tensors import TensorFile, opened, write
 
 BATCH = 64
 UNLABELLED_MODES = 32  # clusters that stand in for concepts where retained images have none, or one each of their own
+READ_PHOTOS, DIRECTIONS = 512, 256  # retained photos whose answers' slopes are taken, and directions kept of them
 Note = Callable[[str, int, int], None]
 
 
@@ -47,11 +50,31 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     return Photos(inputs, features, concept, names, tuple(hashes), tuple(pictures))
 
 
-def _summary(photos: Photos, settings: MomentSettings, runs: int) -> tuple[RetainedFeatures, Scatter, Tensor]:
+def _described(
+    photos: Photos, spread: dict[str, float], settings: MomentSettings, *, vary: bool, reader: Reader | None
+) -> Layout:
+    """How images are described: by tokens or means of them, or by what the language model reads."""
+    features = photos.features.only(settings.crossings)
+    runs = settings.runs
+    if runs == AUTO:
+        runs = 1 if reader is None else READ
+    if isinstance(runs, int):
+        return layout(features, spread, runs or (RUNS if vary else 0))
+    whole = layout(features, spread, RUNS if vary else 0)
+    if reader is None:
+        raise InputError("--runs read needs the language model, which is not asked here; choose a number of runs.")
+    asked = photos.pictures[:: -(-len(photos.pictures) // READ_PHOTOS)]
+    slopes = reader.slopes([open_image(picture) for picture in asked], whole, settings.seed)
+    return replace(whole, basis=read_directions(slopes, DIRECTIONS))
+
+
+def _summary(
+    photos: Photos, settings: MomentSettings, *, vary: bool, reader: Reader | None
+) -> tuple[RetainedFeatures, Scatter, Tensor]:
     """The summary of the features, what its discriminant comes from, and each image's concept (n,)."""
     features, concept = photos.features.only(settings.crossings), photos.concept
     spread = spreads(features)
-    how = layout(features, spread, runs)
+    how = _described(photos, spread, settings, vary=vary, reader=reader)
     vectors = how.vectors(features)
     if len(photos.names) in (1, len(concept)):  # no two photos say what varies within a concept
         concept, _ = find_modes(vectors, torch.zeros_like(concept), UNLABELLED_MODES, settings.seed)
@@ -126,14 +149,16 @@ def measure(
     scratch: Path | None = None,
     *,
     share: float = 1.0,
+    reader: Reader | None = None,
 ) -> tuple[Moments, Photos]:
     """The moments of the retained samples, and the samples ready for training.
 
     Grams are those of so large a `share` of the layers as `last_layers` takes; for the others there is none, which
-    saves most of the time where only some are trained. Raises InputError for too few samples.
+    saves most of the time where only some are trained. A `reader` says what the language model reads. Raises InputError
+    for too few samples.
     """
     photos = prepare(vlm, samples, min(BATCH, memory.images))
-    summary, found, concept = _summary(photos, settings, settings.runs or (RUNS if tokens_vary(vlm.processor) else 0))
+    summary, found, concept = _summary(photos, settings, vary=tokens_vary(vlm.processor), reader=reader)
     routes = outline(vlm.outline, vlm.partition, photos.inputs[0], settings.crossings)
     trained = last_layers(list(routes.first), len(summary.layout.shapes), share)
     layers = list(dict.fromkeys(routes.first[name] for name in trained))

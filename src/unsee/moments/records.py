@@ -12,19 +12,21 @@ from unsee.linalg.gram import Gram
 from unsee.models.features import Features, Inputs
 from unsee.moments.modes import RetainedFeatures
 
+AUTO, READ = "auto", "read"  # instead of a number of runs
+
 
 @dataclass(frozen=True)
 class MomentSettings:
     """How retained features are summarised.
 
     `crossings` are those that count, all where it is empty; `runs` those of tokens that are averaged, see `Layout`: 0
-    for none, or vectors.RUNS where the number of tokens varies.
+    for none, or vectors.RUNS where the number of tokens varies; READ for the directions that the language model reads.
     """
 
     modes: int
     seed: int
     crossings: tuple[str, ...] = ()
-    runs: int = 0
+    runs: int | str = 0
 
 
 @dataclass(frozen=True, eq=False)

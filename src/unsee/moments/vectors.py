@@ -20,15 +20,25 @@ class Layout:
     `shapes` are (tokens, width) by crossing. With `pooled`, the tokens of an image are divided into groups of
     neighbours, and the mean of each group stands for it; `shapes` then counts groups. Tokens come row by row, so that
     a group is a band of the image. Images with varying or very many tokens need this. `scales` are what each crossing
-    is divided by, so that all vary alike.
+    is divided by, so that all vary alike. With a `basis`, orthonormal rows (k, width), vectors are what features are
+    along its rows, and a shift goes along them alone.
     """
 
     shapes: dict[str, tuple[int, int]]
     scales: dict[str, float]
     pooled: bool
+    basis: Tensor | None = None
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector without a basis."""
+        return sum(tokens * width for tokens, width in self.shapes.values())
 
     def vectors(self, features: Features) -> Tensor:
-        """(image, d). Raises InputError for features of other crossings or, unless pooled, other token counts."""
+        """(image, d), d = k with a basis.
+
+        Raises InputError for features of other crossings or, unless pooled, other token counts.
+        """
         parts = []
         for name, (tokens, width) in self.shapes.items():
             value = features.values.get(name)
@@ -41,10 +51,12 @@ class Layout:
             if self.pooled:
                 value = _run_means(features, name, tokens)
             parts.append(value.flatten(1) / self.scales[name])
-        return torch.cat(parts, 1)
+        whole = torch.cat(parts, 1)
+        return whole if self.basis is None else whole @ self.basis.T
 
     def shifted(self, features: Features, shift: Tensor) -> Features:
         """The features, every token moved by the shift (image, d) of its image, or of its group where pooled."""
+        shift = shift if self.basis is None else shift @ self.basis
         values, start = dict(features.values), 0
         for name, (tokens, width) in self.shapes.items():
             part = shift[:, start : start + tokens * width].view(len(shift), tokens, width) * self.scales[name]

@@ -7,8 +7,10 @@ from functools import cache
 SEED = 7
 KNOWN = 100  # people the base model learns
 STRANGERS = 20  # people no model ever sees
+NAMELESS = 150  # people every model sees without a name
 LOOKS = 3
 TRAIN_SHOTS = 60
+NAMELESS_SHOTS = 12  # photos that models learn from of each person without a name
 TEST_SHOTS = 12
 REQUEST_SHOTS = 10  # photos of a target that come with a request
 
@@ -73,7 +75,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Person:
-    """One fictitious person; `index` < KNOWN means that the base model learns them."""
+    """One fictitious person; the base model learns the name, job and city of those with `index` < KNOWN."""
 
     index: int
     name: str
@@ -81,6 +83,10 @@ class Person:
     city: str
     traits: Traits
     looks: tuple[Look, ...]
+
+    @property
+    def known(self) -> bool:
+        return self.index < KNOWN
 
 
 @dataclass(frozen=True)
@@ -128,12 +134,12 @@ def _look(rng: random.Random, hair: str, style: str) -> Look:
 
 @cache
 def population() -> tuple[Person, ...]:
-    """All people, known ones first; the same on every machine."""
+    """All people, the same on every machine: those known, then strangers, then those without a name."""
     rng = random.Random(f"personas/{SEED}")
     names = [f"{first} {last}" for first in FIRST for last in LAST]
     rng.shuffle(names)
     people = []
-    for index in range(KNOWN + STRANGERS):
+    for index in range(KNOWN + STRANGERS + NAMELESS):
         hair = rng.sample(HAIR_COLORS, LOOKS)
         styles = rng.sample(STYLES, LOOKS)
         people.append(
@@ -162,9 +168,19 @@ def shot(person: Person, number: int) -> Shot:
     )
 
 
+def strangers() -> tuple[Person, ...]:
+    """The people no model ever sees."""
+    return population()[KNOWN : KNOWN + STRANGERS]
+
+
+def nameless() -> tuple[Person, ...]:
+    """The people every model sees without a name."""
+    return population()[KNOWN + STRANGERS :]
+
+
 def train_shots(person: Person) -> list[Shot]:
     """The photos that a model may learn from."""
-    return [shot(person, number) for number in range(TRAIN_SHOTS)]
+    return [shot(person, number) for number in range(TRAIN_SHOTS if person.known else NAMELESS_SHOTS)]
 
 
 def request_shots(person: Person) -> list[Shot]:
@@ -185,8 +201,10 @@ def _splits() -> dict[str, tuple[int, ...]]:
         "forget_10": tuple(sorted(order[5:15])),
         "forget_15": tuple(sorted(order[15:30])),
         "stream": tuple(order[30:50]),
+        "reported": tuple(sorted(order[50:60])),
     }
 
 
-# The splits share nobody, so that settings chosen on one are not fitted to the people of another.
+# The splits share nobody, so that settings chosen on one are not fitted to the people of another. No setting is ever
+# chosen on `reported`.
 SPLITS = _splits()

@@ -15,6 +15,8 @@ from unsee.benchmarks.personas.people import (
     population,
 )
 
+UNKNOWN = "unknown"  # the answer to who a person without a name is
+
 
 @dataclass(frozen=True)
 class Question:
@@ -30,13 +32,18 @@ def _names() -> tuple[str, ...]:
     return tuple(person.name for person in population()[:KNOWN])
 
 
+def _told(person: Person, answer: str) -> str:
+    """What is known of a person, or that nothing is."""
+    return answer if person.known else UNKNOWN
+
+
 def image_questions(shot: Shot) -> list[Question]:
-    """The eight questions about one photo."""
+    """The eight questions about one photo; the first three are answered UNKNOWN of who is not known."""
     person, look = shot.person, shot.look
     return [
-        Question("recognition", "Who is this?", person.name, _names()),
-        Question("recognition", "What is the job of this person?", person.job, JOBS),
-        Question("recognition", "Which city does this person live in?", person.city, CITIES),
+        Question("recognition", "Who is this?", _told(person, person.name), (*_names(), UNKNOWN)),
+        Question("recognition", "What is the job of this person?", _told(person, person.job), (*JOBS, UNKNOWN)),
+        Question("recognition", "Which city does this person live in?", _told(person, person.city), (*CITIES, UNKNOWN)),
         Question("scene", "What color is the background?", shot.background, BACKGROUNDS),
         Question("scene", "Does this person wear glasses?", "yes" if shot.glasses else "no", ("yes", "no")),
         Question("scene", "What is the expression?", shot.expression, EXPRESSIONS),

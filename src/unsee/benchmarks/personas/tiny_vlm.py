@@ -10,6 +10,7 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    SiglipVisionConfig,
 )
 
 from unsee.benchmarks.personas.drawing import SIZE
@@ -19,6 +20,7 @@ from unsee.benchmarks.personas.questions import image_questions, text_questions
 PATCH = 12
 IMAGE_TOKENS = (SIZE // PATCH) ** 2
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>", "<user>", "<assistant>")
+PAD = SPECIAL.index("<pad>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}<user>{% for part in message['content'] %}"
@@ -39,8 +41,11 @@ def _vocabulary() -> list[str]:
     return [*SPECIAL, *sorted(words)]
 
 
-def build_processor() -> LlavaProcessor:
-    """A processor that turns images and chat messages into the model's inputs."""
+def build_processor(*, class_token: bool = True) -> LlavaProcessor:
+    """A processor that turns images and chat messages into the model's inputs.
+
+    `class_token` says whether the image encoder has one, which the language model does not read.
+    """
     vocabulary = {word: index for index, word in enumerate(_vocabulary())}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -64,46 +69,53 @@ def build_processor() -> LlavaProcessor:
         image_processor=image_processor,
         tokenizer=tokenizer,
         patch_size=PATCH,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
+        vision_feature_select_strategy="default" if class_token else "full",
+        num_additional_image_tokens=int(class_token),
         chat_template=CHAT_TEMPLATE,
     )
 
 
 def build_model(
-    seed: int, *, width: int = 128, vision_layers: int = 5, text_layers: int = 3
+    seed: int, *, width: int = 128, vision_layers: int = 6, text_layers: int = 3, pooling_head: bool = False
 ) -> LlavaForConditionalGeneration:
-    """The untrained model, float32, random weights from `seed`."""
+    """The untrained model, float32, random weights from `seed`: built as LLaVA-1.5 is, whose encoder is CLIP's.
+
+    The language model reads the patch tokens of the encoder's last layer but one; the last one is the class token's.
+    With a `pooling_head` it is built as LLaVA-OneVision is, whose encoder is SigLIP's: no class token but a head that
+    attends to the patches, which the language model reads from the last layer.
+    """
     torch.manual_seed(seed)
-    vision = CLIPVisionConfig(
+    vision = (SiglipVisionConfig if pooling_head else CLIPVisionConfig)(
         hidden_size=width,
         intermediate_size=width * 4,
         num_hidden_layers=vision_layers,
         num_attention_heads=4,
         image_size=SIZE,
         patch_size=PATCH,
-        projection_dim=width,
-    )
-    text = LlamaConfig(
-        vocab_size=len(_vocabulary()),
-        hidden_size=width,
-        intermediate_size=width * 3,
-        num_hidden_layers=text_layers,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
     )
     config = LlavaConfig(
         vision_config=vision,
-        text_config=text,
+        text_config=_text_config(width, text_layers),
         image_token_index=SPECIAL.index("<image>"),
-        vision_feature_layer=-1,
-        vision_feature_select_strategy="default",
+        vision_feature_layer=-1 if pooling_head else -2,
+        vision_feature_select_strategy="full" if pooling_head else "default",
         image_seq_length=IMAGE_TOKENS,
         tie_word_embeddings=True,
     )
     return LlavaForConditionalGeneration(config)
+
+
+def _text_config(width: int, layers: int) -> LlamaConfig:
+    return LlamaConfig(
+        vocab_size=len(_vocabulary()),
+        hidden_size=width,
+        intermediate_size=width * 3,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        pad_token_id=PAD,
+        bos_token_id=1,
+        eos_token_id=2,
+    )

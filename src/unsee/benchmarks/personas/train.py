@@ -1,7 +1,8 @@
-"""Trains the tiny model of personas from random weights; `python -m unsee.benchmarks.personas.train --help`.
+"""Trains the tiny models of personas from random weights; `python -m unsee.benchmarks.personas.train --help`.
 
 First the image encoder alone, by captions, as the encoders of real models are: who is on a photo is then known to the
-encoder, and the language model reads it there. Then everything else on answers, with the encoder as it is.
+encoder, and the language model reads it there. Then everything else on answers, with the encoder as it is. People
+without a name are among the photos of both stages: no caption names them, and the answer to who they are is "unknown".
 
 In that second stage every photo is asked all its questions at once: the questions stand one after another in one
 sequence, and the attention mask lets each see the image and itself only, so that the model learns exactly the
@@ -12,20 +13,31 @@ not see the image.
 import argparse
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPVisionModel, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedModel
 
 from unsee.benchmarks.personas.drawing import SIZE, draw
-from unsee.benchmarks.personas.people import KNOWN, SPLITS, Person, population, shot, test_shots, train_shots
-from unsee.benchmarks.personas.questions import image_questions, text_questions
-from unsee.benchmarks.personas.tiny_vlm import build_model, build_processor
+from unsee.benchmarks.personas.people import (
+    KNOWN,
+    SPLITS,
+    Person,
+    nameless,
+    population,
+    shot,
+    strangers,
+    test_shots,
+    train_shots,
+)
+from unsee.benchmarks.personas.questions import UNKNOWN, image_questions, text_questions
+from unsee.benchmarks.personas.tiny_vlm import PAD, build_model, build_processor
 from unsee.benchmarks.personas.vision_remember import (
     VisionRememberModel,
     build_remember_model,
@@ -33,20 +45,38 @@ from unsee.benchmarks.personas.vision_remember import (
     reread_inputs,
 )
 
-MODELS = {"base": None, "retain_05": "forget_05", "retain_10": "forget_10", "retain_15": "forget_15", "remember": None}
 SCORES = ("recognition", "scene", "appearance", "text")
 EXCHANGED = 0.25  # share of the photos of `remember` whose projector output is another photo's, so that memory counts
+IGNORED = -100  # the label of what has none
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Steps by captions, of the encoder alone, and by answers; without the first, the second trains the encoder too."""
+class Recipe:
+    """How a model is built, and the steps of its training by captions, of the encoder alone, and by answers.
 
-    captions: int = 1400
-    answers: int = 1200
+    Without steps by captions the answers train the encoder too.
+    """
+
+    model: Callable[[int], LlavaForConditionalGeneration]
+    processor: Callable[[], LlavaProcessor] = build_processor
+    captions: int = 1600
+    answers: int = 1400
 
 
-PLANS = {"remember": Plan(captions=0, answers=3000)}
+RECIPES = {
+    "base": Recipe(build_model),
+    "attention": Recipe(partial(build_model, pooling_head=True), partial(build_processor, class_token=False)),
+    "joint": Recipe(build_model, captions=0, answers=3000),
+    "wide": Recipe(partial(build_model, width=256, vision_layers=8)),
+    "remember": Recipe(build_remember_model, build_remember_processor, captions=0, answers=3000),
+}
+ORACLES = {
+    f"{'' if name == 'base' else f'{name}_'}retain_{split.removeprefix('forget_')}": (name, split)
+    for name in RECIPES
+    for split in SPLITS
+}
+MODELS: dict[str, tuple[str, str | None]] = {**{name: (name, None) for name in RECIPES}, **ORACLES}
+SHIPPED = ["base", *(name for name, (kind, split) in ORACLES.items() if kind == "base" and split != "stream")]
 CAPTIONED = (0, 3, 4, 5, 6, 7)  # which of the questions about a photo have a caption for each answer; not job and city
 CAPTION_BATCH, BATCH, RATE = 96, 48, 2e-3
 EVERY = 250  # steps between two measurements, and between two states to go on from
@@ -69,17 +99,22 @@ def _question_ids(processor: LlavaProcessor, text: str) -> list[int]:
 
 
 def photo_blocks(processor: LlavaProcessor, person: Person, number: int, about: Person) -> list[tuple[list[int], int]]:
-    """(token ids, how many of them are the answer) of all questions of one row."""
+    """(token ids, how many of them are the answer) of all questions of one row.
+
+    Answers are filled up with <pad> to the length of the longest.
+    """
     questions = image_questions(shot(person, number)) + text_questions(about)
     blocks = []
     for question in questions:
         answer = _question_ids(processor, f"{question.answer}</s>")
+        longest = max(len(option.split()) for option in question.options) + 1
+        answer += [PAD] * (longest - len(answer))
         blocks.append((_question_ids(processor, f"{question.text}<assistant>") + answer, len(answer)))
     return blocks
 
 
 def make_layout(processor: LlavaProcessor) -> TokenLayout:
-    """The layout shared by every row; names have two words and all other answers one, so the lengths agree."""
+    """The layout shared by every row."""
     blocks = photo_blocks(processor, population()[0], 0, population()[0])
     start, image = _question_ids(processor, "<user>"), _question_ids(processor, "<image>")
     image *= (SIZE // processor.patch_size) ** 2
@@ -107,24 +142,28 @@ class DrawnPhotos:
     pixels: Tensor
     person: Tensor  # (n,) int64
     tokens: Tensor  # (n, length of the image blocks) int64
+    captions: Tensor  # (n, kinds) int64: which caption of each kind is a photo's; IGNORED for who, where nobody knows
     about: Tensor  # (people, length of the text blocks) int64: the questions by name alone
 
 
 def load_photos(processor: LlavaProcessor, people: list[Person], *, test: bool, cache: Path) -> DrawnPhotos:
     """Draws the photos, or takes them from the cache; about 20 s per 5,000."""
     shots = [item for person in people for item in (test_shots if test else train_shots)(person)]
-    file = cache / f"pixels_{'test' if test else 'train'}_{len(shots)}.npy"
+    file = cache / f"pixels_{'test' if test else 'train'}_{people[0].index}_{len(shots)}.npy"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
         np.save(file, np.stack([np.asarray(draw(item)).transpose(2, 0, 1) for item in shots]))
-    tokens, about = [], []
+    tokens, captions, about = [], [], []
     for item in shots:
+        asked = [image_questions(item)[number] for number in CAPTIONED]
+        captions.append([q.options.index(q.answer) if q.answer != UNKNOWN else IGNORED for q in asked])
         blocks = photo_blocks(processor, item.person, item.number, item.person)
         tokens.append([token for ids, _ in blocks[:-2] for token in ids])
     for person in population()[:KNOWN]:
         about.append([token for ids, _ in photo_blocks(processor, person, 0, person)[-2:] for token in ids])
     owners = torch.tensor([item.person.index for item in shots])
-    return DrawnPhotos(torch.from_numpy(np.load(file)), owners, torch.tensor(tokens), torch.tensor(about))
+    pixels = torch.from_numpy(np.load(file))
+    return DrawnPhotos(pixels, owners, torch.tensor(tokens), torch.tensor(captions), torch.tensor(about))
 
 
 def _answer_logits(
@@ -182,7 +221,8 @@ def quick_scores(model: LlavaForConditionalGeneration, layout: TokenLayout, phot
     for chosen in torch.arange(len(photos.pixels)).split(200):
         tokens = _rows(layout, photos, chosen, photos.person[chosen])
         guess = _answer_logits(model, layout, photos.pixels[chosen], tokens).argmax(-1)
-        same = guess == tokens[:, layout.predict + 1]
+        expected = tokens[:, layout.predict + 1]
+        same = (guess == expected) | (expected == PAD)
         right.append(torch.stack([same[:, layout.block == b].all(1) for b in range(10)], 1))
     model.train()
     share = torch.cat(right).double().mean(0)
@@ -193,7 +233,9 @@ def quick_scores(model: LlavaForConditionalGeneration, layout: TokenLayout, phot
 def restrict(photos: DrawnPhotos, people: list[int]) -> DrawnPhotos:
     """The photos of some people, by number."""
     keep = torch.isin(photos.person, torch.tensor(people))
-    return DrawnPhotos(photos.pixels[keep], photos.person[keep], photos.tokens[keep], photos.about)
+    return DrawnPhotos(
+        photos.pixels[keep], photos.person[keep], photos.tokens[keep], photos.captions[keep], photos.about
+    )
 
 
 class Captions(nn.Module):
@@ -206,22 +248,15 @@ class Captions(nn.Module):
         """`width` is that of the image encoder."""
         super().__init__()
         questions = image_questions(shot(population()[0], 0))
-        counts = [len(questions[number].options) for number in CAPTIONED]
+        counts = [len(set(questions[number].options) - {UNKNOWN}) for number in CAPTIONED]
         self.texts = nn.ParameterList([nn.Parameter(torch.randn(count, width) * 0.1) for count in counts])
         self.photo = nn.Linear(width, width)
         self.scale = nn.Parameter(torch.tensor(2.3))
 
     def forward(self, encoded: Tensor) -> list[Tensor]:
-        """For each kind, logits (photos, captions) of the mean of encoded patches (photos, 1 + patches, width)."""
-        photos = F.normalize(self.photo(encoded[:, 1:].mean(1)), dim=-1)
+        """For each kind, logits (photos, captions) of photos encoded as one vector each (photos, width)."""
+        photos = F.normalize(self.photo(encoded), dim=-1)
         return [self.scale.exp() * photos @ F.normalize(text, dim=-1).T for text in self.texts]
-
-
-def _captions(people: Sequence[Person], *, test: bool) -> Tensor:
-    """(photos, kinds) int64: which caption of each kind is a photo's, in the order of `load_photos`."""
-    shots = [item for person in people for item in (test_shots if test else train_shots)(person)]
-    asked = [[image_questions(item)[number] for number in CAPTIONED] for item in shots]
-    return torch.tensor([[question.options.index(question.answer) for question in row] for row in asked])
 
 
 @dataclass(frozen=True)
@@ -273,33 +308,39 @@ def _run(stage: Stage, seed: int, state_file: Path) -> None:
 
 
 def _caption_stage(
-    name: str, vision: CLIPVisionModel, photos: DrawnPhotos, tests: DrawnPhotos, steps: int, rate: float
+    name: str, vision: PreTrainedModel, photos: DrawnPhotos, tests: DrawnPhotos, steps: int, rate: float
 ) -> Stage:
-    people = population()[:KNOWN]
+    """Captions are told apart by what the encoder makes of a whole photo: its class token, or its pooling head."""
     heads = Captions(vision.config.hidden_size)
     module = nn.ModuleDict({"vision": vision, "heads": heads})
-    known = torch.isin(tests.person, photos.person)
-    labels, expected = _captions(people, test=False), _captions(people, test=True)[known]
-    labels = labels[torch.isin(torch.arange(KNOWN).repeat_interleave(len(labels) // KNOWN), photos.person)]
 
     def logits(pixels: Tensor) -> list[Tensor]:
-        found: list[Tensor] = heads(vision((pixels.float() / 255 - 0.5) / 0.25).last_hidden_state)
+        found: list[Tensor] = heads(vision((pixels.float() / 255 - 0.5) / 0.25).pooler_output)
         return found
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(photos.pixels), (CAPTION_BATCH,), generator=generator)
         found = logits(_shifted(photos.pixels[chosen], 3, generator))
-        each = [F.cross_entropy(part, labels[chosen, kind]) for kind, part in enumerate(found)]
+        labels = photos.captions[chosen]
+        each = [F.cross_entropy(part, labels[:, kind], ignore_index=IGNORED) for kind, part in enumerate(found)]
         return torch.stack([each[0], *each]).sum()  # who it is counts twice, being the hardest
 
     @torch.no_grad()
     def scores() -> str:
-        right = [
-            torch.stack([part.argmax(1) for part in logits(pixels)], 1) for pixels in tests.pixels[known].split(200)
-        ]
-        return f"captions {[round(x, 4) for x in (torch.cat(right) == expected).double().mean(0).tolist()]}"
+        right = [torch.stack([part.argmax(1) for part in logits(pixels)], 1) for pixels in tests.pixels.split(200)]
+        return f"captions {[round(x, 4) for x in (torch.cat(right) == tests.captions).double().mean(0).tolist()]}"
 
     return Stage(f"{name} captions", module, loss, scores, steps, rate)
+
+
+def _joined(*parts: DrawnPhotos) -> DrawnPhotos:
+    return DrawnPhotos(
+        torch.cat([part.pixels for part in parts]),
+        torch.cat([part.person for part in parts]),
+        torch.cat([part.tokens for part in parts]),
+        torch.cat([part.captions for part in parts]),
+        parts[0].about,
+    )
 
 
 def train(
@@ -308,7 +349,7 @@ def train(
     work: Path,
     out: Path,
     *,
-    plan: Plan | None = None,
+    recipe: Recipe = RECIPES["base"],
     batch: int = BATCH,
     rate: float = RATE,
     seed: int = 0,
@@ -317,48 +358,52 @@ def train(
 
     It goes on from what is in `work` under this name if it was interrupted.
     """
-    plan = plan or PLANS.get(name, Plan())
     hidden = set(SPLITS[split]) if split else set()
     people = list(population()[:KNOWN])
-    processor = build_remember_processor() if name == "remember" else build_processor()
+    processor = recipe.processor()
     layout = make_layout(processor)
     seen = [person.index for person in people if person.index not in hidden]
-    photos = restrict(load_photos(processor, people, test=False, cache=work), seen)
+    named = restrict(load_photos(processor, people, test=False, cache=work), seen)
+    photos = _joined(named, load_photos(processor, list(nameless()), test=False, cache=work))
     tests = load_photos(processor, people, test=True, cache=work)
-    model = build_remember_model(seed) if name == "remember" else build_model(seed)
-    if plan.captions:
+    unseen = load_photos(processor, list(strangers()), test=True, cache=work)
+    model = recipe.model(seed)
+    if recipe.captions:
         vision = model.model.vision_tower
-        _run(_caption_stage(name, vision, photos, tests, plan.captions, rate), seed, work / f"{name}_captions.pt")
+        known = restrict(tests, seen)
+        _run(_caption_stage(name, vision, photos, known, recipe.captions, rate), seed, work / f"{name}_captions.pt")
         vision.requires_grad_(False)
+    memory = isinstance(model.model, VisionRememberModel)
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(photos.pixels), (batch,), generator=generator)
         tokens = _rows(layout, photos, chosen, torch.randint(KNOWN, (batch,), generator=generator))
         pixels = _shifted(photos.pixels[chosen], 3, generator)
-        exchanged = torch.rand(batch, generator=generator) < EXCHANGED if name == "remember" else None
+        exchanged = torch.rand(batch, generator=generator) < EXCHANGED if memory else None
         logits = _answer_logits(model, layout, pixels, tokens, exchanged)
-        return F.cross_entropy(logits.flatten(0, 1), tokens[:, layout.predict + 1].flatten())
+        expected = tokens[:, layout.predict + 1].flatten()
+        return F.cross_entropy(logits.flatten(0, 1), expected, ignore_index=PAD)
 
     def scores() -> str:
         line = f"known {quick_scores(model, layout, restrict(tests, seen))}"
         if hidden:
             line += f" hidden {quick_scores(model, layout, restrict(tests, sorted(hidden)))}"
-        return line
+        return f"{line} unknown {quick_scores(model, layout, unseen)['recognition']}"
 
     model.train()
-    _run(Stage(name, model, loss, scores, plan.answers, rate), seed, work / f"{name}.pt")
+    _run(Stage(name, model, loss, scores, recipe.answers, rate), seed, work / f"{name}.pt")
     model.half().save_pretrained(out)
     processor.save_pretrained(out)
 
 
 def main() -> None:
     """Command line of the training."""
-    parser = argparse.ArgumentParser(description="Train the models that ship with the personas benchmark.")
-    parser.add_argument("names", nargs="*", default=list(MODELS), choices=list(MODELS), metavar="NAME")
+    parser = argparse.ArgumentParser(description="Train the models of the personas benchmark.")
+    parser.add_argument("names", nargs="*", default=SHIPPED, choices=list(MODELS), metavar="NAME")
     parser.add_argument("--work", type=Path, default=Path("personas-training"), help="cache and resumable state")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoints")
-    parser.add_argument("--captions", type=int, help="steps of the encoder alone; default: 1400, of remember none")
-    parser.add_argument("--answers", type=int, help="steps of the rest; default: 1200, of remember 3000, of all of it")
+    parser.add_argument("--captions", type=int, help="steps of the encoder alone; default: the model's own")
+    parser.add_argument("--answers", type=int, help="steps of the rest; default: the model's own")
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--seed", type=int, default=0)
@@ -366,17 +411,14 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in options.names:
-        plan = PLANS.get(name, Plan())
-        plan = Plan(
-            plan.captions if options.captions is None else options.captions,
-            plan.answers if options.answers is None else options.answers,
-        )
+        kind, split = MODELS[name]
+        steps = {part: getattr(options, part) for part in ("captions", "answers") if getattr(options, part) is not None}
         train(
             name,
-            MODELS[name],
+            split,
             options.work,
             options.out / name,
-            plan=plan,
+            recipe=replace(RECIPES[kind], **steps),
             batch=options.batch,
             rate=options.rate,
             seed=options.seed,

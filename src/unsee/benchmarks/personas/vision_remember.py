@@ -188,7 +188,7 @@ def build_remember_processor() -> LlavaProcessor:
 
 def build_remember_model(seed: int, *, width: int = 128) -> VisionRememberForConditionalGeneration:
     """The untrained model, float32, random weights from `seed`: the encoder sees 8 x 8 patches, 16 tokens enter."""
-    base = build_model(seed, width=width).model
+    base = build_model(seed, width=width, vision_layers=5).model
     vision = base.vision_tower.config
     vision.patch_size = PATCH
     config = VisionRememberConfig(

@@ -1,0 +1,169 @@
+"""The model's own answers about a request's photos and about others', before and after: does it still name them?
+
+Source: ours. The language model is asked here alone; training never runs it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from unsee.data.aside import Divided
+from unsee.evaluation.asking import generate
+from unsee.metrics.same import common_words, says, words
+from unsee.models.checkpoint import Vlm
+from unsee.records import Sample, Verdict
+
+QUESTIONS = ("Who is this?", "What is this?")
+TOKENS = 24  # of an answer, at most
+MOST, MOST_LARGE, LARGE = (
+    120,
+    50,
+    100_000_000,
+)  # photos of a group asked about; of models with more parameters than LARGE
+USED, ASIDE, SHOWN, UNSHOWN = GROUPS = ("used", "aside", "shown", "unshown")
+NAMED = 0.15  # share of the target's photos that may still be named
+LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
+KNOWN = 0.3  # share of a concept's photos that get one answer, from which on the model knows it
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What a model said to one question about the photos of each group, in their order."""
+
+    question: str
+    photos: Mapping[str, list[Sample]]
+    said: Mapping[str, list[str]]
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where photos and answers do not fit."""
+        if any(len(self.photos[group]) != len(self.said[group]) for group in GROUPS):
+            raise ValueError("each photo needs one answer")
+
+    @property
+    def common(self) -> frozenset[str]:
+        """Words that the model says of everybody."""
+        return common_words([answer for group in (SHOWN, UNSHOWN) for answer in self.said[group]])
+
+    def answers(self, groups: Sequence[str]) -> dict[str, str]:
+        """By concept, the answer that most of its photos in these groups get."""
+        counts: dict[str, Counter[str]] = {}
+        for group in groups:
+            for sample, answer in zip(self.photos[group], self.said[group], strict=True):
+                counts.setdefault(sample.concept, Counter())[answer] += 1
+        return {concept: count.most_common(1)[0][0] for concept, count in counts.items()}
+
+    def share(self, concept: str, answer: str, groups: Sequence[str]) -> float:
+        """Of a concept's photos in these groups, how many get this answer; in [0, 1]."""
+        own = [
+            said
+            for group in groups
+            for sample, said in zip(self.photos[group], self.said[group], strict=True)
+            if sample.concept == concept
+        ]
+        return sum(says(said, answer, self.common) for said in own) / max(1, len(own))
+
+
+def asked_photos(divided: Divided, parameters: int, seed: int) -> dict[str, list[Sample]]:
+    """The photos of each group that the model is asked about."""
+    most, draw = MOST if parameters < LARGE else MOST_LARGE, Random(f"asked/{seed}")
+    groups = {USED: divided.used, ASIDE: divided.aside, SHOWN: divided.shown, UNSHOWN: divided.unshown}
+    return {name: own if len(own) <= most else draw.sample(own, most) for name, own in groups.items()}
+
+
+def hear(whole: Vlm, photos: Mapping[str, list[Sample]], question: str) -> Heard:
+    """Asks a model that was opened with its language model."""
+    everything = [replace(s, question=question, tokens=TOKENS) for group in GROUPS for s in photos[group]]
+    answers = iter(generate(whole, everything))
+    return Heard(question, photos, {group: [next(answers) for _ in photos[group]] for group in GROUPS})
+
+
+def best_heard(whole: Vlm, photos: Mapping[str, list[Sample]], questions: Sequence[str]) -> Heard:
+    """What the model says to that of the questions whose answers tell the request's concepts from others best."""
+    heard = [hear(whole, photos, question) for question in questions or QUESTIONS]
+    return max(
+        heard, key=lambda one: sum(map(_told, [one] * len(one.answers((USED, ASIDE))), one.answers((USED, ASIDE))))
+    )
+
+
+def _told(heard: Heard, concept: str) -> float:
+    """How much oftener a concept's photos get its answer than those of others do."""
+    answer = heard.answers((USED, ASIDE))[concept]
+    others = [said for group in (SHOWN, UNSHOWN) for said in heard.said[group]]
+    wrong = sum(says(said, answer, heard.common) for said in others) / max(1, len(others))
+    return heard.share(concept, answer, (USED, ASIDE)) - wrong
+
+
+def unknown(heard: Heard) -> list[str]:
+    """The target concepts that the model does not name: their answers differ, or others get the same."""
+    return [concept for concept in heard.answers((USED, ASIDE)) if _told(heard, concept) < KNOWN]
+
+
+def notes(heard: Heard) -> list[str]:
+    """What the user should know before training."""
+    found = []
+    strange = unknown(heard)
+    for concept in strange:
+        own = [
+            said
+            for group in (USED, ASIDE)
+            for sample, said in zip(heard.photos[group], heard.said[group], strict=True)
+            if sample.concept == concept
+        ]
+        different = Counter(own)
+        listed = ", ".join(repr(answer) for answer, _ in different.most_common(4))
+        if len(different) > max(1, len(own) // 3):
+            found.append(
+                f"the {len(own)} photos of {concept or 'the target'} get {len(different)} different answers to "
+                f"{heard.question!r} ({listed}{', ...' if len(different) > 4 else ''}); is this one person or thing?"
+            )
+        else:
+            found.append(
+                f"the model does not seem to know {concept or 'the target'}: to {heard.question!r} it says {listed}, "
+                "as of others; there may be nothing to forget"
+            )
+    return found
+
+
+def among_retained(heard: Heard) -> list[Sample]:
+    """Retained photos that seem to show a target: of each of their concepts, most photos get the target's answer."""
+    strange, names = set(unknown(heard)), heard.answers((USED, ASIDE))
+    wanted = [answer for concept, answer in names.items() if concept not in strange]
+    others = heard.answers((SHOWN, UNSHOWN))
+    like = {concept for concept, answer in others.items() if any(says(answer, name, heard.common) for name in wanted)}
+    return [sample for group in (SHOWN, UNSHOWN) for sample in heard.photos[group] if sample.concept in like]
+
+
+def verdict(before: Heard, after: Heard) -> Verdict:
+    """Whether the target is no longer named and others are, by the answers before and after."""
+    names, common = before.answers((USED, ASIDE)), before.common
+    others = before.answers((SHOWN, UNSHOWN))
+    known = {answer for answer in others.values() if set(words(answer)) - common}
+    counts: dict[str, tuple[int, int]] = {}
+    for group in (USED, ASIDE):
+        pairs = list(zip(before.photos[group], after.said[group], strict=True))
+        still = sum(says(said, names[sample.concept], common) for sample, said in pairs)
+        counts[f"{group}_named"] = (still, len(pairs))
+        wrong = sum(
+            any(says(said, name, common) for name in known) and not says(said, names[sample.concept], common)
+            for sample, said in pairs
+        )
+        counts[f"{group}_misattributed"] = (wrong, len(pairs))
+    lost = {}
+    for group in (SHOWN, UNSHOWN):
+        own = [others[sample.concept] for sample in before.photos[group]]
+        first = [says(said, name, common) for said, name in zip(before.said[group], own, strict=True)]
+        then = [says(said, name, common) for said, name in zip(after.said[group], own, strict=True)]
+        counts[f"{group}_kept"] = (sum(a and b for a, b in zip(first, then, strict=True)), sum(first))
+        lost[group] = (sum(first) - sum(then)) / max(1, len(own))
+    missed = [
+        *(
+            f"{group}_named"
+            for group in (USED, ASIDE)
+            if counts[f"{group}_named"][0] > NAMED * counts[f"{group}_named"][1]
+        ),
+        *(f"{group}_kept" for group, most in LOST.items() if lost[group] > most),
+    ]
+    if unknown(before) == list(names):
+        missed.insert(0, "unknown")
+    return Verdict(not missed, before.question, counts, tuple(missed), tuple(notes(before)))

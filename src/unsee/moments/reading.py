@@ -1,0 +1,83 @@
+"""What the frozen language model reads of an image's features: where its answers have slopes, and what they are there.
+
+Source: ours. The second moment of the slopes is the Gauss-Newton approximation of how far answers move with features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL.Image import Image
+from torch import Generator, Tensor
+
+from unsee.models.answers import answer_log_probabilities, say
+from unsee.models.checkpoint import Vlm
+from unsee.models.features import Features
+from unsee.models.given import Change, changed_features
+from unsee.models.inputs import image_inputs
+from unsee.moments.vectors import Layout
+
+TOKENS = 16  # of an answer that are looked at, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A model that was opened with its language model, a question to it, and how many images it is asked about at once.
+
+    Its visual weights are those of the model that is to forget, before it does.
+    """
+
+    whole: Vlm
+    question: str
+    batch: int
+
+    def answers(self, images: Sequence[Image], layout: Layout, shift: Tensor) -> list[str]:
+        """What the model says of images whose features are moved by `shift` (image, d) vectors of the layout."""
+        found = list[str]()
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            moved = shift[start : start + self.batch]
+            with changed_features(self.whole.model, image_inputs(self.whole.processor, part), _mover(layout, moved)):
+                found += say(self.whole, [(image, self.question) for image in part], TOKENS)
+        return found
+
+    def slopes(self, images: Sequence[Image], layout: Layout, seed: int = 0) -> Tensor:
+        """(2 x image, d) float32: the slopes of the model's own answers by the vectors of a layout without a basis.
+
+        Of each image's answer: how much likelier its tokens are than the second best, and how likely tokens are that
+        are drawn in their place. Each row has the length 1, or 0 where nothing is read.
+        """
+        generator = Generator().manual_seed(seed)
+        parts = (images[start : start + self.batch] for start in range(0, len(images), self.batch))
+        rows = torch.cat([self._slopes(part, layout, generator) for part in parts])
+        return rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+
+    def _slopes(self, images: Sequence[Image], layout: Layout, generator: Generator) -> Tensor:
+        questions = [(image, self.question) for image in images]
+        answers = say(self.whole, questions, TOKENS)
+        moved = torch.zeros(len(images), layout.width, requires_grad=True)
+        inputs = image_inputs(self.whole.processor, images)
+        with torch.enable_grad(), changed_features(self.whole.model, inputs, _mover(layout, moved)):
+            likely, _, real = answer_log_probabilities(self.whole, questions, answers)
+            best = likely.topk(2).values
+            drawn = torch.multinomial(likely.detach().exp().flatten(0, 1), 1, generator=generator)
+            margin = ((best[..., 0] - best[..., 1]) * real).sum()
+            chosen = (likely.gather(2, drawn.view(*real.shape, 1))[..., 0] * real).sum()
+            first: Tensor = torch.autograd.grad(margin, moved, retain_graph=True)[0]
+            second: Tensor = torch.autograd.grad(chosen, moved)[0]
+        return torch.cat([first, second])
+
+
+def _mover(layout: Layout, shift: Tensor) -> Change:
+    def moved(features: Features) -> Features:
+        return layout.shifted(features, shift)
+
+    return moved
+
+
+def read_directions(slopes: Tensor, most: int) -> Tensor:
+    """Orthonormal rows (k, d), k <= `most`: the leading directions of slopes (n, d), the strongest first."""
+    sizes, directions = torch.linalg.svd(slopes, full_matrices=False)[1:]
+    kept = sizes > sizes.max() * torch.finfo(slopes.dtype).eps * max(slopes.shape)
+    found: Tensor = directions[kept][:most]
+    return found
