@@ -1,4 +1,4 @@
-"""The one exception that a user's input can cause. Standard library only."""
+"""The exceptions that end a command with a sentence. Standard library only."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -8,6 +8,13 @@ class InputError(ValueError):
     """Bad input from outside: one sentence with the file, row or value, what was expected and what to do.
 
     The command line prints it and exits with 2; in Python it is an ordinary `ValueError`.
+    """
+
+
+class MissedError(Exception):
+    """A job that ran and did not reach its aim: what was measured, and what to try, in a few sentences.
+
+    The command line prints it and exits with 1; nothing was written.
     """
 
 

@@ -98,6 +98,28 @@ class Verdict:
         text += f"; {wrong} of the target's get the name of somebody else" if wrong else ""
         return f"{text}."
 
+    def missing(self) -> str:
+        """What is beyond its bound and what to try, in words; empty where nothing is."""
+        return " ".join(f"{why}; {advice}." for name, (why, advice) in MISSED.items() if name in self.missed)
+
+
+MISSED = {
+    "unknown": (
+        "The model did not name the target before",
+        "ask a question to which its answer names it, with --ask",
+    ),
+    "used_named": ("The target is still named", "try more --steps, a longer --reach, or another --runs"),
+    "aside_named": (
+        "Photos of the target that were set aside are still named",
+        "give more and more different photos of the target",
+    ),
+    "shown_kept": ("Others lost their names", "try a shorter --reach, a smaller --rate, or more --distill"),
+    "unshown_kept": ("Others of whom no photo was shown lost their names", "give photos of more others with --retain"),
+    "target": ("The features of the target did not go where they were sent", "try more --steps or another --region"),
+    "drift": ("What must be kept moved too far", "try a smaller --rate, or more --distill"),
+}
+"""By what is missed: what that means, and what to try."""
+
 
 def _photos(number: int) -> str:
     return f"{number} photo" if number == 1 else f"{number} photos"

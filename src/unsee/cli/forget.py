@@ -1,6 +1,7 @@
 """`unsee forget METHOD`: one request."""
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from unsee.moments.file import read
 from unsee.records import Sample
 from unsee.system.disk import held, is_plain
 from unsee.system.output import refuse_existing
+from unsee.system.terminal import printable
 
 Chosen = TypeVar("Chosen")
 
@@ -58,6 +60,13 @@ class Options(Generic[Chosen]):
     """Of everything that is random."""
     memory: Literal["normal", "low"] = "normal"
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
+    ask: tuple[str, ...] = ("auto",)
+    """Whether the model itself is asked about the photos, before and after. auto: where it fits into memory; never; or
+    the question to ask. Of several, that one is taken whose answers name the target best."""
+    drop_similar: bool = False
+    """Leave out retained photos that the model takes for the target, instead of ending there."""
+    keep_anyway: bool = False
+    """Write the checkpoint even where the request did not reach its aim."""
     copy: bool = False
     """Copy the files that do not change instead of linking them."""
     hub: bool = False
@@ -96,6 +105,9 @@ def main(args: list[str]) -> int:
             moments=moments,
             seed=options.seed,
             memory=options.memory,
+            ask=options.ask[0] if len(options.ask) == 1 else options.ask,
+            drop_similar=options.drop_similar,
+            tell=lambda text: print(f"unsee: {printable(text)}.", file=sys.stderr),
             state=state,
             progress=lambda done, total, text: note("forgetting", done, total, text),
         )
@@ -104,7 +116,10 @@ def main(args: list[str]) -> int:
             options.out,
             overwrite=options.overwrite,
             copy=options.copy,
+            keep_anyway=options.keep_anyway,
         )
+    if edit.verdict is not None:
+        print(f"{'passed' if edit.verdict.passed else 'FAILED'}: {edit.verdict.sentence()}")
     print(f"{options.out}: {edit.stopped}.")
     print(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")
     if edit.protected:
@@ -112,7 +127,7 @@ def main(args: list[str]) -> int:
         return 0
     check = language_model_unchanged(vlm, options.out)
     print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
-    return 0 if check.passed else 1
+    return 0 if check.passed and (edit.verdict is None or edit.verdict.passed) else 1
 
 
 def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sample] | None]:

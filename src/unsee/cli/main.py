@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 
 from unsee import __version__
-from unsee.errors import InputError, unknown
+from unsee.errors import InputError, MissedError, unknown
 from unsee.system.signals import ENDING, stoppable
 from unsee.system.terminal import printable
 
@@ -66,6 +66,9 @@ def main(argv: list[str] | None = None) -> int:
         except InputError as error:
             print(f"unsee: {printable(str(error))}", file=sys.stderr)
             return 2
+        except MissedError as error:
+            print(f"unsee: {printable(str(error))}", file=sys.stderr)
+            return 1
         except KeyboardInterrupt:
             print("unsee: interrupted", file=sys.stderr)
             return ending.code

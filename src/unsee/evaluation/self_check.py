@@ -4,7 +4,7 @@ Source: ours. The language model is asked here alone; training never runs it.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -12,6 +12,7 @@ from unsee.data.aside import Divided
 from unsee.evaluation.asking import generate
 from unsee.metrics.same import common_words, says, words
 from unsee.models.checkpoint import Vlm
+from unsee.moments.reading import Reader
 from unsee.records import Sample, Verdict
 
 QUESTIONS = ("Who is this?", "What is this?")
@@ -24,6 +25,8 @@ MOST, MOST_LARGE, LARGE = (
 USED, ASIDE, SHOWN, UNSHOWN = GROUPS = ("used", "aside", "shown", "unshown")
 NAMED = 0.15  # share of the target's photos that may still be named
 LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
+UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
+SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with gradient
 KNOWN = 0.3  # share of a concept's photos that get one answer, from which on the model knows it
 
 
@@ -62,6 +65,22 @@ class Heard:
             if sample.concept == concept
         ]
         return sum(says(said, answer, self.common) for said in own) / max(1, len(own))
+
+    def without(self, concepts: Collection[str]) -> "Heard":
+        """Without others of these concepts."""
+        keep = {
+            group: [
+                place
+                for place, sample in enumerate(self.photos[group])
+                if group in (USED, ASIDE) or sample.concept not in concepts
+            ]
+            for group in GROUPS
+        }
+        return Heard(
+            self.question,
+            {group: [self.photos[group][i] for i in places] for group, places in keep.items()},
+            {group: [self.said[group][i] for i in places] for group, places in keep.items()},
+        )
 
 
 def asked_photos(divided: Divided, parameters: int, seed: int) -> dict[str, list[Sample]]:
@@ -134,36 +153,52 @@ def among_retained(heard: Heard) -> list[Sample]:
     return [sample for group in (SHOWN, UNSHOWN) for sample in heard.photos[group] if sample.concept in like]
 
 
+def reader(whole: Vlm, before: Heard) -> Reader:
+    """The same model, to be asked what it reads of features."""
+    common, others = before.common, before.answers((SHOWN, UNSHOWN))
+    batch = SLOPES if whole.model.num_parameters() < LARGE else SLOPES_LARGE
+    return Reader(whole, before.question, batch, before.answers((USED, ASIDE)), _names(others.values(), common), common)
+
+
+def _names(answers: Iterable[str], common: frozenset[str]) -> frozenset[str]:
+    """The answers that name somebody: what only few get."""
+    return frozenset(answer for answer in answers if set(words(answer)) - common)
+
+
 def verdict(before: Heard, after: Heard) -> Verdict:
     """Whether the target is no longer named and others are, by the answers before and after."""
     names, common = before.answers((USED, ASIDE)), before.common
     others = before.answers((SHOWN, UNSHOWN))
-    known = {answer for answer in others.values() if set(words(answer)) - common}
-    counts: dict[str, tuple[int, int]] = {}
+    known = _names(others.values(), common)
+    counts, missed = dict[str, tuple[int, int]](), list[str]()
     for group in (USED, ASIDE):
-        pairs = list(zip(before.photos[group], after.said[group], strict=True))
-        still = sum(says(said, names[sample.concept], common) for sample, said in pairs)
-        counts[f"{group}_named"] = (still, len(pairs))
-        wrong = sum(
-            any(says(said, name, common) for name in known) and not says(said, names[sample.concept], common)
-            for sample, said in pairs
+        own = [
+            (said, names[sample.concept]) for sample, said in zip(before.photos[group], after.said[group], strict=True)
+        ]
+        still = [says(said, name, common) for said, name in own]
+        wrong = [
+            not same and any(says(said, other, common) for other in known)
+            for same, (said, _) in zip(still, own, strict=True)
+        ]
+        counts[f"{group}_named"] = sum(still), len(own)
+        counts[f"{group}_misattributed"] = sum(wrong), len(own)
+        if sum(still) > NAMED * len(own):
+            missed.append(f"{group}_named")
+    for group, most in LOST.items():
+        expected = [others[sample.concept] for sample in before.photos[group]]
+        first, then = (
+            [says(said, name, common) for said, name in zip(heard.said[group], expected, strict=True)]
+            for heard in (before, after)
         )
-        counts[f"{group}_misattributed"] = (wrong, len(pairs))
-    lost = {}
-    for group in (SHOWN, UNSHOWN):
-        own = [others[sample.concept] for sample in before.photos[group]]
-        first = [says(said, name, common) for said, name in zip(before.said[group], own, strict=True)]
-        then = [says(said, name, common) for said, name in zip(after.said[group], own, strict=True)]
-        counts[f"{group}_kept"] = (sum(a and b for a, b in zip(first, then, strict=True)), sum(first))
-        lost[group] = (sum(first) - sum(then)) / max(1, len(own))
-    missed = [
-        *(
-            f"{group}_named"
-            for group in (USED, ASIDE)
-            if counts[f"{group}_named"][0] > NAMED * counts[f"{group}_named"][1]
-        ),
-        *(f"{group}_kept" for group, most in LOST.items() if lost[group] > most),
-    ]
-    if unknown(before) == list(names):
+        counts[f"{group}_kept"] = sum(a and b for a, b in zip(first, then, strict=True)), sum(first)
+        if sum(first) - sum(then) > most * len(expected):
+            missed.append(f"{group}_kept")
+    if len(unknown(before)) == len(names):
         missed.insert(0, "unknown")
     return Verdict(not missed, before.question, counts, tuple(missed), tuple(notes(before)))
+
+
+def unheard(final: Mapping[str, float]) -> Verdict:
+    """The verdict where the model was not asked, by the last look of the training."""
+    missed = [name for name, most in UNHEARD.items() if final.get(name, 0.0) > most]
+    return Verdict(not missed, "", {}, tuple(missed))

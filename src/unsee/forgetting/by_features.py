@@ -43,6 +43,7 @@ from unsee.models.features import Features, all_features, visual_features
 from unsee.models.outline import last_layers
 from unsee.models.prefix import Prefix, prefix_states
 from unsee.moments.measure import prepare, waiting_place
+from unsee.moments.reading import Reader
 from unsee.moments.records import Moments, Photos
 from unsee.records import LayerDrift, Sample
 from unsee.system.memory import Memory, plan
@@ -68,6 +69,7 @@ class FeatureMethod(FeatureSettings, ABC):
         seed: int,
         bounds: Memory,
         scratch: Path | None,
+        reader: Reader | None = None,
     ) -> tuple[Photos | None, Moments]:
         """The retained photos, if there are any, and their moments; Grams may wait in the folder `scratch`."""
 
@@ -82,14 +84,15 @@ class FeatureMethod(FeatureSettings, ABC):
         memory: str = "normal",
         state: Path | None = None,
         progress: Progress | None = None,
+        reader: Reader | None = None,
     ) -> Edit:
-        """Forgets what is on the target images; see `Method.forget`."""
+        """Forgets what is on the target images; see `Method.forget`. A `reader` is asked what the model reads."""
         bounds = plan(memory, sum(vlm.partition.groups.values()))
         place = Path(tempfile.gettempdir()) if state is None else state.parent
         with waiting_place(bounds, place, "unsee") as scratch:
             started = time.monotonic()
             validate(target, "target")
-            photos, known = self.known(vlm, target, retained, moments, seed, bounds, scratch)
+            photos, known = self.known(vlm, target, retained, moments, seed, bounds, scratch, reader)
             measured = time.monotonic() - started
             return contrastive(
                 self,
@@ -102,6 +105,7 @@ class FeatureMethod(FeatureSettings, ABC):
                 measured=measured,
                 state=state,
                 progress=progress,
+                reader=reader,
             )
 
 
@@ -117,6 +121,7 @@ def contrastive(
     measured: float,
     state: Path | None = None,
     progress: Progress | None = None,
+    reader: Reader | None = None,
 ) -> Edit:
     """Trains the model to send the target's features to their region; its own weights are put back afterwards.
 
@@ -128,7 +133,7 @@ def contrastive(
     along = RegionSettings(settings.modes, settings.directions, settings.reach, seed, settings.aside)
     wanted = GoalSettings(settings.region, along, settings.views, settings.blends, settings.identity)
     others = () if retained is None else retained.pictures
-    goals = Goals(vlm, shown, moments.features, wanted, bounds.images, others)
+    goals = Goals(vlm, shown, moments.features, wanted, bounds.images, others, reader)
     run = _FeatureRun(settings, vlm, goals, retained, moments, bounds)
     seen = shown.hashes + (() if retained is None else retained.hashes)
     key = fingerprint(str(settings), memory, str(seed), moments.model, *moments.hashes, *seen)
@@ -143,6 +148,7 @@ def contrastive(
             "memory": memory,
             "steps_made": sum(log.steps for log in logs),
             "looks": [look for log in logs for look in log.looks],
+            "final": logs[-1].final,
             **run.facts(),
         },
         seed=seed,

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from unsee import __version__
-from unsee.errors import InputError
+from unsee.errors import InputError, MissedError
 from unsee.models.checkpoint import Vlm, hashes, write
-from unsee.records import LayerDrift
+from unsee.records import LayerDrift, Verdict
 from unsee.system.environment import environment
 from unsee.system.output import RECORD, with_folder
 
@@ -33,6 +33,7 @@ class Edit:
     layers: list[LayerDrift] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     protected: tuple[str, ...] = ()
+    verdict: Verdict | None = None
 
     def save(
         self,
@@ -40,6 +41,7 @@ class Edit:
         *,
         overwrite: bool = False,
         copy: bool = False,
+        keep_anyway: bool = False,
         record: Callable[[Path], None] | None = None,
     ) -> Path:
         """Writes the edited checkpoint, with unsee.json: `out` is complete or absent, never half-written.
@@ -47,9 +49,12 @@ class Edit:
         Shards without an edited tensor become hard links, or with `copy` copies. `record` may add files to the folder
         before it takes its name.
 
-        Raises InputError where `out` exists (unless `overwrite`, and unsee wrote it) or the disk refuses.
+        Raises InputError where `out` exists (unless `overwrite`, and unsee wrote it) or the disk refuses, and
+        MissedError, unless `keep_anyway`, where the verdict is that the request did not reach its aim.
         """
         target = Path(out)
+        if self.verdict is not None and not self.verdict.passed and not keep_anyway:
+            raise MissedError(f"{self.verdict.sentence()} {self.verdict.missing()} Nothing was written.")
 
         def fill(folder: Path) -> None:
             write(self.vlm, self.weights, folder, copy=copy, protected=self.protected)
@@ -59,6 +64,8 @@ class Edit:
                 "timings": self.timings,
                 "layers": [asdict(layer) for layer in self.layers],
             }
+            if self.verdict is not None:
+                facts["verdict"] = {**asdict(self.verdict), "sentence": self.verdict.sentence()}
             write_record(self.vlm.folder, folder, facts)
             if record is not None:
                 record(folder)

@@ -18,9 +18,11 @@ from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined
 from unsee.models.inputs import image_inputs
 from unsee.moments.modes import RetainedFeatures, find_modes
+from unsee.moments.reading import Landed, Reader
 from unsee.moments.records import Photos
 
 MOST_BYTES = 1 << 30  # of the features of all variations
+READ = 48  # photos that a language model is asked about where they are sent
 FEWEST = 16  # variations of each photo that are made all the same
 
 
@@ -50,15 +52,19 @@ class Goals:
         settings: GoalSettings,
         batch: int,
         others: Sequence[Path | Image] = (),
+        reader: Reader | None = None,
     ) -> None:
         """`shown` are the request's photos, `others` retained photos, of which variations take parts if there are any.
+
+        A `reader` says who the photos are where they are sent; without one, what tells concepts apart does.
 
         Each photo has as many variations as any other, the numbers rounded up; fewer, down to FEWEST, where the
         features of all would take too much memory. `batch` images are held at once.
         """
         self.known, self.identity, self.batch = known, settings.identity, batch
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
-        self.sent = valid_shift(settings.region, self.own, known, settings.along)
+        seen = self._belongs if reader is None else partial(self._reads, reader, shown)
+        self.sent = valid_shift(settings.region, self.own, known, settings.along, seen)
         self.images = len(shown.pictures)
         views, blends = self._copies(settings, shown, others=bool(others))
         copies = self._varied(vlm, shown, settings.along, views, blends, others)
@@ -71,6 +77,16 @@ class Goals:
             self.shift[self.wholes :] *= self._belonging_of_blends()[:, None]
         first = torch.arange(self.images)
         self.away = losses.distance(shown.features, self.goal(first), known, self.identity).item()
+
+    def _belongs(self, shift: Tensor) -> Landed:
+        share = belonging(self.own.vectors + shift, self.own.concept, self.own, self.known)
+        return Landed(share.mean().item(), 0.0)
+
+    def _reads(self, reader: Reader, shown: Photos, shift: Tensor) -> Landed:
+        chosen = torch.arange(0, len(shift), -(-len(shift) // READ))
+        images = [open_image(shown.pictures[i]) for i in chosen.tolist()]
+        names = [shown.names[shown.concept[i]] for i in chosen.tolist()]
+        return reader.landed(images, names, self.known.layout, shift[chosen])
 
     def _copies(self, settings: GoalSettings, shown: Photos, *, others: bool) -> tuple[int, int]:
         """How many variations and blends of each photo are made."""
@@ -123,5 +139,6 @@ class Goals:
         return {
             "region_reach": sent.reach,
             "named_before": sent.named_before,
-            "named_in_region": sent.named_there,
+            "named_in_region": sent.there.named,
+            "another_in_region": sent.there.another,
         }

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unsee.errors import unknown
 from unsee.moments.modes import Modes, RetainedFeatures, find_modes
+from unsee.moments.reading import Landed
 
 NEIGHBOURS = 4
 SOFTNESS = 4.0  # of `belonging`, in variances within a concept
@@ -31,12 +32,15 @@ class TargetFeatures:
 
 @dataclass(frozen=True, eq=False)
 class Sent:
-    """Where a request's images are sent: the shift (n, d), its reach, how named they are before and there (0 to 1)."""
+    """Where a request's images are sent: the shift (n, d), its reach, how named they are before, who they are there."""
 
     shift: Tensor
     reach: float
     named_before: float
-    named_there: float
+    there: Landed
+
+
+Seen = Callable[[Tensor], Landed]
 
 
 @dataclass(frozen=True)
@@ -184,15 +188,17 @@ def belonging(vectors: Tensor, concept: Tensor, target: TargetFeatures, retained
     return share.gather(1, torch.searchsorted(names, concept)[:, None])[:, 0]
 
 
-def valid_shift(name: str, own: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings) -> Sent:
-    """The shift of a region from which the images are no longer named (see `belonging`).
+def valid_shift(
+    name: str, own: TargetFeatures, retained: RetainedFeatures, settings: RegionSettings, seen: Seen
+) -> Sent:
+    """The shift of a region from which the images are no longer named, by what is `seen` of them there.
 
     The reach grows until that holds, or MOST_REACH is passed. Raises InputError for an unknown region.
     """
-    before = belonging(own.vectors, own.concept, own, retained).mean().item()
+    before = seen(torch.zeros_like(own.vectors))
     while True:
         shift = region(name)(own, retained, settings)
-        there = belonging(own.vectors + shift, own.concept, own, retained).mean().item()
-        if there < NAMED or settings.reach * GROW > MOST_REACH:
-            return Sent(shift, settings.reach, before, there)
+        there = seen(shift)
+        if there.named < NAMED or settings.reach * GROW > MOST_REACH:
+            return Sent(shift, settings.reach, before.named, there)
         settings = replace(settings, reach=settings.reach * GROW)

@@ -1,15 +1,16 @@
 """Settings of the methods that send features elsewhere; the help of each option is here."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from unsee.errors import InputError, check_ranges, check_share, unknown
 from unsee.forgetting.regions import region
 from unsee.linalg.subspace import CRITERIA
 from unsee.models.outline import SHARE
-from unsee.moments.records import MomentSettings
+from unsee.moments.records import AUTO, MomentSettings
 
 AT_LEAST_0 = (
-    *("contrast", "attract", "harden", "resist", "depths", "distill", "identity", "views", "blends", "runs", "aside"),
+    *("contrast", "attract", "harden", "resist", "depths", "distill", "identity", "views", "blends", "aside"),
     *("weight_decay", "stop_target", "stop_drift", "most_drift"),
 )
 
@@ -69,9 +70,10 @@ class FeatureSettings:
     crossings: tuple[str, ...] = ()
     """Connector outputs at which features must change: names that `unsee inspect` lists; all of them if none is
     named."""
-    runs: int = 1
-    """Token groups: into how many groups of neighbouring tokens an image's features are averaged. 1: one mean over all
-    tokens; 0: every token by itself, or 16 groups where the number of tokens varies or is large."""
+    runs: int | Literal["auto", "read"] = AUTO
+    """What describes an image. A number: into how many groups of neighbouring tokens its features are averaged; 1: one
+    mean over all tokens; 0: every token by itself, or 16 groups where the number of tokens varies or is large. read:
+    the directions that the language model's answers depend on. auto: read where the language model is asked, else 1."""
     share: float = SHARE
     """Share of the layers to train, counted back from the connector: above 0, 1 for all. All are trained where
     features enter the language model in several places."""
@@ -103,6 +105,8 @@ class FeatureSettings:
             shares=("keep",),
         )
         check_share(self.share)
+        if isinstance(self.runs, int) and self.runs < 0:
+            raise InputError(f"runs is {self.runs}; expected a number of 0 or more, auto or read.")
         if self.contrast == self.attract == 0:
             raise InputError("contrast and attract are both 0, so that nothing would be forgotten; set one above 0.")
 

@@ -14,6 +14,7 @@ from unsee.errors import InputError
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.models.checkpoint import Vlm
 from unsee.moments.measure import measure, prepare
+from unsee.moments.reading import Reader
 from unsee.moments.records import Moments, Photos
 from unsee.records import Sample
 from unsee.system.memory import Memory
@@ -34,6 +35,7 @@ class NSCVF(FeatureMethod):
         seed: int,
         bounds: Memory,
         scratch: Path | None,
+        reader: Reader | None = None,
     ) -> tuple[Photos | None, Moments]:
         """The retained photos as they are given; their moments too, or measured."""
         photos = None
@@ -43,7 +45,7 @@ class NSCVF(FeatureMethod):
             photos = prepare(vlm, retained, bounds.images)
         elif retained:
             settings = self.moment_settings(seed)
-            moments, photos = measure(vlm, retained, settings, bounds, scratch, share=self.share)
+            moments, photos = measure(vlm, retained, settings, bounds, scratch, share=self.share, reader=reader)
         if moments is None:
             raise InputError("there are neither retained images nor moments; give photos of others, or a moments file.")
         known = tuple(moments.features.layout.shapes)

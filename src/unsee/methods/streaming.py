@@ -18,6 +18,7 @@ from unsee.errors import check_ranges
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.models.checkpoint import Vlm
 from unsee.moments.measure import measure
+from unsee.moments.reading import Reader
 from unsee.moments.records import Moments, Photos
 from unsee.records import Sample
 from unsee.system.memory import Memory
@@ -66,10 +67,13 @@ class Streaming(FeatureMethod):
         seed: int,
         bounds: Memory,
         scratch: Path | None,
+        reader: Reader | None = None,
     ) -> tuple[Photos | None, Moments]:
         """Stand-ins for the retained photos and their moments; of those that are given, the guard alone is used."""
         others = standins(target, self.standins, seed)
-        estimated, photos = measure(vlm, others, self.moment_settings(seed), bounds, scratch, share=self.share)
+        estimated, photos = measure(
+            vlm, others, self.moment_settings(seed), bounds, scratch, share=self.share, reader=reader
+        )
         return photos, estimated if moments is None else replace(estimated, guard=moments.guard)
 
 

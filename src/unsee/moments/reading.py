@@ -3,13 +3,14 @@
 Source: ours. The second moment of the slopes is the Gauss-Newton approximation of how far answers move with features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from PIL.Image import Image
 from torch import Generator, Tensor
 
+from unsee.metrics.same import says
 from unsee.models.answers import answer_log_probabilities, say
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features
@@ -20,16 +21,36 @@ from unsee.moments.vectors import Layout
 TOKENS = 16  # of an answer that are looked at, at most
 
 
+@dataclass(frozen=True)
+class Landed:
+    """Share of images, in [0, 1], that still are `named` as before, and of those that get `another` one's name."""
+
+    named: float
+    another: float
+
+
 @dataclass(frozen=True, eq=False)
 class Reader:
     """A model that was opened with its language model, a question to it, and how many images it is asked about at once.
 
-    Its visual weights are those of the model that is to forget, before it does.
+    Its visual weights are those of the model that is to forget, before it does. `names` are the answers that name the
+    target's concepts, by concept, `others` those that name somebody else, and `common` words those of all answers.
     """
 
     whole: Vlm
     question: str
     batch: int
+    names: Mapping[str, str]
+    others: Collection[str]
+    common: Collection[str]
+
+    def landed(self, images: Sequence[Image], concepts: Sequence[str], layout: Layout, shift: Tensor) -> Landed:
+        """Who images of these concepts are, to the model, once their features are moved by `shift` (image, d)."""
+        said = self.answers(images, layout, shift)
+        own = [says(answer, self.names[name], self.common) for answer, name in zip(said, concepts, strict=True)]
+        others = [any(says(answer, name, self.common) for name in self.others) for answer in said]
+        wrong = [other and not mine for other, mine in zip(others, own, strict=True)]
+        return Landed(sum(own) / len(said), sum(wrong) / len(said))
 
     def answers(self, images: Sequence[Image], layout: Layout, shift: Tensor) -> list[str]:
         """What the model says of images whose features are moved by `shift` (image, d) vectors of the layout."""
@@ -50,7 +71,8 @@ class Reader:
         generator = Generator().manual_seed(seed)
         parts = (images[start : start + self.batch] for start in range(0, len(images), self.batch))
         rows = torch.cat([self._slopes(part, layout, generator) for part in parts])
-        return rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+        unit: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+        return unit
 
     def _slopes(self, images: Sequence[Image], layout: Layout, generator: Generator) -> Tensor:
         questions = [(image, self.question) for image in images]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from PIL.Image import Image
 from torch import Tensor
@@ -12,7 +13,8 @@ from unsee.linalg.gram import Gram
 from unsee.models.features import Features, Inputs
 from unsee.moments.modes import RetainedFeatures
 
-AUTO, READ = "auto", "read"  # instead of a number of runs
+AUTO: Final = "auto"  # instead of a number of runs, as READ is
+READ: Final = "read"
 
 
 @dataclass(frozen=True)

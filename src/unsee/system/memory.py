@@ -1,8 +1,10 @@
 """How much is held at once: everything for small models, less for large ones, least when asked for."""
 
 import ctypes
+import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from unsee.errors import unknown
 
@@ -37,6 +39,17 @@ def plan(mode: str, visual: int) -> Memory:
     if visual >= LARGE:
         return Memory(images=2, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True)
     return Memory(images=128, grams=UNBOUNDED, weights=UNBOUNDED, frugal=False)
+
+
+def available() -> int:
+    """Bytes of memory that a process may still take; a guess of 4 GiB where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (OSError, ValueError, AttributeError):
+        return 4 << 30
 
 
 def give_back() -> None:

@@ -219,7 +219,7 @@ def quick_scores(model: LlavaForConditionalGeneration, layout: TokenLayout, phot
     model.eval()
     right: list[Tensor] = []
     for chosen in torch.arange(len(photos.pixels)).split(200):
-        tokens = _rows(layout, photos, chosen, photos.person[chosen])
+        tokens = _rows(layout, photos, chosen, photos.person[chosen] % KNOWN)
         guess = _answer_logits(model, layout, photos.pixels[chosen], tokens).argmax(-1)
         expected = tokens[:, layout.predict + 1]
         same = (guess == expected) | (expected == PAD)
