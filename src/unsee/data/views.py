@@ -12,6 +12,7 @@ from torch.nn import functional as F
 TURN, ZOOM, MOVE = math.radians(10), 0.1, 0.1  # largest angle, change of size, and shift as a share of half the side
 LIGHT, NOISE = 0.12, 0.015  # largest change of contrast; standard deviation of the noise, of the range of a pixel
 FROM_MATE, BEHIND, BEFORE = 0.7, 0.4, 0.4  # how often a mixed view has each kind of part of another photo
+ACROSS, CUT = 0.7, 0.28  # how often photos are put one over the other; what each has of the picture, at least
 LEAST = 0.3  # share that a blend has of the target's photo, at least
 LARGEST = 2048  # pixels a side; larger photos are shrunk, because processors make them smaller still
 
@@ -54,6 +55,19 @@ def blended(
         )
         for image in images
     ]
+
+
+def composed(first: Image.Image, second: Image.Image, generator: Generator) -> Image.Image:
+    """A variation of a picture that is put together from parts of two RGB photos, of the size of the first.
+
+    Mostly it is the upper part of the one over the lower part of the other, else parts side by side.
+    """
+    made = _shrunk(first).copy()
+    across = _happens(ACROSS, generator)
+    share = _uniform(CUT, 1 - CUT, generator)
+    start = (0, round(share * made.height)) if across else (round(share * made.width), 0)
+    made.paste(second.resize(made.size).crop((*start, *made.size)), start)
+    return _varied(made, generator)
 
 
 def _mixed(

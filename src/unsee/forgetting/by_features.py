@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from unsee.data import validate
 from unsee.errors import InputError
 from unsee.forgetting import losses
+from unsee.forgetting.composites import with_composites
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.forgetting.depths import Given, Levels
 from unsee.forgetting.edit import Edit, rounded, settings_of
@@ -39,7 +40,7 @@ from unsee.forgetting.training import (
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import Span, retained_basis, retained_drift, span
 from unsee.models.checkpoint import Vlm
-from unsee.models.features import Features, all_features, visual_features
+from unsee.models.features import Features, Inputs, all_features, visual_features
 from unsee.models.outline import last_layers
 from unsee.models.prefix import Prefix, prefix_states
 from unsee.moments.measure import prepare, waiting_place
@@ -182,8 +183,10 @@ class _FeatureRun:
         self.rounding: dict[str, float] = {}
         self.guarded: list[tuple[ConfinedWeight, Tensor, float]] = []
         self.moving: list[str] = []
-        kept = retained is not None and settings.distill > 0
-        self.images = [*goals.inputs, *(retained.inputs if kept and retained else ())]
+        self.kept: tuple[list[Inputs], Features] | None = None
+        if retained is not None and settings.distill > 0:
+            self.kept = with_composites(vlm, retained, settings.composites, goals.seed, bounds.images)
+        self.images = [*goals.inputs, *(self.kept[0] if self.kept else ())]
         self.prefix: tuple[Prefix, Tensor] | None = None
         self.hardening = Hardening(settings, vlm.model, goals, self._apart, bounds.images)
         self.levels: Levels | None = None
@@ -300,8 +303,8 @@ class _FeatureRun:
         settings = self.settings
         drawn = torch.randint(len(self.goals.inputs), (settings.batch,), generator=generator)
         kept = drawn[:0]
-        if self.retained is not None and settings.distill > 0:
-            kept = torch.randint(len(self.retained.inputs), (settings.batch * 3 // 2,), generator=generator)
+        if self.kept is not None:
+            kept = torch.randint(len(self.kept[0]), (settings.batch * 3 // 2,), generator=generator)
         aside = torch.randint(self.goals.wholes, (NEGATIVES,), generator=generator)
         size = self.bounds.images
         whole = torch.cat([drawn, kept])
@@ -320,7 +323,7 @@ class _FeatureRun:
         return losses.distance(self._features(places), goal, self.moments.features, self.settings.identity)
 
     def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
-        settings, known, retained = self.settings, self.moments.features, self.retained
+        settings, known = self.settings, self.moments.features
         watched: AbstractContextManager[Given] = nullcontext({}) if self.levels is None else self.levels.watched()
         with watched as given:
             features = self._features(torch.cat([moving, staying + len(self.goals.inputs)]))
@@ -335,8 +338,8 @@ class _FeatureRun:
             wholes = moving < self.goals.wholes  # a blend may not be of the target at all
             if settings.contrast > 0 and wholes.any():
                 total = total + settings.contrast * share * self._contrast(moved[wholes], moving[wholes], aside)
-        if len(staying) and retained is not None:
-            apart = losses.distance(features[len(moving) :], retained.features[staying], known, settings.identity)
+        if len(staying) and self.kept is not None:
+            apart = losses.distance(features[len(moving) :], self.kept[1][staying], known, settings.identity)
             total = total + settings.distill * len(staying) / keeps * apart
         return total
 
@@ -388,10 +391,18 @@ class _FeatureRun:
         change = (delta.norm() / before.norm()).item()
         return LayerDrift(name, retained_drift(delta, before, gram), change, protected, gram.width)
 
-    def facts(self) -> dict[str, float]:
+    def _description(self) -> dict[str, Any]:
+        """What described images, and how well it tells concepts apart."""
+        how, telling = self.moments.features.layout, self.moments.telling
+        tokens = "; ".join(f"{count} {'runs' if how.pooled else 'tokens'}" for count, _ in how.shapes.values())
+        found: dict[str, Any] = {"description": tokens if how.basis is None else f"{len(how.basis)} read directions"}
+        return found if telling is None else {**found, "told_apart": telling.right, "ridge_apart": telling.ridge}
+
+    def facts(self) -> dict[str, Any]:
         """What the region turned out to be, and what rounding changed."""
         return {
             **self.goals.facts(),
             "retained_images": self.moments.count,
+            **self._description(),
             **self.rounding,
         }

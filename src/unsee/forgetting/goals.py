@@ -61,7 +61,7 @@ class Goals:
         Each photo has as many variations as any other, the numbers rounded up; fewer, down to FEWEST, where the
         features of all would take too much memory. `batch` images are held at once.
         """
-        self.known, self.identity, self.batch = known, settings.identity, batch
+        self.known, self.identity, self.batch, self.seed = known, settings.identity, batch, settings.along.seed
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
         seen = self._belongs if reader is None else partial(self._reads, reader, shown)
         self.sent = valid_shift(settings.region, self.own, known, settings.along, seen)

@@ -10,7 +10,19 @@ from unsee.models.outline import SHARE
 from unsee.moments.records import AUTO, MomentSettings
 
 AT_LEAST_0 = (
-    *("contrast", "attract", "harden", "resist", "depths", "distill", "identity", "views", "blends", "aside"),
+    *(
+        "contrast",
+        "attract",
+        "harden",
+        "resist",
+        "depths",
+        "distill",
+        "identity",
+        "views",
+        "blends",
+        "composites",
+        "aside",
+    ),
     *("weight_decay", "stop_target", "stop_drift", "most_drift"),
 )
 
@@ -22,7 +34,7 @@ class FeatureSettings:
     region: str = "discriminant"
     """Goal of the target's features. discriminant: the middle of a third of the retained concepts; concept: one of
     them; nearest, neighbours, mean and random are in docs/method.md."""
-    reach: float = 2.5
+    reach: float = 1.5
     """Length of the move to that goal, as a factor above 0: 1 goes there, more goes past it. It grows by itself while
     the target would still be recognised."""
     modes: int = 3
@@ -64,6 +76,9 @@ class FeatureSettings:
     """Share of the retained photos' energy that the other criteria protect, in [0, 1]."""
     views: int = 3200
     """Augmented target photos to train on, in all, 0 or more; each is mixed with parts of other photos."""
+    composites: int = 1000
+    """People who do not exist, in all, 0 or more: pictures put together from retained photos, whose features are kept
+    as well. They stand in for people of whom there is no photo."""
     blends: int = 0
     """Blends of target photos with retained ones to train on, in all, 0 or more; each moves as far as it shows the
     target."""

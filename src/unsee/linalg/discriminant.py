@@ -1,6 +1,6 @@
 """Fisher's linear discriminant in high dimension: what tells concepts apart whatever else varies within them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from unsee.errors import InputError
 from unsee.linalg.subspace import EPS
 
+RIDGE = 0.01
 NOTHING = 1e-13  # of the whole variance; less within the concepts is rounding
 
 
@@ -50,6 +51,8 @@ class Scatter:
     """(c, p) float64."""
     outer: Tensor
     """(p, p) float64, the sum of the outer products of all samples."""
+    ridge: Tensor = field(default_factory=lambda: torch.tensor(RIDGE, dtype=torch.float64))
+    """(), float64: times the mean variance within, what is added to the within scatter."""
 
     def reduced(self, samples: Tensor) -> Tensor:
         """(n, p) float64 of samples (n, d)."""
@@ -67,11 +70,10 @@ class Scatter:
         sums = self.sums.index_add(0, concept, -reduced) * (counts > 0)[:, None]
         return replace(self, counts=counts, sums=sums, outer=self.outer - reduced.T @ reduced)
 
-    def discriminant(self, ridge: float = 1e-2) -> Discriminant:
+    def discriminant(self) -> Discriminant:
         """Fisher's directions over the concepts that have samples, everything float32.
 
-        `ridge` times the mean variance within is added to the within scatter, so that fewer samples than dimensions do
-        no harm. Between the concepts, each counts alike, however many samples it has. One direction fewer than there
+        The ridge is there so that fewer samples than dimensions do no harm. Between the concepts, each counts alike, however many samples it has. One direction fewer than there
         are concepts is meaningful, and returned; fewer where there are fewer components. Raises ValueError for fewer
         than two concepts, and InputError, a ValueError, where no concept has two different samples.
         """
@@ -84,7 +86,9 @@ class Scatter:
             raise InputError(
                 "no concept has two different samples; give several of each, to tell what varies within one."
             )
-        within += ridge * within.diagonal().mean() * torch.eye(len(within), dtype=within.dtype, device=within.device)
+        within += (
+            self.ridge * within.diagonal().mean() * torch.eye(len(within), dtype=within.dtype, device=within.device)
+        )
         factor = torch.linalg.cholesky(within)
         inverse = torch.linalg.inv(factor)
         between = centers - centers.mean(0)
@@ -132,9 +136,10 @@ def scatter(samples: Tensor, concept: Tensor, principal: int = 512) -> Scatter:
     return replace(empty, sums=sums, outer=reduced.T @ reduced)
 
 
-def fit_discriminant(samples: Tensor, concept: Tensor, principal: int = 512, ridge: float = 1e-2) -> Discriminant:
+def fit_discriminant(samples: Tensor, concept: Tensor, principal: int = 512, ridge: float = RIDGE) -> Discriminant:
     """The discriminant of samples (n, d) with concept numbers (n,) int64; see `scatter` and `Scatter.discriminant`.
 
     Source: Fisher (1936), Rao (1948); patterns of a linear filter: Haufe et al. (2014).
     """
-    return scatter(samples, concept, principal).discriminant(ridge)
+    found = scatter(samples, concept, principal)
+    return replace(found, ridge=torch.tensor(ridge, dtype=torch.float64)).discriminant()

@@ -20,7 +20,8 @@ from unsee.models.outline import hooked, last_layers, outline
 from unsee.moments.file import SCRATCH, StoredGrams, _tensors
 from unsee.moments.modes import WITHIN, RetainedFeatures, find_modes
 from unsee.moments.reading import Reader, read_directions
-from unsee.moments.records import AUTO, READ, Moments, MomentSettings, Photos
+from unsee.moments.records import READ, Moments, MomentSettings, Photos
+from unsee.moments.telling import Telling, cross_validated
 from unsee.moments.vectors import RUNS, Layout, layout, spreads
 from unsee.records import Sample
 from unsee.system.disk import workspace
@@ -30,6 +31,7 @@ from unsee.system.tensors import TensorFile, opened, write
 BATCH = 64
 UNLABELLED_MODES = 32  # clusters that stand in for concepts where retained images have none, or one each of their own
 READ_PHOTOS, DIRECTIONS = 512, 256  # retained photos whose answers' slopes are taken, and directions kept of them
+NEGLIGIBLE = 1e-3  # nats, by which another description must be better to be taken
 Note = Callable[[str, int, int], None]
 
 
@@ -50,43 +52,51 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     return Photos(inputs, features, concept, names, tuple(hashes), tuple(pictures))
 
 
-def _described(
+def _layouts(
     photos: Photos, spread: dict[str, float], settings: MomentSettings, *, vary: bool, reader: Reader | None
-) -> Layout:
-    """How images are described: by tokens or means of them, or by what the language model reads."""
-    features = photos.features.only(settings.crossings)
-    runs = settings.runs
-    if runs == AUTO:
-        runs = 1 if reader is None else READ
+) -> list[Layout]:
+    """The descriptions to choose from: what the language model reads, or where it is not asked, means over tokens."""
+    features, runs = photos.features.only(settings.crossings), settings.runs
+    every = RUNS if vary else 0
     if isinstance(runs, int):
-        return layout(features, spread, runs or (RUNS if vary else 0))
-    whole = layout(features, spread, RUNS if vary else 0)
-    if reader is None:
+        return [layout(features, spread, runs or every)]
+    if reader is not None:
+        whole = layout(features, spread, every)
+        asked = photos.pictures[:: -(-len(photos.pictures) // READ_PHOTOS)]
+        slopes = reader.slopes([open_image(picture) for picture in asked], whole, settings.seed)
+        return [replace(whole, basis=read_directions(slopes, DIRECTIONS))]
+    if runs == READ:
         raise InputError("--runs read needs the language model, which is not asked here; choose a number of runs.")
-    asked = photos.pictures[:: -(-len(photos.pictures) // READ_PHOTOS)]
-    slopes = reader.slopes([open_image(picture) for picture in asked], whole, settings.seed)
-    return replace(whole, basis=read_directions(slopes, DIRECTIONS))
+    return [layout(features, spread, number) for number in dict.fromkeys((1, RUNS, every))]
 
 
 def _summary(
-    photos: Photos, settings: MomentSettings, *, vary: bool, reader: Reader | None
-) -> tuple[RetainedFeatures, Scatter, Tensor]:
-    """The summary of the features, what its discriminant comes from, and each image's concept (n,)."""
+    photos: Photos, settings: MomentSettings, layouts: Sequence[Layout], spread: dict[str, float]
+) -> tuple[RetainedFeatures, Scatter, Tensor, Telling]:
+    """The summary of the features, what its discriminant comes from, each image's concept (n,), and how well it tells.
+
+    The description is the one that tells concepts apart best.
+    """
     features, concept = photos.features.only(settings.crossings), photos.concept
-    spread = spreads(features)
-    how = _described(photos, spread, settings, vary=vary, reader=reader)
-    vectors = how.vectors(features)
     if len(photos.names) in (1, len(concept)):  # no two photos say what varies within a concept
+        vectors = layouts[0].vectors(features)
         concept, _ = find_modes(vectors, torch.zeros_like(concept), UNLABELLED_MODES, settings.seed)
     if len(concept.unique()) < 2:
         raise InputError(
             f"{len(features)} retained images are too few to tell what varies between them; give at least six, "
             "best of several concepts in one sub-folder each."
         )
+    told = list[tuple[Telling, Layout, Scatter, Tensor]]()
+    for how in layouts:
+        vectors = how.vectors(features)
+        found = scatter(vectors, concept)
+        told.append((cross_validated(found, vectors, concept), how, found, vectors))
+    telling, how, found, vectors = min(told, key=lambda one: round(one[0].loss / NEGLIGIBLE))  # the first of equals
+    found = replace(found, ridge=torch.tensor(telling.ridge, dtype=torch.float64))
     member, modes = find_modes(vectors, concept, settings.modes, settings.seed)
-    found = scatter(vectors, concept)
     within = principal_directions((vectors - modes.centers[member]).double(), WITHIN).float()
-    return RetainedFeatures(how, spread, vectors.mean(0), modes, within, found.discriminant()), found, concept
+    summary = RetainedFeatures(how, spread, vectors.mean(0), modes, within, found.discriminant())
+    return summary, found, concept, telling
 
 
 @contextmanager
@@ -158,9 +168,13 @@ def measure(
     for too few samples.
     """
     photos = prepare(vlm, samples, min(BATCH, memory.images))
-    summary, found, concept = _summary(photos, settings, vary=tokens_vary(vlm.processor), reader=reader)
+    spread = spreads(photos.features.only(settings.crossings))
+    layouts = _layouts(photos, spread, settings, vary=tokens_vary(vlm.processor), reader=reader)
+    summary, found, concept, telling = _summary(photos, settings, layouts, spread)
     routes = outline(vlm.outline, vlm.partition, photos.inputs[0], settings.crossings)
     trained = last_layers(list(routes.first), len(summary.layout.shapes), share)
     layers = list(dict.fromkeys(routes.first[name] for name in trained))
     grams = retained_grams(vlm, photos.inputs, layers, memory, scratch)
-    return Moments(grams, routes.first, summary, found, photos.hashes, concept, visual_hash(vlm)), photos
+    return Moments(
+        grams, routes.first, summary, found, photos.hashes, concept, visual_hash(vlm), telling=telling
+    ), photos

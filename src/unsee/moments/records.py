@@ -12,6 +12,7 @@ from unsee.linalg.discriminant import Scatter
 from unsee.linalg.gram import Gram
 from unsee.models.features import Features, Inputs
 from unsee.moments.modes import RetainedFeatures
+from unsee.moments.telling import Telling
 
 AUTO: Final = "auto"  # instead of a number of runs, as READ is
 READ: Final = "read"
@@ -48,6 +49,8 @@ class Moments:
     model: str
     guard: Mapping[str, Gram] = field(default_factory=dict)
     """Inputs whose outputs must not change either, by the same names; a Gram weighs as much as it counts."""
+    telling: Telling | None = None
+    """How well the description tells concepts apart; None where it was not measured now."""
 
     @property
     def count(self) -> int:

@@ -1,32 +1,54 @@
-"""How well a description of images tells concepts apart that it was not fitted to."""
+"""How well a description of images tells concepts apart on images that it was not fitted to; how stiff it should be."""
+
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from unsee.linalg.discriminant import scatter
+from unsee.linalg.discriminant import Scatter, scatter
 
 FOLDS = 4
+RIDGES = (0.01, 0.05, 0.2, 1.0, 5.0)
 
 
-def told_apart(vectors: Tensor, concept: Tensor, folds: int = FOLDS) -> float:
-    """Share of images (n, d), in [0, 1], whose concept (n,) is the nearest; each is left out of the concepts' means.
+@dataclass(frozen=True)
+class Telling:
+    """How well concepts are told apart: the cross-entropy in nats, and the share of images that are told right."""
 
-    The images of each concept are dealt into folds. Of each fold the concept is guessed by the nearest mean in
-    discriminant coordinates of the others: a stand-in for the language model's reading where that cannot be asked.
-    Concepts with fewer than two images do not count; 0 where there are no two others.
+    loss: float
+    right: float
+    ridge: float
+
+
+def cross_validated(found: Scatter, vectors: Tensor, concept: Tensor) -> Telling:
+    """The best of RIDGES for `found`, the scatter of vectors (n, d) with concepts (n,), and how well it tells.
+
+    The images of each concept are dealt into folds. Those of each fold are told by their distances, in discriminant
+    coordinates of the others, to the means of the others: a Gaussian of variance 1 about each. Too small a ridge finds
+    directions that the next photo does not follow, and is then sure of what is wrong; too large a one sees nothing.
+    Concepts with a single image do not count. With too few to say anything, the ridge of `found`, and an infinite loss.
     """
-    place = torch.zeros_like(concept)
+    reduced, place = found.reduced(vectors), torch.full_like(concept, -1)
     for name in concept.unique().tolist():
         own = torch.where(concept == name)[0]
-        place[own] = torch.arange(len(own)) % folds if len(own) > 1 else -1
-    right, asked = 0, 0
-    for fold in range(folds):
+        if len(own) > 1:
+            place[own] = torch.arange(len(own)) % FOLDS
+    losses, right, asked = dict.fromkeys(RIDGES, 0.0), dict.fromkeys(RIDGES, 0), 0
+    for fold in range(FOLDS):
         out = place == fold
         kept = concept[~out].unique()
         if not out.any() or len(kept) < 2:
             continue
-        basis = scatter(vectors[~out], concept[~out]).discriminant()
-        guess = kept[torch.cdist(basis.coordinates(vectors[out]), basis.concepts).argmin(1)]
-        right += int((guess == concept[out]).sum())
-        asked += int(out.sum())
-    return right / asked if asked else 0.0
+        rest = scatter(reduced[~out], concept[~out])
+        expected = torch.searchsorted(kept, concept[out])
+        asked += len(expected)
+        for ridge in RIDGES:
+            basis = replace(rest, ridge=torch.tensor(ridge, dtype=torch.float64)).discriminant()
+            near = -torch.cdist(basis.coordinates(reduced[out].float()), basis.concepts).square() / 2
+            losses[ridge] += F.cross_entropy(near, expected, reduction="sum").item()
+            right[ridge] += int((near.argmax(1) == expected).sum())
+    if not asked:
+        return Telling(float("inf"), 0.0, float(found.ridge))
+    best = min(RIDGES, key=lambda ridge: round(losses[ridge] / asked, 4))
+    return Telling(losses[best] / asked, right[best] / asked, best)
