@@ -3,10 +3,10 @@
     python scripts/trial.py --models MODEL --people 20,45,71 --seeds 0,1,2 --shown 25 --out scripts/trial_own.jsonl
     python scripts/trial.py --models MODEL,MODEL --splits forget_10 --seeds 0,1,2 --out scripts/trial_ladder.jsonl
 
-With --people a request has ten photos of one person and twelve each of --shown others; with --splits it has those of all
-people of a split and forty of everybody else. nscvf runs as `unsee forget` runs it; --set changes settings. Then every
+With --people a request has ten photos of one person and twelve each of --shown others; with --splits it has those of
+all people of a split and forty of everybody else. nscvf runs as `unsee forget` runs it; --set changes settings. Every
 question of personas is asked about test photos of the people to be forgotten, of others shown, of others of whom there
-was no photo, and of strangers whom no model ever saw. A line that is already there is not made again.
+was no photo, and of strangers whom no model ever saw, before and after. A line that is already there is not made again.
 """
 
 import argparse
@@ -166,12 +166,17 @@ def summary(line: dict[str, Any]) -> str:
     wanted += ("recognition/shown", "recognition/unshown", "unknown/stranger")
     before, after = line["before"], line["after"]
     parts = [f"{name} {before[name]:.3f}>{after[name]:.3f}" for name in wanted if name in before]
-    key = line["key"]
+    key, facts = line["key"], line["facts"]
     settings = " ".join(f"{name}={value}" for name, value in key["settings"].items())
-    head = f"{key['model']}, {key['trial']}, seed {key['seed']} {settings}: {'passed' if line['passed'] else 'FAILED'}"
-    facts = line["facts"]
-    there = f"reach {facts['region_reach']:.2f}, another there {facts['another_in_region']:.2f}, ridge {facts.get('ridge_apart')}"
-    return f"{head}; {', '.join(parts)}; {line['seconds']:.0f} s; {facts['description']}; {there}; {line['stopped']}; {line['verdict']}"
+    said = [
+        f"{key['model']}, {key['trial']}, seed {key['seed']} {settings}: {'passed' if line['passed'] else 'FAILED'}",
+        ", ".join(parts),
+        f"{line['seconds']:.0f} s; {facts['description']}, ridge {facts.get('ridge_apart')}",
+        f"reach {facts['region_reach']:.2f}, another's name there {facts['another_in_region']:.2f}",
+        line["stopped"],
+        line["verdict"],
+    ]
+    return "; ".join(said)
 
 
 if __name__ == "__main__":

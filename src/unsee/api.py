@@ -1,47 +1,27 @@
 """The library's verbs: load, forget, evaluate, report."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-from transformers import GenerationMixin
-
 from unsee import __version__, benchmarks, data, reporting
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
-from unsee.data.aside import Divided, divided
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import Evaluation
 from unsee.evaluation.evaluate import evaluate as measure_answers
+from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
-from unsee.evaluation.self_check import (
-    Heard,
-    among_retained,
-    asked_photos,
-    best_heard,
-    hear,
-    notes,
-    reader,
-    unheard,
-    verdict,
-)
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit
 from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method
-from unsee.models.checkpoint import Vlm, load, visual_parameters
-from unsee.models.shards import headers
-from unsee.moments.records import AUTO, Moments
+from unsee.models.checkpoint import Vlm, load
+from unsee.moments.records import Moments
 from unsee.records import Result, Sample
 from unsee.system.environment import environment
-from unsee.system.memory import available
-
-NEVER = "never"
-IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
 
@@ -55,11 +35,11 @@ def forget(
     moments: Moments | None = None,
     seed: int = 0,
     memory: str = "normal",
-    ask: str | Sequence[str] = AUTO,
+    ask: Ask = AUTO,
     drop_similar: bool = False,
     state: Path | None = None,
     progress: Progress | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    tell: Tell = silent,
 ) -> Edit:
     """Makes a model forget what is on the target images; `vlm` itself is left as it was.
 
@@ -82,28 +62,20 @@ def forget(
         data.check_disjoint(targets, retained)
     if moments is not None:
         _check_not_counted(targets, moments)
-    parts = divided(targets, retained or [], seed)
-    if not parts.aside:
-        tell("there is one photo of each target, so that none can be set aside to measure what was forgotten")
-    whole, before = _whole(vlm, ask), None
-    more: dict[str, Any] = {}
-    if whole is not None:
-        questions = () if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
-        photos = asked_photos(parts, whole.model.num_parameters(), seed)
-        before = best_heard(whole, photos, questions)
-        for note in notes(before):
-            tell(note)
-        parts, before = _without_similar(parts, before, tell, drop=drop_similar)
-        if isinstance(method, FeatureMethod):
-            more["reader"] = reader(whole, before)
-    shown = parts.shown if retained is not None else None
+    hearing = heard_before(vlm, targets, retained or [], seed=seed, ask=ask, drop_similar=drop_similar, tell=tell)
+    more = {"reader": hearing.reader} if isinstance(method, FeatureMethod) else {}
     edit = method.forget(
-        vlm, parts.used, shown, moments=moments, seed=seed, memory=memory, state=state, progress=progress, **more
+        vlm,
+        hearing.parts.used,
+        None if retained is None else hearing.parts.shown,
+        moments=moments,
+        seed=seed,
+        memory=memory,
+        state=state,
+        progress=progress,
+        **more,
     )
-    if whole is None or before is None:
-        return replace(edit, verdict=unheard(edit.method.get("final", {})))
-    _set(whole, edit.weights)
-    return replace(edit, verdict=verdict(before, hear(whole, before.photos, before.question)))
+    return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {})))
 
 
 def _check_not_counted(targets: Sequence[Sample], moments: Moments) -> None:
@@ -114,53 +86,6 @@ def _check_not_counted(targets: Sequence[Sample], moments: Moments) -> None:
                 f"the target image {sample.image} was among the retained images of the moments; "
                 "measure the moments again without it."
             )
-
-
-def _whole(vlm: Vlm, ask: str | Sequence[str]) -> Vlm | None:
-    """The model with its language model, to be asked; None where it may not be, or does not fit into memory."""
-    if ask == NEVER:
-        return None
-    sizes = sum(place.stop - place.start for place in headers(vlm.folder).values())
-    if ask == AUTO and IN_MEMORY * sizes > available():
-        return None
-    whole = load(vlm.folder, language=True)
-    if isinstance(whole.model, GenerationMixin):
-        _set(whole, visual_parameters(vlm.model, vlm.partition))
-        return whole
-    return None
-
-
-@torch.no_grad()
-def _set(whole: Vlm, weights: Mapping[str, Tensor]) -> None:
-    parameters = dict(whole.model.named_parameters())
-    for name, value in weights.items():
-        parameters[name].copy_(value)
-
-
-def _without_similar(
-    parts: Divided, before: Heard, tell: Callable[[str], None], *, drop: bool
-) -> tuple[Divided, Heard]:
-    """Without the retained photos that the model takes for a target, if they are to be dropped."""
-    alike = among_retained(before)
-    if not alike:
-        return parts, before
-    concepts = sorted({sample.concept for sample in alike})
-    listed = ", ".join(concepts[:3]) + (", ..." if len(concepts) > 3 else "")
-    if not drop:
-        raise InputError(
-            f"the model gives {len(alike)} retained photos ({listed}) the target's answer, so that the target seems to "
-            "be among them; take them out, or let --drop-similar leave them out."
-        )
-    tell(f"{len(alike)} retained photos ({listed}) get the target's answer and are left out")
-    gone = set(concepts)
-    return (
-        replace(
-            parts,
-            shown=[sample for sample in parts.shown if sample.concept not in gone],
-            unshown=[sample for sample in parts.unshown if sample.concept not in gone],
-        ),
-        before.without(gone),
-    )
 
 
 def evaluate(
@@ -202,7 +127,7 @@ def assemble(
         data=_data_facts(bench),
         timings={**({} if edit is None else edit.timings), "evaluate_s": round(measured.seconds, 2), **(timings or {})},
         scores=measured.scores,
-        checks=measured.checks,
+        checks=[*measured.checks, *([] if edit is None or edit.verdict is None else [edit.verdict.check()])],
         examples=measured.examples,
         environment=environment(),
         layers=[] if edit is None else edit.layers,

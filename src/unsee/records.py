@@ -98,6 +98,10 @@ class Verdict:
         text += f"; {wrong} of the target's get the name of somebody else" if wrong else ""
         return f"{text}."
 
+    def check(self) -> Check:
+        """The verdict as a check of a result."""
+        return Check("own_answers", self.passed, f"{self.sentence()} {self.missing()}".strip().removesuffix("."))
+
     def missing(self) -> str:
         """What is beyond its bound and what to try, in words; empty where nothing is."""
         return " ".join(f"{why}; {advice}." for name, (why, advice) in MISSED.items() if name in self.missed)

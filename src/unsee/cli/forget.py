@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from unsee import api, benchmarks
-from unsee.cli.parse import located, parse
+from unsee.cli.parse import AskOption, KeepAnyway, asked, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.errors import InputError, OutputError, unknown
@@ -60,13 +60,10 @@ class Options(Generic[Chosen]):
     """Of everything that is random."""
     memory: Literal["normal", "low"] = "normal"
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
-    ask: tuple[str, ...] = ("auto",)
-    """Whether the model itself is asked about the photos, before and after. auto: where it fits into memory; never; or
-    the question to ask. Of several, that one is taken whose answers name the target best."""
+    ask: AskOption = ("auto",)
     drop_similar: bool = False
     """Leave out retained photos that the model takes for the target, instead of ending there."""
-    keep_anyway: bool = False
-    """Write the checkpoint even where the request did not reach its aim."""
+    keep_anyway: KeepAnyway = False
     copy: bool = False
     """Copy the files that do not change instead of linking them."""
     hub: bool = False
@@ -105,7 +102,7 @@ def main(args: list[str]) -> int:
             moments=moments,
             seed=options.seed,
             memory=options.memory,
-            ask=options.ask[0] if len(options.ask) == 1 else options.ask,
+            ask=asked(options.ask),
             drop_similar=options.drop_similar,
             tell=lambda text: print(f"unsee: {printable(text)}.", file=sys.stderr),
             state=state,

@@ -4,13 +4,26 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Annotated, Any, TypeVar, get_origin
 
 import tyro
 
 from unsee.system.hub import HUB, on_hub
 
 Options = TypeVar("Options")
+AskOption = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        help="Whether the model itself is asked about the photos, before and after. auto: where it fits into memory; "
+        "never; or the question to ask. Of several, that one is taken whose answers name the target best."
+    ),
+]
+KeepAnyway = Annotated[bool, tyro.conf.arg(help="Write what came of it even where the request did not reach its aim.")]
+
+
+def asked(ask: tuple[str, ...]) -> str | tuple[str, ...]:
+    """What `unsee.forget` takes as `ask`."""
+    return ask[0] if len(ask) == 1 else ask
 
 
 def parse(kind: type[Options], args: list[str], prog: str) -> Options:

@@ -4,13 +4,14 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import tyro
 from rich.console import Console
 
-from unsee.cli.parse import located, parse
+from unsee.cli.parse import AskOption, KeepAnyway, asked, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table, tell
@@ -111,6 +112,8 @@ class Forget:
     """Scores of this benchmark before and after go into the certificate (unsee ls benchmarks)."""
     keep_undo: bool = False
     """Keep what is needed to take the request back. That is the forgotten knowledge; seal destroys it."""
+    ask: AskOption = ("auto",)
+    keep_anyway: KeepAnyway = False
     key: Key = None
     secret: SecretFile = None
     trust_remote_code: Trust = False
@@ -270,8 +273,13 @@ def _forget(args: list[str]) -> int:
             benchmark=options.benchmark,
             keep_undo=options.keep_undo,
             key=options.key,
+            ask=asked(options.ask),
+            keep_anyway=options.keep_anyway,
+            tell=partial(tell, session.folder),
             progress=lambda done, total, text: note("forgetting", done, total, text),
         )
+    verdict = facts["verdict"]
+    print(f"{'passed' if verdict['passed'] else 'FAILED'}: {verdict['sentence']}")
     for warning in facts["warnings"]:
         print(f"unsee: warning: {warning}.", file=sys.stderr)
     worst = max(facts["drift"], key=facts["drift"].__getitem__)

@@ -120,12 +120,12 @@ def _make(cell: Cell, bench: Benchmark, before: Asked, oracle: Asked, folder: Pa
     with tempfile.TemporaryDirectory(prefix="unsee-", dir=folder) as place:
         edit = _forget(entry.method, before.vlm.folder, bench, cell.seed, images=entry.images)
         trained = set(edit.weights)
-        written = edit.save(Path(place) / "first")
+        written = edit.save(Path(place) / "first", keep_anyway=True)
         if entry.then is not None:
             first, edit = edit, _then(entry.then, before.vlm.folder, written, bench, cell.seed)
             trained |= set(edit.weights)
             edit = replace(edit, timings={name: edit.timings[name] + first.timings[name] for name in edit.timings})
-            written = edit.save(Path(place) / "second")
+            written = edit.save(Path(place) / "second", keep_anyway=True)
         peak = peak_rss_mb()
         measured = evaluate(written, bench, before=before, oracle=oracle)
     sizes = {name: value.numel() for name, value in before.vlm.outline.named_parameters()}

@@ -10,6 +10,7 @@ import torch
 
 from unsee.benchmarks.personas import Stream
 from unsee.evaluation.asking import generate
+from unsee.evaluation.hearing import NEVER
 from unsee.methods import NPO, ClosedForm, GradDiff, Method, Streaming
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load, visual_parameters
@@ -94,7 +95,11 @@ def run(stream: Stream, name: str, seed: int, out: Path, told: Told, *, requests
             if number:
                 if len(session.standing()) < number:
                     made = session.forget(
-                        asked[number - 1][1], f"r{number}", retain=stream.retained if variant.images else None
+                        asked[number - 1][1],
+                        f"r{number}",
+                        retain=stream.retained if variant.images else None,
+                        ask=NEVER,
+                        keep_anyway=True,
                     )
                 else:  # made, but not measured, before it was cut off
                     made = json.loads((folder / "certificates" / f"r{number}.json").read_text())

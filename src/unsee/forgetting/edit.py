@@ -65,13 +65,17 @@ class Edit:
                 "layers": [asdict(layer) for layer in self.layers],
             }
             if self.verdict is not None:
-                facts["verdict"] = {**asdict(self.verdict), "sentence": self.verdict.sentence()}
+                facts["verdict"] = self.told()
             write_record(self.vlm.folder, folder, facts)
             if record is not None:
                 record(folder)
 
         with_folder(target, fill, overwrite=overwrite)
         return target
+
+    def told(self) -> dict[str, Any] | None:
+        """The verdict for a record, with its sentence."""
+        return None if self.verdict is None else {**asdict(self.verdict), "sentence": self.verdict.sentence()}
 
     def facts(self) -> dict[str, Any]:
         """The method's part of result.json."""

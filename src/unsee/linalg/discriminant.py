@@ -73,9 +73,10 @@ class Scatter:
     def discriminant(self) -> Discriminant:
         """Fisher's directions over the concepts that have samples, everything float32.
 
-        The ridge is there so that fewer samples than dimensions do no harm. Between the concepts, each counts alike, however many samples it has. One direction fewer than there
-        are concepts is meaningful, and returned; fewer where there are fewer components. Raises ValueError for fewer
-        than two concepts, and InputError, a ValueError, where no concept has two different samples.
+        The ridge is there so that fewer samples than dimensions do no harm. Between the concepts, each counts alike,
+        however many samples it has. One direction fewer than there are concepts is meaningful, and returned; fewer
+        where there are fewer components. Raises ValueError for fewer than two concepts, and InputError, a ValueError,
+        where no concept has two different samples.
         """
         counts, sums = self.counts[self.counts > 0], self.sums[self.counts > 0]
         if len(counts) < 2:

@@ -2,36 +2,46 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from unsee.errors import InputError
+from unsee.data.aside import divided
+from unsee.errors import InputError, MissedError
+from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before
+from unsee.forgetting.edit import Edit
+from unsee.forgetting.training import Progress
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
-from unsee.models.checkpoint import Vlm, visual_parameters
+from unsee.models.checkpoint import Vlm, visual_hash, visual_parameters
 from unsee.models.features import Inputs
 from unsee.moments.measure import prepare, retained_grams
+from unsee.moments.records import Photos
 from unsee.records import Sample
 from unsee.session.ledger import (
     WEIGHTS,
     BrokenSessionError,
 )
+from unsee.session.settings import Settings
 from unsee.session.state import State
 from unsee.system.memory import Memory
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for: an id, the target's photos with their salted hashes, and retained photos if there are any."""
+    """What is asked for: an id, the target's photos with their salted hashes, and retained photos if there are any.
+
+    `ask` is what the model may be asked (see `unsee.forget`).
+    """
 
     identifier: str
     reason: str
     target: list[Sample]
     hashes: list[str]
     kept: list[Sample] | None
+    ask: Ask = AUTO
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +66,42 @@ def patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:
             if parameters[name].shape != value.shape:
                 raise BrokenSessionError(f"{WEIGHTS} holds {name} as {tuple(value.shape)}, which does not fit.")
             parameters[name].copy_(value)
+
+
+def edited(
+    wanted: Wanted,
+    settings: Settings,
+    seed: int,
+    state: State,
+    before: Mapping[str, Tensor],
+    work: Work,
+    progress: Progress | None,
+    tell: Tell,
+) -> tuple[Edit, str]:
+    """Runs the method on the weights of the last request, and leaves the model with those of this one.
+
+    Also returns the hash of the weights before. Retained photos are kept as the model before any request saw them,
+    unless the method asks about the photos themselves.
+    """
+    vlm = work.vlm
+    shown = None if wanted.kept is None else divided(wanted.target, wanted.kept, seed).shown
+    photos: Sequence[Sample] | Photos | None = shown
+    if shown and not settings.method.language:
+        photos = prepare(vlm, shown, work.bounds.images)
+    patch(vlm, before)
+    hearing = heard_before(vlm, wanted.target, wanted.kept or [], seed=seed, ask=wanted.ask, tell=tell)
+    edit = settings.method.forget(
+        vlm,
+        hearing.parts.used,
+        photos,
+        moments=state.confining(settings.guard),
+        seed=seed,
+        memory=settings.memory,
+        progress=progress,
+    )
+    hash_before = visual_hash(vlm)
+    patch(vlm, edit.weights)
+    return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {}))), hash_before
 
 
 def without(state: State, wanted: Wanted, work: Work) -> State:
@@ -111,3 +157,9 @@ def check_drift(drift: Mapping[str, float], bound: float | None) -> None:
         f"the request would exceed the drift budget of {bound:g} in {len(full)} layers ({listed}{more}); "
         "nothing was written. Give a gentler method, or make a new session on the exported model."
     )
+
+
+def check_verdict(edit: Edit, *, keep_anyway: bool) -> None:
+    """Raises MissedError where the request did not reach its aim, unless it is to be kept anyway."""
+    if edit.verdict is not None and not edit.verdict.passed and not keep_anyway:
+        raise MissedError(f"{edit.verdict.sentence()} {edit.verdict.missing()} The session stays as it was.")

@@ -18,14 +18,14 @@ from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
+from unsee.evaluation.hearing import AUTO, Ask, Tell, silent
 from unsee.forgetting.edit import Edit, write_record
 from unsee.forgetting.training import Progress
 from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.models.checkpoint import write as write_checkpoint
 from unsee.moments.file import read_guarded
 from unsee.moments.file import save as save_moments
-from unsee.moments.measure import prepare, waiting_place
-from unsee.moments.records import Photos
+from unsee.moments.measure import waiting_place
 from unsee.records import Check, Sample
 from unsee.session import certificate, secret, settings
 from unsee.session.capacity import Capacity, capacities
@@ -46,7 +46,18 @@ from unsee.session.ledger import (
     standing,
     weights_of,
 )
-from unsee.session.request import Wanted, Work, check_drift, drifts, guarded, patch, warnings, without
+from unsee.session.request import (
+    Wanted,
+    Work,
+    check_drift,
+    check_verdict,
+    drifts,
+    edited,
+    guarded,
+    patch,
+    warnings,
+    without,
+)
 from unsee.session.secret import Secret, salted
 from unsee.session.state import State
 from unsee.session.store import Store, check_hashes, link
@@ -140,30 +151,36 @@ class Session:
         benchmark: Benchmark | str | None = None,
         keep_undo: bool = False,
         key: Path | None = None,
+        ask: Ask = AUTO,
+        keep_anyway: bool = False,
         progress: Progress | None = None,
+        tell: Tell = silent,
     ) -> dict[str, Any]:
         """Makes the model forget what is on the target images, after everything before; the folder changes at the end.
 
         Retained images are optional; they are kept as the model saw them before any request. Images of forgotten
-        targets among them are left out. With `benchmark`, the certificate has the scores before and after. Returns the
-        certificate.
+        targets among them are left out. With `benchmark`, the certificate has the scores before and after. `ask` and
+        `tell` are as in `unsee.forget`. Returns the certificate.
 
         Raises InputError, and leaves the session as it was, for an id that was used, an image that was forgotten
-        before, a model that is not the session's, or a drift above the session's bound.
+        before, a model that is not the session's, or a drift above the session's bound; and MissedError, unless
+        `keep_anyway`, where the request did not reach its aim.
         """
         started = time.monotonic()
         self._check_secret()
         with self._changing(key) as signer:
             self._check_id(identifier)
             vlm = self.base(language=self.settings.method.language)
-            wanted = self._wanted(identifier, reason, target, retain)
+            wanted = self._wanted(identifier, reason, target, retain, ask)
             bounds = plan(self.settings.memory, sum(vlm.partition.groups.values()))
             with waiting_place(bounds, self.folder.absolute().parent, self.folder.name) as scratch:
                 work = Work(vlm, bounds, scratch)
                 counted = self._state(vlm)
                 state = without(counted, wanted, work)
                 before = self.weights()
-                edit, hash_before = self._edit(wanted, state, before, work, progress)
+                seed = self.settings.seed + len(self.store.entries)
+                edit, hash_before = edited(wanted, self.settings, seed, state, before, work, progress, tell)
+                check_verdict(edit, keep_anyway=keep_anyway)
                 drift = drifts(vlm, self.base(), state)
                 check_drift(drift, self.settings.max_drift)
                 state = guarded(state, wanted, work)
@@ -180,39 +197,13 @@ class Session:
                 self._commit(made, state, after, signer)
         return made
 
-    def _wanted(self, identifier: str, reason: str, target: Images, retain: Images | None) -> Wanted:
+    def _wanted(self, identifier: str, reason: str, target: Images, retain: Images | None, ask: Ask) -> Wanted:
         """Raises InputError where a photo cannot be used or was forgotten before."""
         samples = data.samples_of(target)
         hashes = [self._salted(digest) for digest in data.validate(samples, "target")]
         self._check_new(hashes)
         kept = None if retain is None else self._kept(data.samples_of(retain), set(hashes))
-        return Wanted(identifier, reason, samples, hashes, kept)
-
-    def _edit(
-        self, wanted: Wanted, state: State, before: Mapping[str, Tensor], work: Work, progress: Progress | None
-    ) -> tuple[Edit, str]:
-        """Runs the method on the weights of the last request, and leaves the model with those of this one.
-
-        Also returns the hash of the weights before. Retained photos are kept as the model before any request saw them,
-        unless the method asks about the photos themselves.
-        """
-        settings, vlm = self.settings, work.vlm
-        photos: Sequence[Sample] | Photos | None = wanted.kept
-        if wanted.kept is not None and not settings.method.language:
-            photos = prepare(vlm, wanted.kept, work.bounds.images)
-        patch(vlm, before)
-        edit = settings.method.forget(
-            vlm,
-            wanted.target,
-            photos,
-            moments=state.confining(settings.guard),
-            seed=settings.seed + len(self.store.entries),
-            memory=settings.memory,
-            progress=progress,
-        )
-        hash_before = visual_hash(vlm)
-        patch(vlm, edit.weights)
-        return edit, hash_before
+        return Wanted(identifier, reason, samples, hashes, kept, ask)
 
     def _facts(self, wanted: Wanted, edit: Edit, counted: State, state: State) -> dict[str, Any]:
         """What the certificate says, but for the weights and what was measured on them."""
@@ -230,6 +221,7 @@ class Session:
             "retained_statistics": state.retained.count,
             "seed": edit.seed,
             "method": {name: value for name, value in edit.facts().items() if name != "looks"},
+            "verdict": edit.told(),
             "changed": sorted(edit.weights),
             "protected_parameters": len(edit.vlm.partition.protected),
             "warnings": warnings(taken, len(wanted.hashes)),

@@ -1,0 +1,133 @@
+"""A request from its photos to its verdict: what is kept out of training, and what the model says before and after."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from transformers import GenerationMixin
+
+from unsee.data.aside import Divided, divided
+from unsee.errors import InputError
+from unsee.evaluation.self_check import (
+    Heard,
+    among_retained,
+    asked_photos,
+    best_heard,
+    hear,
+    notes,
+    reader,
+    unheard,
+    verdict,
+)
+from unsee.models.checkpoint import Vlm, load, visual_parameters
+from unsee.models.shards import headers
+from unsee.moments.reading import Reader
+from unsee.records import Sample, Verdict
+from unsee.system.memory import available
+
+AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside questions
+IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
+Ask = str | Sequence[str]
+Tell = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hearing:
+    """A request's photos as they are divided, and what the whole model said of them before; None where it is not asked.
+
+    The whole model is opened beside the one that is edited.
+    """
+
+    parts: Divided
+    whole: Vlm | None = None
+    before: Heard | None = None
+
+    @property
+    def reader(self) -> Reader | None:
+        """What may be asked what it reads, before training."""
+        if self.whole is None or self.before is None:
+            return None
+        return reader(self.whole, self.before)
+
+    def verdict(self, weights: Mapping[str, Tensor], final: Mapping[str, float]) -> Verdict:
+        """Whether the model with these weights has forgotten; by the last look of training where it is not asked."""
+        if self.whole is None or self.before is None:
+            return unheard(final)
+        _set(self.whole, weights)
+        return verdict(self.before, hear(self.whole, self.before.photos, self.before.question))
+
+
+def heard_before(
+    vlm: Vlm,
+    target: Sequence[Sample],
+    retained: Sequence[Sample],
+    *,
+    seed: int,
+    ask: Ask = AUTO,
+    drop_similar: bool = False,
+    tell: Tell = silent,
+) -> Hearing:
+    """Divides the photos and asks the model about them, as its visual weights are now.
+
+    `ask` is "auto", "never", a question or several; with "auto" the model is asked where it fits into memory. `tell` is
+    given what the user should know. Raises InputError for retained photos that the model takes for the target, which
+    are left out with `drop_similar`.
+    """
+    parts = divided(target, retained, seed)
+    if not parts.aside:
+        tell("there is one photo of each target, so that none can be set aside to see whether others are still named")
+    whole = None if ask == NEVER else _whole(vlm, needed=ask != AUTO)
+    if whole is None:
+        if ask != NEVER:
+            tell("the language model does not fit into memory or cannot answer, so that it is not asked")
+        return Hearing(parts)
+    questions = () if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
+    before = best_heard(whole, asked_photos(parts, whole.model.num_parameters(), seed), questions)
+    for note in notes(before):
+        tell(note)
+    return _without_similar(Hearing(parts, whole, before), before, tell, drop=drop_similar)
+
+
+def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
+    """The model with its language model; None where that cannot answer, or unless `needed` does not fit into memory."""
+    sizes = sum(place.stop - place.start for place in headers(vlm.folder).values())
+    if not needed and IN_MEMORY * sizes > available():
+        return None
+    whole = load(vlm.folder, language=True)
+    if not isinstance(whole.model, GenerationMixin):
+        return None
+    _set(whole, visual_parameters(vlm.model, vlm.partition))
+    return whole
+
+
+@torch.no_grad()
+def _set(whole: Vlm, weights: Mapping[str, Tensor]) -> None:
+    parameters = dict(whole.model.named_parameters())
+    for name, value in weights.items():
+        parameters[name].copy_(value)
+
+
+def _without_similar(hearing: Hearing, before: Heard, tell: Tell, *, drop: bool) -> Hearing:
+    """Without the retained photos that the model takes for a target, if they are to be dropped."""
+    alike = among_retained(before)
+    if not alike:
+        return hearing
+    gone = {sample.concept for sample in alike}
+    listed = ", ".join(sorted(gone)[:3]) + (", ..." if len(gone) > 3 else "")
+    if not drop:
+        raise InputError(
+            f"the model gives {len(alike)} retained photos ({listed}) the target's answer, so that the target seems to "
+            "be among them; take them out, or let --drop-similar leave them out."
+        )
+    tell(f"{len(alike)} retained photos ({listed}) get the target's answer and are left out")
+    parts = replace(
+        hearing.parts,
+        shown=[sample for sample in hearing.parts.shown if sample.concept not in gone],
+        unshown=[sample for sample in hearing.parts.unshown if sample.concept not in gone],
+    )
+    return replace(hearing, parts=parts, before=before.without(gone))
