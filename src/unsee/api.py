@@ -59,7 +59,7 @@ def forget(
     targets = data.samples_of(target)
     retained = None if retain is None else data.samples_of(retain)
     if retained is not None:
-        data.check_disjoint(targets, retained)
+        retained = data.check_disjoint(targets, retained, drop=drop_similar)
     if moments is not None:
         _check_not_counted(targets, moments)
     hearing = heard_before(vlm, targets, retained or [], seed=seed, ask=ask, drop_similar=drop_similar, tell=tell)

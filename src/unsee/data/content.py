@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from unsee.data.images import describe, open_image
+from unsee.data.similar import Look, like, look
 from unsee.errors import InputError
 from unsee.records import Sample
 
@@ -27,22 +28,48 @@ def validate(samples: Iterable[Sample], role: str) -> list[str]:
     return [digest for _, digest in _hashed(samples, role)]
 
 
-def check_disjoint(target: Iterable[Sample], retained: Iterable[Sample]) -> None:
-    """Raises InputError, naming both, where a target and a retained image hold the same pixels.
+def check_disjoint(target: Iterable[Sample], retained: Iterable[Sample], *, drop: bool = False) -> list[Sample]:
+    """The retained samples, none of which shows the picture of a target one.
 
-    Includes the checks of `validate` on both, so one call reads every image once.
+    Raises InputError, naming both, where a target and a retained image hold the same pixels, or where, unless such are
+    to be dropped, one is the other resized or re-encoded. Includes the checks of `validate` on both, so that one call
+    reads every image once.
     """
-    targets = {digest: sample for sample, digest in _hashed(target, "target")}
-    for sample, digest in _hashed(retained, "retained"):
+    wanted, looks = dict[str, Look](), dict[str, Look]()
+    targets = {digest: sample for sample, digest in _hashed(target, "target", wanted)}
+    kept = list[Sample]()
+    for sample, digest in _hashed(retained, "retained", looks):
         if digest in targets:
             raise InputError(
                 f"target image {describe(targets[digest])} and retained image {describe(sample)} show the same "
                 "picture; expected no image in both, so remove it from one."
             )
+        same = like(looks[digest], wanted)
+        if same is None:
+            kept.append(sample)
+        elif not drop:
+            raise InputError(
+                f"retained image {describe(sample)} is target image {describe(targets[same])} resized or encoded "
+                "anew; remove it, or let --drop-similar leave it out."
+            )
+    return kept
 
 
-def _hashed(samples: Iterable[Sample], role: str) -> Iterator[tuple[Sample, str]]:
-    """Each sample that has an image, with its hash; a file asked about in several samples is read once."""
+def _hashed(
+    samples: Iterable[Sample], role: str, looks: dict[str, Look] | None = None
+) -> Iterator[tuple[Sample, str]]:
+    """Each sample that has an image, with its hash; a file asked about in several samples is read once.
+
+    How each image looks goes into `looks`, by its hash.
+    """
+
+    def read() -> str:
+        image = open_image(sample)
+        digest = content_hash(image)
+        if looks is not None and digest not in looks:
+            looks[digest] = look(image)
+        return digest
+
     known: dict[Path, str] = {}
     empty = True
     for sample in samples:
@@ -50,10 +77,10 @@ def _hashed(samples: Iterable[Sample], role: str) -> Iterator[tuple[Sample, str]
             continue
         empty = False
         if not isinstance(sample.image, Path):
-            yield sample, content_hash(open_image(sample))
+            yield sample, read()
             continue
         if sample.image not in known:
-            known[sample.image] = content_hash(open_image(sample))
+            known[sample.image] = read()
         yield sample, known[sample.image]
     if empty:
         raise InputError(f"the {role} set holds no image; expected at least one, so add photos to it.")
