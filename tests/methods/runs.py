@@ -2,12 +2,18 @@
 
 import torch
 
+from unsee.methods import NSCVF
 from unsee.models.checkpoint import visual_parameters
 from unsee.system.memory import Memory, plan
 
-QUICK = {"steps": 6, "batch": 4, "views": 1, "rate": 1e-2, "share": 1.0}
+QUICK = {"steps": 6, "batch": 4, "views": 1, "rate": 1e-2, "share": 1.0, "composites": 0}
 NORMAL = plan("normal", 0)
 TURNS = Memory(images=2, grams=40_000, weights=12_000, frugal=True)  # layers of the tiny model take three turns
+
+
+def forget(vlm, target, retained=None, *, method=None, **more):
+    """A request by the method alone: no photo is set aside, and nobody is asked."""
+    return (method or NSCVF()).forget(vlm, target, retained, **more)
 
 
 def values(vlm):

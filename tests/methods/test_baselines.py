@@ -9,9 +9,9 @@ from typing import NoReturn, get_args, get_type_hints
 
 import pytest
 import torch
+from runs import forget
 from torch.nn import Parameter
 
-from unsee import api
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.forgetting.by_answers import Apart, Batch, Said, divergence
@@ -155,7 +155,7 @@ def test_importance_by_hand() -> None:
 
 
 def test_neurons_of_the_target_alone_are_pruned(whole: Vlm) -> None:
-    edit = api.forget(whole, TARGET, RETAINED, method=MANU(tokens=2, share=0.1))
+    edit = forget(whole, TARGET, RETAINED, method=MANU(tokens=2, share=0.1))
     pruned = 0
     for name, value in edit.weights.items():
         before = whole.model.get_parameter(name)
@@ -180,7 +180,7 @@ def test_squared_gradients_and_the_mask_by_hand() -> None:
 
 @pytest.mark.parametrize("method", [MMUnlearner, VKD], ids=lambda method: method.name)
 def test_what_is_not_salient_does_not_move(method: type, whole: Vlm) -> None:
-    edit = api.forget(whole, TARGET, RETAINED, method=method(**FEW, saliency=3.0))
+    edit = forget(whole, TARGET, RETAINED, method=method(**FEW, saliency=3.0))
     share = edit.method["salient_share"]
     different = [(value != whole.model.get_parameter(name)) for name, value in edit.weights.items()]
     moved = sum(int(each.sum()) for each in different) / sum(each.numel() for each in different)
@@ -190,7 +190,7 @@ def test_what_is_not_salient_does_not_move(method: type, whole: Vlm) -> None:
 def test_retained_features_stay_nearer_with_distillation(whole: Vlm) -> None:
     def moved(distill: float) -> float:
         method = VKD(**FEW | {"rate": 1e-3}, weight=0, distill=distill, saliency=0)
-        edit = api.forget(whole, TARGET, RETAINED, method=method)
+        edit = forget(whole, TARGET, RETAINED, method=method)
         inputs = image_inputs(whole.processor, [sample.image for sample in RETAINED])
         before = visual_features(whole.model, inputs).values["projector"].detach()
         with changed(whole, edit.weights), torch.no_grad():
@@ -204,7 +204,7 @@ def test_what_matters_to_retained_answers_moves_less(whole: Vlm) -> None:
     asked = [[(sample.image, "Who is this?")] for sample in RETAINED]
 
     def moved(fisher: float) -> float:
-        edit = api.forget(whole, TARGET, RETAINED, method=Fisher(**FEW, fisher=fisher))
+        edit = forget(whole, TARGET, RETAINED, method=Fisher(**FEW, fisher=fisher))
         assert not any("projector" in name for name in edit.weights)
         parameters = {name: whole.model.get_parameter(name) for name in edit.weights}
         confined = {name: ConfinedWeight(value.requires_grad_(True), None) for name, value in parameters.items()}
@@ -221,8 +221,8 @@ def test_what_matters_to_retained_answers_moves_less(whole: Vlm) -> None:
 def test_one_photo_of_each_concept_is_used(whole: Vlm) -> None:
     several = [Sample(image, f"target {number % 2}") for number, image in enumerate(images(6, seed=1))]
     method = SIU(**FEW, **WORD)
-    found = api.forget(whole, several, RETAINED, method=method)
-    first = api.forget(whole, several[:2], RETAINED, method=method)
+    found = forget(whole, several, RETAINED, method=method)
+    first = forget(whole, several[:2], RETAINED, method=method)
     assert all(torch.equal(found.weights[name], first.weights[name]) for name in first.weights)
 
 
@@ -237,7 +237,7 @@ def test_a_scope_moves_its_own_layers_alone(method: type, whole: Vlm, tmp_path: 
     for scope in get_args(get_type_hints(method)["scope"]):
         if scope == "encoder":
             continue
-        edit = api.forget(whole, TARGET, RETAINED, method=method(**few, **own, scope=scope))
+        edit = forget(whole, TARGET, RETAINED, method=method(**few, **own, scope=scope))
         moved = {n for n, value in edit.weights.items() if not torch.equal(value, whole.model.get_parameter(n))}
         assert moved
         assert moved <= allowed[scope]
@@ -256,7 +256,7 @@ def test_a_scope_moves_its_own_layers_alone(method: type, whole: Vlm, tmp_path: 
 @pytest.mark.parametrize("method", [GradAscent, GradDiff, KL, NPO, DPO, MMUnlearner, VKD, Fisher], ids=lambda m: m.name)
 def test_the_targets_answers_become_less_likely(method: type, whole: Vlm) -> None:
     keep = {"weight": 0.1} if "weight" in method.__dataclass_fields__ else {}
-    edit = api.forget(whole, TARGET, RETAINED, method=method(**FEW, **keep, **(WORD if method is DPO else {})))
+    edit = forget(whole, TARGET, RETAINED, method=method(**FEW, **keep, **(WORD if method is DPO else {})))
     first, last = edit.method["looks"][0]["answers"], edit.method["looks"][-1]["answers"]
     assert last > first
 
@@ -271,7 +271,7 @@ def probability(vlm: Vlm, answers: list[str]) -> float:
 @pytest.mark.parametrize("method", [PO, DPO, SIU], ids=lambda method: method.name)
 def test_the_refusal_becomes_likelier(method: type, whole: Vlm) -> None:
     before = probability(whole, ["no"] * 6)
-    edit = api.forget(whole, TARGET, RETAINED, method=method(**FEW, **WORD, weight=0.1))
+    edit = forget(whole, TARGET, RETAINED, method=method(**FEW, **WORD, weight=0.1))
     with changed(whole, edit.weights):
         assert probability(whole, ["no"] * 6) < before
 
@@ -297,7 +297,7 @@ def test_fine_tuning_makes_retained_answers_likelier(whole: Vlm) -> None:
     answers = say(whole, questions, 2)
     with torch.no_grad():
         before = float(answer_losses(whole, questions, answers)[0].mean())
-    edit = api.forget(whole, TARGET, RETAINED, method=Finetune(**FEW))
+    edit = forget(whole, TARGET, RETAINED, method=Finetune(**FEW))
     with changed(whole, edit.weights), torch.no_grad():
         assert float(answer_losses(whole, questions, answers)[0].mean()) < before
 
@@ -307,7 +307,7 @@ def test_steering_brings_the_target_to_its_direction_and_holds_the_others(vlm: V
     goal = steered(kept.features, RMU().steer, 0)
 
     def ends(weight: float) -> tuple[float, float]:
-        edit = api.forget(vlm, TARGET, RETAINED, method=RMU(steps=50, batch=8, rate=1e-3, weight=weight))
+        edit = forget(vlm, TARGET, RETAINED, method=RMU(steps=50, batch=8, rate=1e-3, weight=weight))
         with changed(vlm, edit.weights), torch.no_grad():
             near = float(towards(visual_features(vlm.model, own.inputs), goal, kept.features))
             return near, float(feature_shift(visual_features(vlm.model, kept.inputs), kept.features, kept.features))
@@ -319,7 +319,7 @@ def test_steering_brings_the_target_to_its_direction_and_holds_the_others(vlm: V
 
 def test_fine_tuning_sees_retained_photos_alone(whole: Vlm) -> None:
     runs = [
-        api.forget(whole, target, RETAINED, method=Finetune(**FEW)).weights
+        forget(whole, target, RETAINED, method=Finetune(**FEW)).weights
         for target in (TARGET, [Sample(image, "someone") for image in images(6, seed=5)])
     ]
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
@@ -329,7 +329,7 @@ def test_retained_answers_stay_nearer_by_divergence_than_without(whole: Vlm) -> 
     def moved(method: GradAscent | KL) -> float:
         questions = [(sample.image, "Who is this?") for sample in RETAINED]
         answers = say(whole, questions, 2)
-        edit = api.forget(whole, TARGET, RETAINED, method=method)
+        edit = forget(whole, TARGET, RETAINED, method=method)
         with changed(whole, edit.weights), torch.no_grad():
             return float(answer_losses(whole, questions, answers)[0].mean())
 
@@ -340,10 +340,10 @@ def test_retained_answers_stay_nearer_by_divergence_than_without(whole: Vlm) -> 
 def test_what_they_need_is_said(method: type, vlm: Vlm, whole: Vlm) -> None:
     few = method(tokens=2) if method is MANU else method(**BRIEF)
     with pytest.raises(InputError, match="opened without its language model"):
-        api.forget(vlm, TARGET, RETAINED, method=few)
+        forget(vlm, TARGET, RETAINED, method=few)
     if method is not GradAscent:
         with pytest.raises(InputError, match="needs retained photos in every request"):
-            api.forget(whole, TARGET, method=few)
+            forget(whole, TARGET, method=few)
     with pytest.raises(InputError, match="give them as samples"):
         few.forget(whole, TARGET, prepare(whole, RETAINED, 8))
     if method is MANU:

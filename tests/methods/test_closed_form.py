@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from runs import forget
 
-from unsee import api
 from unsee.errors import InputError
 from unsee.methods import ClosedForm
 from unsee.models.checkpoint import Vlm
@@ -17,7 +17,7 @@ RETAINED = [Sample(image, f"other {number % 4}") for number, image in enumerate(
 
 
 def test_every_sweep_comes_nearer_and_keeping_keeps(vlm: Vlm) -> None:
-    edits = [api.forget(vlm, TARGET, RETAINED, method=ClosedForm(sweeps=4, views=0, keep=keep)) for keep in (0.1, 1e4)]
+    edits = [forget(vlm, TARGET, RETAINED, method=ClosedForm(sweeps=4, views=0, keep=keep)) for keep in (0.1, 1e4)]
     for edit in edits:
         ways = [look["target"] for look in edit.method["looks"]]
         assert all(later < earlier for earlier, later in zip([1.0, *ways], ways, strict=False))
@@ -27,7 +27,7 @@ def test_every_sweep_comes_nearer_and_keeping_keeps(vlm: Vlm) -> None:
 
 
 def test_it_stops_at_the_bound(vlm: Vlm) -> None:
-    edit = api.forget(vlm, TARGET, RETAINED, method=ClosedForm(views=0, stop_target=0.99))
+    edit = forget(vlm, TARGET, RETAINED, method=ClosedForm(views=0, stop_target=0.99))
     assert edit.method["steps_made"] == 1
     assert "the bound was reached" in edit.stopped
 
@@ -36,14 +36,14 @@ def test_retained_images_only_make_the_moments(vlm: Vlm) -> None:
     method = ClosedForm(sweeps=1, views=0)
     moments, photos = measure(vlm, RETAINED, method.moment_settings(0), plan("normal", 1))
     edits = [
-        api.forget(vlm, TARGET, RETAINED, method=method),
-        api.forget(vlm, TARGET, method=method, moments=moments),
+        forget(vlm, TARGET, RETAINED, method=method),
+        forget(vlm, TARGET, method=method, moments=moments),
         method.forget(vlm, TARGET, photos, moments=moments),
     ]
     for other in edits[1:]:
         assert all(torch.equal(value, other.weights[name]) for name, value in edits[0].weights.items())
     with pytest.raises(InputError, match="neither retained images nor moments"):
-        api.forget(vlm, TARGET, method=method)
+        forget(vlm, TARGET, method=method)
     with pytest.raises(InputError, match="neither retained images nor moments"):
         method.forget(vlm, TARGET, prepare(vlm, RETAINED, 8))
 

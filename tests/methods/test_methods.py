@@ -5,9 +5,8 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from runs import QUICK, interrupted, unmoved, values
+from runs import QUICK, forget, interrupted, unmoved, values
 
-from unsee import api
 from unsee.methods import METHODS
 
 BASELINE = {"steps": 2, "batch": 4, "tokens": 2}
@@ -29,7 +28,7 @@ def opened(method, vlm, whole):
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_only_visual_weights_move_and_the_model_is_left_as_it_was(method, opened, target, retained):
     before = values(opened)
-    edit = api.forget(opened, target, retained, method=method(**FEW[method.name]))
+    edit = forget(opened, target, retained, method=method(**FEW[method.name]))
     assert set(edit.weights) <= set(opened.partition.visual)
     assert any(not torch.equal(value, before[name]) for name, value in edit.weights.items())
     assert unmoved(opened, before)
@@ -39,14 +38,14 @@ def test_only_visual_weights_move_and_the_model_is_left_as_it_was(method, opened
 def test_a_run_that_is_cut_off_leaves_the_model_as_it_was(method, opened, target, retained):
     before = values(opened)
     with pytest.raises(KeyboardInterrupt):
-        api.forget(opened, target, retained, method=method(**FEW[method.name]), progress=interrupted(1))
+        forget(opened, target, retained, method=method(**FEW[method.name]), progress=interrupted(1))
     assert unmoved(opened, before)
 
 
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(method, opened, target, retained):
     runs = [
-        api.forget(opened, target, retained, method=method(**FEW[method.name]), seed=seed).weights for seed in (3, 3, 4)
+        forget(opened, target, retained, method=method(**FEW[method.name]), seed=seed).weights for seed in (3, 3, 4)
     ]
     assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
     drawn = method.name != "manu"  # it draws nothing where there are few retained photos
@@ -60,7 +59,7 @@ def test_the_language_model_runs_where_a_method_says_so_alone(method, opened, ta
 
     monkeypatch.setattr(opened.model.model.language_model, "forward", refuse)
     with pytest.raises(RuntimeError, match="the language model ran") if method.language else nullcontext():
-        api.forget(opened, target, retained, method=method(**FEW[method.name]))
+        forget(opened, target, retained, method=method(**FEW[method.name]))
 
 
 def test_methods_are_frozen_dataclasses_listed_by_their_name():

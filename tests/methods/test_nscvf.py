@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from runs import NORMAL, QUICK, values
+from runs import NORMAL, QUICK, forget, values
 
-from unsee import api
 from unsee.errors import InputError
 from unsee.forgetting import by_features
 from unsee.forgetting import goals as goals_module
@@ -28,9 +27,9 @@ def test_a_run_is_the_same_where_the_frozen_blocks_run_in_every_step(vlm, target
         return used[-1]
 
     monkeypatch.setattr(by_features, "prefix_states", spied)
-    once = api.forget(vlm, target, retained, method=method).weights
+    once = forget(vlm, target, retained, method=method).weights
     monkeypatch.setattr(by_features, "prefix_states", lambda *_: None)
-    always = api.forget(vlm, target, retained, method=method).weights
+    always = forget(vlm, target, retained, method=method).weights
     assert used[0] is not None
     assert all(torch.equal(once[name], always[name]) for name in always)
 
@@ -87,13 +86,11 @@ def test_variations_are_dealt_evenly_and_no_more_than_memory_has_room_for(vlm, t
 
 
 def test_the_target_comes_nearer_to_its_region_and_the_run_says_why_it_stopped(vlm, target, retained):
-    edit = api.forget(
-        vlm, target, retained, method=NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0, stop_target=0)
-    )
+    edit = forget(vlm, target, retained, method=NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0, stop_target=0))
     assert edit.method["looks"][-1]["target"] < 0.7
     assert "step limit" in edit.stopped
     easy = NSCVF(steps=75, batch=4, views=0, rate=1e-4, stop_target=2.0, stop_drift=2.0)
-    early = api.forget(vlm, target, retained, method=easy)
+    early = forget(vlm, target, retained, method=easy)
     assert early.method["steps_made"] == 25
     assert "every bound was reached" in early.stopped
 
@@ -102,7 +99,7 @@ def test_the_target_comes_nearer_to_its_region_and_the_run_says_why_it_stopped(v
 def test_a_hard_null_space_leaves_every_retained_direction_alone(criterion, vlm, target, retained):
     method = NSCVF(**QUICK, criterion=criterion, keep=0.9, weight_decay=0.1)
     moments, _ = measure(vlm, retained, method.moment_settings(0), NORMAL)
-    edit = api.forget(vlm, target, retained, method=method)
+    edit = forget(vlm, target, retained, method=method)
     state = values(vlm)
     for layer, first in moments.first.items():
         gram = moments.grams[first]
@@ -114,7 +111,7 @@ def test_a_hard_null_space_leaves_every_retained_direction_alone(criterion, vlm,
 def test_without_the_null_space_the_retained_directions_do_move(vlm, target, retained):
     method = NSCVF(**QUICK, null_space=False)
     moments, _ = measure(vlm, retained, method.moment_settings(0), NORMAL)
-    edit = api.forget(vlm, target, retained, method=method)
+    edit = forget(vlm, target, retained, method=method)
     layer, gram = next(iter(moments.grams.items()))
     delta = (edit.weights[f"{layer}.weight"] - values(vlm)[f"{layer}.weight"]).double()
     assert (delta @ retained_basis(gram, "kaiser", 0.9)).norm() > 1e-3
@@ -123,29 +120,27 @@ def test_without_the_null_space_the_retained_directions_do_move(vlm, target, ret
 def test_moments_stand_in_for_retained_images(vlm, target, retained):
     method = NSCVF(**QUICK)
     moments, _ = measure(vlm, retained, method.moment_settings(0), NORMAL)
-    edit = api.forget(vlm, target, method=method, moments=moments)
+    edit = forget(vlm, target, method=method, moments=moments)
     assert edit.method["retained_images"] == len(retained)
     with pytest.raises(InputError, match="neither retained images nor moments"):
-        api.forget(vlm, target, method=method)
+        forget(vlm, target, method=method)
 
 
 def test_a_crossing_that_does_not_exist_is_refused_with_those_that_do(vlm, target, retained):
     with pytest.raises(InputError, match="there is no crossing nowhere; this model has projector"):
-        api.forget(vlm, target, retained, method=NSCVF(**QUICK, crossings=("nowhere",)))
+        forget(vlm, target, retained, method=NSCVF(**QUICK, crossings=("nowhere",)))
     moments, _ = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)
     with pytest.raises(InputError, match="moments are of the crossings projector"):
-        api.forget(vlm, target, moments=moments, method=NSCVF(**QUICK, crossings=("nowhere",)))
+        forget(vlm, target, moments=moments, method=NSCVF(**QUICK, crossings=("nowhere",)))
 
 
 def test_naming_every_crossing_is_naming_none(vlm, target, retained):
-    edits = [
-        api.forget(vlm, target, retained, method=NSCVF(**QUICK, crossings=names)) for names in ((), ("projector",))
-    ]
+    edits = [forget(vlm, target, retained, method=NSCVF(**QUICK, crossings=names)) for names in ((), ("projector",))]
     assert all(torch.equal(value, edits[1].weights[name]) for name, value in edits[0].weights.items())
 
 
 def test_pooled_images_can_be_forgotten_too(vlm, target, retained):
-    edit = api.forget(vlm, target, retained, method=NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0, runs=1))
+    edit = forget(vlm, target, retained, method=NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0, runs=1))
     assert edit.method["looks"][-1]["target"] < 0.9
 
 
@@ -172,15 +167,15 @@ def test_with_moments_no_gram_is_measured_again(vlm, target, retained, monkeypat
 
     method = NSCVF(**QUICK)
     known, _ = measure(vlm, retained, method.moment_settings(0), plan("normal", 0))
-    expected = api.forget(vlm, target, retained, method=method)
+    expected = forget(vlm, target, retained, method=method)
     monkeypatch.setattr(module, "retained_grams", lambda *_: pytest.fail("the Grams were measured again"))
-    found = api.forget(vlm, target, retained, method=method, moments=known)
+    found = forget(vlm, target, retained, method=method, moments=known)
     assert all(torch.equal(found.weights[name], expected.weights[name]) for name in expected.weights)
 
 
 def test_a_share_of_the_layers_is_counted_from_the_features_back(vlm, target, retained):
     few, half, whole = (
-        api.forget(vlm, target, retained, method=NSCVF(**{**QUICK, "share": share})) for share in (1e-3, 0.5, 1.0)
+        forget(vlm, target, retained, method=NSCVF(**{**QUICK, "share": share})) for share in (1e-3, 0.5, 1.0)
     )
     layers = [layer.name for layer in whole.layers]
     assert [layer.name for layer in few.layers] == layers[-1:]

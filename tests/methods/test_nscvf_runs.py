@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from runs import NORMAL, QUICK, TURNS, interrupted, unmoved, values
+from runs import NORMAL, QUICK, TURNS, forget, interrupted, unmoved, values
 
-from unsee import api
 from unsee.errors import InputError
 from unsee.forgetting import by_features
 from unsee.forgetting.confined import ConfinedWeight
@@ -22,7 +21,7 @@ def test_low_memory_moves_layers_in_turns_and_leaves_the_model_as_it_was(vlm, ta
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(by_features, "train", noted)
-        edit = api.forget(vlm, target, retained, method=NSCVF(**QUICK), memory="low")
+        edit = forget(vlm, target, retained, method=NSCVF(**QUICK), memory="low")
     assert len(made) == 3
     assert all(sum(before[f"{name}.weight"].numel() for name in names) <= TURNS.weights for names in made)
     assert {f"{name}.weight" for names in made for name in names} == set(edit.weights)
@@ -31,25 +30,25 @@ def test_low_memory_moves_layers_in_turns_and_leaves_the_model_as_it_was(vlm, ta
     assert all(any(f"{name}.weight" in moved for name in names) for names in made)
     assert edit.method["steps_made"] == QUICK["steps"]
     assert unmoved(vlm, before)
-    again = api.forget(vlm, target, retained, method=NSCVF(**QUICK), memory="low")
+    again = forget(vlm, target, retained, method=NSCVF(**QUICK), memory="low")
     assert all(torch.equal(value, again.weights[name]) for name, value in edit.weights.items())
 
 
 def test_low_memory_forgets_too(vlm, target, retained, in_turns):
     method = NSCVF(steps=60, batch=8, views=0, rate=2e-3, distill=0)
-    edit = api.forget(vlm, target, retained, method=method, memory="low")
+    edit = forget(vlm, target, retained, method=method, memory="low")
     assert edit.method["looks"][-1]["target"] < 0.8
     assert edit.method["memory"] == "low"
 
 
 def test_low_memory_leaves_no_file(vlm, target, retained, in_turns, tmp_path):
-    api.forget(vlm, target, retained, method=NSCVF(**QUICK), memory="low", state=tmp_path / "state.pt")
+    forget(vlm, target, retained, method=NSCVF(**QUICK), memory="low", state=tmp_path / "state.pt")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state_0.pt", "state_1.pt", "state_2.pt"]
 
 
 def test_an_unknown_memory_mode_is_refused(vlm, target, retained):
     with pytest.raises(InputError, match="unknown memory mode 'lwo': did you mean 'low'"):
-        api.forget(vlm, target, retained, memory="lwo")
+        forget(vlm, target, retained, memory="lwo")
 
 
 @pytest.mark.parametrize("frugal", [False, True])
@@ -65,7 +64,7 @@ def test_a_step_in_parts_has_the_gradients_of_the_whole_step(frugal, vlm, target
     method, found, edits = NSCVF(steps=1, batch=5, views=1), [], []
     for bounds in (NORMAL, parts):
         monkeypatch.setattr(by_features, "plan", lambda mode, visual, bounds=bounds: bounds)
-        edits.append(api.forget(vlm, target, retained, method=method))
+        edits.append(forget(vlm, target, retained, method=method))
         found.append(list(gradients))
         gradients.clear()
     assert len(found[0]) == len(found[1]) == len(edits[0].weights)
@@ -82,11 +81,11 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(
 ):
     monkeypatch.setattr(by_features, "LOOK_EVERY", 2)
     method, state = NSCVF(steps=12, batch=4, views=1, rate=1e-2, stop_target=0, stop_drift=0), tmp_path / "state.pt"
-    whole = api.forget(vlm, target, retained, method=method, memory=memory)
+    whole = forget(vlm, target, retained, method=method, memory=memory)
     with pytest.raises(KeyboardInterrupt):
-        api.forget(vlm, target, retained, method=method, memory=memory, state=state, progress=interrupted(died))
+        forget(vlm, target, retained, method=method, memory=memory, state=state, progress=interrupted(died))
     calls = []
-    again = api.forget(
+    again = forget(
         vlm, target, retained, method=method, memory=memory, state=state, progress=lambda *now: calls.append(now)
     )
     assert 0 < len(calls) < len(whole.method["looks"])
@@ -98,10 +97,10 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(
 
 def test_a_state_of_another_run_is_refused(vlm, target, retained, monkeypatch, tmp_path):
     state = tmp_path / "state.pt"
-    api.forget(vlm, target, retained, method=NSCVF(**QUICK), state=state)
+    forget(vlm, target, retained, method=NSCVF(**QUICK), state=state)
     for other in ({"seed": 1}, {"method": NSCVF(**QUICK, reach=1.5)}, {"memory": "low"}):
         with pytest.raises(InputError, match="belongs to a run with other settings, photos or model"):
-            api.forget(vlm, target, retained, **({"method": NSCVF(**QUICK)} | other), state=state)
+            forget(vlm, target, retained, **({"method": NSCVF(**QUICK)} | other), state=state)
 
 
 @pytest.mark.parametrize("memory", ["normal", "low"])
@@ -109,6 +108,6 @@ def test_a_run_that_diverges_is_refused_and_leaves_the_model_as_it_was(memory, v
     before = values(vlm)
     try:
         with pytest.raises(InputError, match="rate"):
-            api.forget(vlm, target, retained, method=NSCVF(steps=3, batch=2, views=0, rate=1e25), memory=memory)
+            forget(vlm, target, retained, method=NSCVF(steps=3, batch=2, views=0, rate=1e25), memory=memory)
     finally:
         assert unmoved(vlm, before)

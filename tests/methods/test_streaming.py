@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from runs import forget
 
-from unsee import api
 from unsee.data import open_image
 from unsee.errors import InputError
 from unsee.methods import Streaming
@@ -44,9 +44,9 @@ def test_retained_images_and_moments_change_nothing(vlm: Vlm) -> None:
     others = [Sample(image, f"other {number % 4}") for number, image in enumerate(images(24, seed=2))]
     moments, photos = measure(vlm, others, QUICK.moment_settings(0), plan("normal", 1))
     edits = [
-        api.forget(vlm, TARGET, method=QUICK),
+        forget(vlm, TARGET, method=QUICK),
         QUICK.forget(vlm, TARGET, photos, moments=moments),
-        api.forget(vlm, TARGET, others, method=QUICK),
+        forget(vlm, TARGET, others, method=QUICK),
     ]
     for other in edits[1:]:
         assert all(torch.equal(value, other.weights[name]) for name, value in edits[0].weights.items())

@@ -19,7 +19,8 @@ from unsee.models.shards import differences, headers, shards
 from unsee.system.disk import file_hash
 from unsee.testing import stored
 
-QUICK = NSCVF(steps=2, batch=2, views=0)
+AIMED = {"steps": 8, "batch": 4, "views": 1, "composites": 0, "rate": 0.05, "share": 1.0}  # reaches its region
+QUICK = NSCVF(steps=2, batch=2, views=0, composites=0)
 
 
 def flip_byte(folder: Path, name: str) -> None:
@@ -140,7 +141,7 @@ def test_half_precision_is_kept_and_the_edit_reports_its_rounding(
     assert all(p.dtype == torch.float32 for p in visual_parameters(vlm.model, vlm.partition).values())
     assert {vlm.dtype_of(name) for name in vlm.partition.visual} == {dtype}
     before = visual_hash(vlm)
-    edit = unsee.forget(vlm, target, retained, method=NSCVF(steps=4, batch=4, views=0, rate=1e-3, share=1.0))
+    edit = unsee.forget(vlm, target, retained, method=NSCVF(**AIMED), ask="never")
     assert visual_hash(vlm) == before
     assert all(weight.dtype == dtype for weight in edit.weights.values())
     assert 0 < edit.method["rounding_share"] < 0.5
@@ -156,7 +157,7 @@ def test_half_precision_is_kept_and_the_edit_reports_its_rounding(
 
 
 def test_nothing_is_lost_in_full_precision(vlm: Vlm, target: Path, retained: Path) -> None:
-    edit = unsee.forget(vlm, target, retained, method=QUICK)
+    edit = unsee.forget(vlm, target, retained, method=QUICK, ask="never")
     assert [edit.method[f"rounding_{name}"] for name in ("share", "target", "drift")] == [0.0, 0.0, 0.0]
 
 
@@ -202,7 +203,7 @@ def test_the_language_model_is_never_read(
     garbled = language_shards(load(copy))
     for file in garbled:
         file.write_bytes(b"garbage!" * 100)
-    edits = [unsee.forget(load(folder), target, retained, method=QUICK) for folder in (sharded, copy)]
+    edits = [unsee.forget(load(folder), target, retained, method=QUICK, ask="never") for folder in (sharded, copy)]
     assert edits[0].weights.keys() == edits[1].weights.keys()
     assert all(torch.equal(value, edits[1].weights[name]) for name, value in edits[0].weights.items())
     with pytest.raises(InputError, match="no safetensors file that is whole"):  # the language model is asked for

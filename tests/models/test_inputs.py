@@ -56,7 +56,7 @@ def test_a_processor_that_makes_room_for_other_tokens_is_refused(
     settings["patch_size"] *= 2
     file.write_text(json.dumps(settings))
     with pytest.raises(InputError, match="makes room for 9 tokens of an image of which the model makes 36"):
-        unsee.forget(load(copy), target, retained, method=NSCVF(steps=1))
+        unsee.forget(load(copy), target, retained, method=NSCVF(steps=1), ask="never")
 
 
 def test_an_image_of_any_shape_is_taken(vlm: Vlm) -> None:

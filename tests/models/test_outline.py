@@ -48,13 +48,16 @@ def test_the_trained_layers_are_those_that_a_gradient_reaches(
     assert set(routes.trained) == {n for n, g in zip(weights, gradients, strict=True) if g is not None}
 
 
-def test_a_layer_behind_the_last_feature_is_not_trained(vlm: Vlm, inputs: list[Inputs], tmp_path: Path) -> None:
-    config = json.loads((vlm.folder / "config.json").read_text()) | {"vision_feature_layer": -2}
+@pytest.mark.parametrize(("read", "behind"), [(-1, ()), (-2, (2,)), (-3, (1, 2))])
+def test_a_layer_behind_the_last_feature_is_not_trained(
+    read: int, behind: tuple[int, ...], vlm: Vlm, inputs: list[Inputs], tmp_path: Path
+) -> None:
+    config = json.loads((vlm.folder / "config.json").read_text()) | {"vision_feature_layer": read}
     (tmp_path / "config.json").write_text(json.dumps(config))
     _, empty, partition = skeleton(tmp_path)
     unread = set(partition.linear) - set(outline(empty, partition, inputs[0]).trained)
-    assert unread == {name for name in partition.linear if "layers.1." in name}
-    assert unread
+    assert unread == {name for name in partition.linear if any(f"layers.{layer}." in name for layer in behind)}
+    assert bool(unread) == bool(behind)
 
 
 def test_the_crossings_have_the_shapes_of_real_features(vlm: Vlm, inputs: list[Inputs], routes: Outline) -> None:
@@ -77,7 +80,8 @@ def test_layers_share_what_they_read_and_no_others(vlm: Vlm, inputs: list[Inputs
 
 def test_queries_keys_and_values_share_their_input(vlm: Vlm, routes: Outline) -> None:
     attention = [name for name in routes.first if name.endswith(("q_proj", "k_proj", "v_proj"))]
-    assert len(attention) == 3 * vlm.model.config.vision_config.num_hidden_layers
+    blocks = vlm.model.config.vision_config.num_hidden_layers - 1  # the last one comes behind the features
+    assert len(attention) == 3 * blocks
     for name in attention:
         assert routes.first[name].rpartition(".")[0] == name.rpartition(".")[0]
     others = [name for name in routes.first if name not in attention]

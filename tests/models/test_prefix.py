@@ -60,7 +60,7 @@ def test_there_is_none_where_it_would_not_do(
     assert prefix_states(vlm.model, second, [], 2) is None
     other = [{**inputs[0], "pixel_values": inputs[0]["pixel_values"][..., :-1]}]
     assert prefix_states(vlm.model, second, [*inputs, *other], 2) is None
-    monkeypatch.setattr(vlm.model.config, "vision_feature_layer", -2)  # an earlier block is read
+    monkeypatch.setattr(vlm.model.config, "vision_feature_layer", -3)  # an earlier block is read
     assert prefix_states(vlm.model, second, inputs, 2) is None
     monkeypatch.undo()
     monkeypatch.setattr(module, "STATE_BYTES", 100)

@@ -22,8 +22,10 @@ from unsee.models.features import Inputs, visual_features
 from unsee.models.inputs import image_inputs
 from unsee.models.outline import hooked, last_layers, outline
 from unsee.moments.file import SINGLE, StoredGrams, read, save
-from unsee.moments.measure import measure, retained_grams
-from unsee.moments.records import Moments, MomentSettings
+from unsee.moments.measure import NEGLIGIBLE, measure, retained_grams
+from unsee.moments.reading import Reader
+from unsee.moments.records import AUTO, READ, Moments, MomentSettings
+from unsee.moments.vectors import RUNS
 from unsee.records import Sample
 from unsee.system.memory import UNBOUNDED, Memory, plan
 from unsee.testing import images, photo_folder
@@ -200,7 +202,7 @@ def test_a_target_that_was_measured_as_retained_is_refused(vlm: Vlm, moments: Mo
     shared, strange = images(12, seed=2)[4], images(1, seed=99)[0]
     target = [Sample(strange, "a"), Sample(shared.convert("RGBA"), "a")]
     with pytest.raises(InputError, match="was among the retained images of the moments"):
-        api.forget(vlm, target, moments=moments, method=NSCVF(steps=1))
+        api.forget(vlm, target, moments=moments, method=NSCVF(steps=1), ask="never")
 
 
 def test_a_failed_write_leaves_nothing(moments: Moments, tmp_path: Path) -> None:
@@ -229,3 +231,41 @@ def test_one_photo_of_each_person_says_as_much_as_photos_without_names(vlm: Vlm)
     (nameless, _), (named, _) = (measure(vlm, samples, SETTINGS, NORMAL) for samples in (one, each))
     assert torch.equal(nameless.concept, named.concept)
     assert torch.equal(nameless.features.modes.centers, named.features.modes.centers)
+
+
+def test_two_photos_of_each_person_are_enough(vlm: Vlm) -> None:
+    samples = [Sample(picture, f"person {number % 6}") for number, picture in enumerate(images(12))]
+    moments, _ = measure(vlm, samples, dataclasses.replace(SETTINGS, runs=1), NORMAL)
+    assert len(moments.features.discriminant.concepts) == 6
+
+
+def test_without_a_reader_the_description_that_tells_concepts_apart_best_is_taken(vlm: Vlm, retained: Path) -> None:
+    samples = data.load(retained)
+    found, _ = measure(vlm, samples, dataclasses.replace(SETTINGS, runs=AUTO), NORMAL)
+    tried = [measure(vlm, samples, dataclasses.replace(SETTINGS, runs=runs), NORMAL)[0] for runs in (1, RUNS, 0)]
+    assert found.telling is not None
+    best = min(moments.telling.loss for moments in tried if moments.telling is not None)
+    assert found.telling.loss <= best + NEGLIGIBLE
+    assert found.features.layout in [moments.features.layout for moments in tried]
+
+
+def test_what_the_language_model_reads_needs_one(vlm: Vlm, retained: Path) -> None:
+    with pytest.raises(InputError, match="--runs read needs the language model"):
+        measure(vlm, data.load(retained), dataclasses.replace(SETTINGS, runs=READ), NORMAL)
+
+
+@pytest.mark.parametrize("runs", [AUTO, READ])
+def test_with_a_reader_images_are_described_by_what_it_reads_and_a_file_keeps_that(
+    runs: str, vlm: Vlm, whole: Vlm, retained: Path, tmp_path: Path
+) -> None:
+    samples, reader = data.load(retained), Reader(whole, "Who is this?", 8, {}, (), frozenset())
+    moments, photos = measure(vlm, samples, dataclasses.replace(SETTINGS, runs=runs), NORMAL, reader=reader)
+    how = moments.features.layout
+    assert how.basis is not None
+    assert len(how.basis) <= 2 * len(samples)
+    assert moments.features.mean.shape == (len(how.basis),)
+    save(moments, tmp_path / "moments.safetensors")
+    again = read(tmp_path / "moments.safetensors", vlm).features.layout
+    assert again.basis is not None
+    assert torch.equal(again.basis, how.basis)
+    assert torch.equal(again.vectors(photos.features), how.vectors(photos.features))

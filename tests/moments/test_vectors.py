@@ -103,6 +103,25 @@ def test_a_shift_moves_vectors_by_itself_and_leaves_padding_zero(seed: int, imag
         torch.testing.assert_close(step, shift[:, :4], rtol=1e-4, atol=1e-5)
 
 
+@theorem
+@given(seeds, sizes, st.integers(0, 3), st.integers(1, 6))
+def test_along_a_basis_a_shift_moves_vectors_by_itself_and_features_within_its_rows_alone(
+    seed: int, images: int, runs: int, rank: int
+) -> None:
+    found = features(seed, images, vary=runs > 0)
+    whole = replace(layout(found, dict.fromkeys(found.values, 1.0), runs), scales={"c0": 1.0, "c1": 3.0})
+    generator = torch.Generator().manual_seed(seed + 1)
+    basis = torch.linalg.qr(torch.randn(whole.width, min(rank, whole.width), generator=generator)).Q.T
+    how = replace(whole, basis=basis)
+    before, shift = how.vectors(found), torch.randn(images, len(basis), generator=generator)
+    assert before.shape == shift.shape
+    assert how.width == whole.width
+    torch.testing.assert_close(before, whole.vectors(found) @ basis.T)
+    moved = how.shifted(found, shift)
+    torch.testing.assert_close(how.vectors(moved), before + shift, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(whole.vectors(moved), whole.vectors(found) + shift @ basis, rtol=1e-4, atol=1e-4)
+
+
 def test_crossings_that_are_not_asked_for_stay() -> None:
     found = features(0, 2, vary=False)
     how = layout(found.only(["c1"]), spreads(found.only(["c1"])))
