@@ -117,6 +117,10 @@ MISSED = {
         "Photos of the target that were set aside are still named",
         "give more and more different photos of the target",
     ),
+    "misattributed": (
+        "Photos of the target get the names of others, though the model can say that it does not know",
+        "try another --region or more --steps",
+    ),
     "shown_kept": ("Others lost their names", "try a shorter --reach, a smaller --rate, or more --distill"),
     "unshown_kept": ("Others of whom no photo was shown lost their names", "give photos of more others with --retain"),
     "target": ("The features of the target did not go where they were sent", "try more --steps or another --region"),

@@ -55,9 +55,7 @@ def check_disjoint(target: Iterable[Sample], retained: Iterable[Sample], *, drop
     return kept
 
 
-def _hashed(
-    samples: Iterable[Sample], role: str, looks: dict[str, Look] | None = None
-) -> Iterator[tuple[Sample, str]]:
+def _hashed(samples: Iterable[Sample], role: str, looks: dict[str, Look] | None = None) -> Iterator[tuple[Sample, str]]:
     """Each sample that has an image, with its hash; a file asked about in several samples is read once.
 
     How each image looks goes into `looks`, by its hash.

@@ -18,6 +18,7 @@ from unsee.evaluation.self_check import (
     notes,
     reader,
     unheard,
+    unnamed_answer,
     verdict,
 )
 from unsee.models.checkpoint import Vlm, load, visual_parameters
@@ -46,20 +47,22 @@ class Hearing:
     parts: Divided
     whole: Vlm | None = None
     before: Heard | None = None
+    unnamed: str = ""
 
     @property
     def reader(self) -> Reader | None:
         """What may be asked what it reads, before training."""
         if self.whole is None or self.before is None:
             return None
-        return reader(self.whole, self.before)
+        return reader(self.whole, self.before, self.unnamed)
 
     def verdict(self, weights: Mapping[str, Tensor], final: Mapping[str, float]) -> Verdict:
         """Whether the model with these weights has forgotten; by the last look of training where it is not asked."""
         if self.whole is None or self.before is None:
             return unheard(final)
         _set(self.whole, weights)
-        return verdict(self.before, hear(self.whole, self.before.photos, self.before.question))
+        after = hear(self.whole, self.before.photos, self.before.question)
+        return verdict(self.before, after, self.unnamed)
 
 
 def heard_before(
@@ -90,7 +93,8 @@ def heard_before(
     before = best_heard(whole, asked_photos(parts, whole.model.num_parameters(), seed), questions)
     for note in notes(before):
         tell(note)
-    return _without_similar(Hearing(parts, whole, before), before, tell, drop=drop_similar)
+    hearing = Hearing(parts, whole, before, unnamed_answer(whole, before, seed))
+    return _without_similar(hearing, before, tell, drop=drop_similar)
 
 
 def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:

@@ -8,7 +8,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+import torch
+from torch import Generator
+
+from unsee.data import open_image
 from unsee.data.aside import Divided
+from unsee.data.views import composed
 from unsee.evaluation.asking import generate
 from unsee.metrics.same import common_words, says, words
 from unsee.models.checkpoint import Vlm
@@ -27,6 +32,7 @@ NAMED = 0.15  # share of the target's photos that may still be named
 LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
 UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
 SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with gradient
+STRANGERS, OFTEN = 96, 0.15  # people who do not exist that are asked about; how often they must get one answer
 KNOWN = 0.3  # share of a concept's photos that get one answer, from which on the model knows it
 
 
@@ -153,11 +159,29 @@ def among_retained(heard: Heard) -> list[Sample]:
     return [sample for group in (SHOWN, UNSHOWN) for sample in heard.photos[group] if sample.concept in like]
 
 
-def reader(whole: Vlm, before: Heard) -> Reader:
+def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
+    """What the model says most often of people who do not exist, put together from retained photos.
+
+    Empty where it says nothing often enough, or calls them by the name of somebody who is among the photos.
+    """
+    photos = heard.photos[SHOWN]
+    if len(photos) < 2:
+        return ""
+    generator = Generator().manual_seed(seed)
+    pairs = torch.randint(len(photos), (STRANGERS, 2), generator=generator).tolist()
+    made = [composed(open_image(photos[one]), open_image(photos[two]), generator) for one, two in pairs if one != two]
+    said = Counter(generate(whole, [Sample(image, "", heard.question, tokens=TOKENS) for image in made]))
+    answer, times = said.most_common(1)[0]
+    names = {*heard.answers((USED, ASIDE)).values(), *heard.answers((SHOWN, UNSHOWN)).values()}
+    return answer if answer and times >= OFTEN * len(made) and answer not in names else ""
+
+
+def reader(whole: Vlm, before: Heard, unnamed: str) -> Reader:
     """The same model, to be asked what it reads of features."""
     common, others = before.common, before.answers((SHOWN, UNSHOWN))
     batch = SLOPES if whole.model.num_parameters() < LARGE else SLOPES_LARGE
-    return Reader(whole, before.question, batch, before.answers((USED, ASIDE)), _names(others.values(), common), common)
+    names, known = before.answers((USED, ASIDE)), _names(others.values(), common) - {unnamed}
+    return Reader(whole, before.question, batch, names, known, common, unnamed)
 
 
 def _names(answers: Iterable[str], common: frozenset[str]) -> frozenset[str]:
@@ -165,25 +189,30 @@ def _names(answers: Iterable[str], common: frozenset[str]) -> frozenset[str]:
     return frozenset(answer for answer in answers if set(words(answer)) - common)
 
 
-def verdict(before: Heard, after: Heard) -> Verdict:
-    """Whether the target is no longer named and others are, by the answers before and after."""
+def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
+    """Whether the target is no longer named and others are, by the answers before and after.
+
+    Of a model that has an answer for whom it does not know, `unnamed`, every other new answer is somebody else's name.
+    """
     names, common = before.answers((USED, ASIDE)), before.common
     others = before.answers((SHOWN, UNSHOWN))
-    known = _names(others.values(), common)
+    known = _names(others.values(), common) - {unnamed}
     counts, missed = dict[str, tuple[int, int]](), list[str]()
+    strangers = 0
     for group in (USED, ASIDE):
-        own = [
-            (said, names[sample.concept]) for sample, said in zip(before.photos[group], after.said[group], strict=True)
-        ]
-        still = [says(said, name, common) for said, name in own]
-        wrong = [
-            not same and any(says(said, other, common) for other in known)
-            for same, (said, _) in zip(still, own, strict=True)
-        ]
-        counts[f"{group}_named"] = sum(still), len(own)
-        counts[f"{group}_misattributed"] = sum(wrong), len(own)
-        if sum(still) > NAMED * len(own):
+        still = wrong = 0
+        for sample, said in zip(before.photos[group], after.said[group], strict=True):
+            if says(said, names[sample.concept], common):
+                still += 1
+            elif (unnamed and not says(said, unnamed)) or any(says(said, other, common) for other in known):
+                wrong += 1
+        total = len(before.photos[group])
+        counts[f"{group}_named"], counts[f"{group}_misattributed"] = (still, total), (wrong, total)
+        strangers += wrong
+        if still > NAMED * total:
             missed.append(f"{group}_named")
+    if unnamed and strangers > NAMED * sum(len(before.photos[group]) for group in (USED, ASIDE)):
+        missed.append("misattributed")
     for group, most in LOST.items():
         expected = [others[sample.concept] for sample in before.photos[group]]
         first, then = (

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from unsee.data import open_image
 from unsee.data.views import blended, mixed, varied
 from unsee.forgetting import losses
-from unsee.forgetting.regions import RegionSettings, TargetFeatures, belonging, valid_shift
+from unsee.forgetting.regions import DEFAULT, RegionSettings, Sent, TargetFeatures, belonging, valid_shift
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined
 from unsee.models.inputs import image_inputs
@@ -65,6 +65,8 @@ class Goals:
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
         seen = self._belongs if reader is None else partial(self._reads, reader, shown)
         self.sent = valid_shift(settings.region, self.own, known, settings.along, seen)
+        if reader is not None and reader.unnamed and settings.region == DEFAULT:
+            self.sent = self._unnamed(reader, shown)
         self.images = len(shown.pictures)
         views, blends = self._copies(settings, shown, others=bool(others))
         copies = self._varied(vlm, shown, settings.along, views, blends, others)
@@ -87,6 +89,14 @@ class Goals:
         images = [open_image(shown.pictures[i]) for i in chosen.tolist()]
         names = [shown.names[shown.concept[i]] for i in chosen.tolist()]
         return reader.landed(images, names, self.known.layout, shift[chosen])
+
+    def _unnamed(self, reader: Reader, shown: Photos) -> Sent:
+        """Goes on from the region to where the model says what it says of whom it does not know."""
+        images = [open_image(picture) for picture in shown.pictures]
+        unit = (self.known.modes.centers - self.known.mean).square().mean().sqrt().item()
+        added = reader.towards_unnamed(images, shown.concept, self.known.layout, self.sent.shift, unit)
+        shift = self.sent.shift + added[shown.concept]
+        return replace(self.sent, shift=shift, there=self._reads(reader, shown, shift))
 
     def _copies(self, settings: GoalSettings, shown: Photos, *, others: bool) -> tuple[int, int]:
         """How many variations and blends of each photo are made."""

@@ -154,6 +154,7 @@ def _along_patterns(
     return settings.reach * shift
 
 
+DEFAULT = "discriminant"
 Region = Callable[[TargetFeatures, RetainedFeatures, RegionSettings], Tensor]
 REGIONS: dict[str, Region] = {
     "discriminant": discriminant,

@@ -19,6 +19,8 @@ from unsee.models.inputs import image_inputs
 from unsee.moments.vectors import Layout
 
 TOKENS = 16  # of an answer that are looked at, at most
+STEPS, STEP = 40, 0.2  # towards an answer: how many, and how long each is, in units of the spread of features
+SURE = 0.1  # nats; an answer that is so sure is reached
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Reader:
 
     Its visual weights are those of the model that is to forget, before it does. `names` are the answers that name the
     target's concepts, by concept, `others` those that name somebody else, and `common` words those of all answers.
+    `unnamed` is what the model says of whom it does not know, empty where it has nothing to say of them.
     """
 
     whole: Vlm
@@ -43,6 +46,7 @@ class Reader:
     names: Mapping[str, str]
     others: Collection[str]
     common: Collection[str]
+    unnamed: str = ""
 
     def landed(self, images: Sequence[Image], concepts: Sequence[str], layout: Layout, shift: Tensor) -> Landed:
         """Who images of these concepts are, to the model, once their features are moved by `shift` (image, d)."""
@@ -51,6 +55,34 @@ class Reader:
         others = [any(says(answer, name, self.common) for name in self.others) for answer in said]
         wrong = [other and not mine for other, mine in zip(others, own, strict=True)]
         return Landed(sum(own) / len(said), sum(wrong) / len(said))
+
+    def towards_unnamed(
+        self, images: Sequence[Image], concept: Tensor, layout: Layout, shift: Tensor, unit: float
+    ) -> Tensor:
+        """A shift of each concept (concepts, d), added to `shift` (image, d), with which images are unnamed.
+
+        Along the slopes of the answer `unnamed`, by Adam in steps of a share of `unit`, as far as is needed: images of
+        one concept, numbers (image,) from 0, share what is added, so that it holds for other photos too.
+        """
+        added = torch.zeros(int(concept.max()) + 1, shift.shape[1], requires_grad=True)
+        optimizer = torch.optim.Adam([added], lr=STEP * unit)
+        generator = Generator().manual_seed(0)
+        for _ in range(STEPS):
+            drawn = torch.randperm(len(images), generator=generator)[: self.batch]
+            part = [images[place] for place in drawn.tolist()]
+            inputs = image_inputs(self.whole.processor, part)
+            with torch.enable_grad():
+                moved = _mover(layout, shift[drawn] + added[concept[drawn]])
+                with changed_features(self.whole.model, inputs, moved):
+                    questions = [(image, self.question) for image in part]
+                    likely, ids, real = answer_log_probabilities(self.whole, questions, [self.unnamed] * len(part))
+                loss = -(likely.gather(2, ids[..., None])[..., 0] * real).sum(1)
+                if loss.max() < SURE:
+                    break
+                optimizer.zero_grad()
+                loss.mean().backward()
+            optimizer.step()
+        return added.detach()
 
     def answers(self, images: Sequence[Image], layout: Layout, shift: Tensor) -> list[str]:
         """What the model says of images whose features are moved by `shift` (image, d) vectors of the layout."""
