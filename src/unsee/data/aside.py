@@ -6,7 +6,7 @@ from random import Random
 
 from unsee.records import Sample
 
-SHARE = 5  # one in so many is kept out
+SHARE, SHARE_OTHERS = 5, 6  # one in so many photos of a target, and one in so many others, are kept out
 FEWEST = 2  # photos of a target that are set aside where it has twice as many
 MOST_CONCEPTS, MOST_PHOTOS = 10, 120  # others that are not shown, at most: so many suffice to measure
 
@@ -22,10 +22,10 @@ class Divided:
 
 
 def divided(target: Sequence[Sample], retained: Sequence[Sample], seed: int) -> Divided:
-    """Sets aside a fifth of each target concept's photos, at least two of four, and a fifth of the retained concepts.
+    """Sets aside a fifth of each target concept's photos, at least two of four, and a sixth of the retained concepts.
 
-    Of two or three photos one is set aside, of a single one none. Of fewer than five retained concepts, and of retained
-    photos that are not sorted into concepts, a fifth of the photos is not shown; of fewer than ten photos none.
+    Of two or three photos one is set aside, of a single one none. Of fewer than six retained concepts, and of retained
+    photos that are not sorted into concepts, a sixth of the photos is not shown; of fewer than twelve photos none.
     """
     draw = Random(f"aside/{seed}")
     aside = {id(sample) for own in _by_concept(target).values() for sample in draw.sample(own, _set_aside(len(own)))}
@@ -53,9 +53,9 @@ def _set_aside(photos: int) -> int:
 
 def _unshown(retained: Sequence[Sample], draw: Random) -> list[Sample]:
     concepts = _by_concept(retained)
-    if SHARE <= len(concepts) < len(retained):
-        names = draw.sample(sorted(concepts), min(MOST_CONCEPTS, len(concepts) // SHARE))
+    if SHARE_OTHERS <= len(concepts) < len(retained):
+        names = draw.sample(sorted(concepts), min(MOST_CONCEPTS, len(concepts) // SHARE_OTHERS))
         return [sample for name in names for sample in concepts[name]]
-    if len(retained) < 2 * SHARE:
+    if len(retained) < 2 * SHARE_OTHERS:
         return []
-    return draw.sample(list(retained), min(MOST_PHOTOS, len(retained) // SHARE))
+    return draw.sample(list(retained), min(MOST_PHOTOS, len(retained) // SHARE_OTHERS))

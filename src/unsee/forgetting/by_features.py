@@ -186,6 +186,7 @@ class _FeatureRun:
         self.kept: tuple[list[Inputs], Features] | None = None
         if retained is not None and settings.distill > 0:
             self.kept = with_composites(vlm, retained, settings.composites, goals.seed, bounds.images)
+        self.nearest = self._nearest()
         self.images = [*goals.inputs, *(self.kept[0] if self.kept else ())]
         self.prefix: tuple[Prefix, Tensor] | None = None
         self.hardening = Hardening(settings, vlm.model, goals, self._apart, bounds.images)
@@ -304,7 +305,7 @@ class _FeatureRun:
         drawn = torch.randint(len(self.goals.inputs), (settings.batch,), generator=generator)
         kept = drawn[:0]
         if self.kept is not None:
-            kept = torch.randint(len(self.kept[0]), (settings.batch * 3 // 2,), generator=generator)
+            kept = self._drawn(settings.batch * 3 // 2, generator)
         aside = torch.randint(self.goals.wholes, (NEGATIVES,), generator=generator)
         size = self.bounds.images
         whole = torch.cat([drawn, kept])
@@ -318,6 +319,24 @@ class _FeatureRun:
             ).sum()
 
         yield from self.hardening.losses(generator, self.start, self.moving)
+
+    def _drawn(self, count: int, generator: Generator) -> Tensor:
+        """Places of so many kept images: a share of them, `near`, from the quarter nearest to the target."""
+        near = round(self.settings.near * count)
+        close = torch.randint(len(self.nearest), (near,), generator=generator)
+        anywhere = torch.randint(len(self.kept[0]) if self.kept else 1, (count - near,), generator=generator)
+        return torch.cat([self.nearest[close], anywhere])
+
+    def _nearest(self) -> Tensor:
+        """Places of the quarter of the kept images whose coordinates are nearest to those of a target concept."""
+        if self.kept is None:
+            return torch.zeros(1, dtype=torch.int64)
+        own = self.coordinates[: self.goals.images]
+        names = self.goals.own.concept
+        means = torch.stack([own[names == name].mean(0) for name in names.unique()])
+        there = losses.identity(self.kept[1], self.moments.features)
+        order = torch.cdist(there, means).min(1).values.argsort()
+        return order[: max(1, len(order) // 4)]
 
     def _apart(self, places: Tensor, goal: Features) -> Tensor:
         return losses.distance(self._features(places), goal, self.moments.features, self.settings.identity)

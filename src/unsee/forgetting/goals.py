@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from unsee.data import open_image
 from unsee.data.views import blended, mixed, varied
 from unsee.forgetting import losses
-from unsee.forgetting.regions import DEFAULT, RegionSettings, Sent, TargetFeatures, belonging, valid_shift
+from unsee.forgetting.regions import DEFAULT, ENOUGH, RegionSettings, Sent, TargetFeatures, belonging, valid_shift
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined
 from unsee.models.inputs import image_inputs
@@ -94,7 +94,7 @@ class Goals:
         """Goes on from the region to where the model says what it says of whom it does not know."""
         images = [open_image(picture) for picture in shown.pictures]
         unit = (self.known.modes.centers - self.known.mean).square().mean().sqrt().item()
-        added = reader.towards_unnamed(images, shown.concept, self.known.layout, self.sent.shift, unit)
+        added = reader.towards_unnamed(images, shown.concept, self.known.layout, self.sent.shift, unit, ENOUGH)
         shift = self.sent.shift + added[shown.concept]
         return replace(self.sent, shift=shift, there=self._reads(reader, shown, shift))
 

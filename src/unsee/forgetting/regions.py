@@ -19,6 +19,7 @@ SOFTNESS = 4.0  # of `belonging`, in variances within a concept
 PARALLEL = 1e-3  # a singular value, by the largest, below which there is no direction of its own
 NAMED = 0.05  # mean posterior of the own concept below which a region counts as nobody's
 APPEARANCES = 8  # directions in which the modes of a concept differ most, which no shift by the discriminant goes along
+ENOUGH = 0.6  # of the way to the region, at which an image must no longer be named
 GROW, MOST_REACH = 1.25, 4.0  # how the reach grows while the region is still named, and where that ends
 
 
@@ -194,12 +195,12 @@ def valid_shift(
 ) -> Sent:
     """The shift of a region from which the images are no longer named, by what is `seen` of them there.
 
-    The reach grows until that holds, or MOST_REACH is passed. Raises InputError for an unknown region.
+    Nor are they at ENOUGH of the way, because other photos of the same concept go that far alone. The reach grows until
+    that holds, or MOST_REACH is passed. Raises InputError for an unknown region.
     """
     before = seen(torch.zeros_like(own.vectors))
     while True:
         shift = region(name)(own, retained, settings)
-        there = seen(shift)
-        if there.named < NAMED or settings.reach * GROW > MOST_REACH:
-            return Sent(shift, settings.reach, before.named, there)
+        if seen(ENOUGH * shift).named < NAMED or settings.reach * GROW > MOST_REACH:
+            return Sent(shift, settings.reach, before.named, seen(shift))
         settings = replace(settings, reach=settings.reach * GROW)

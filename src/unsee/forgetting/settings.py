@@ -61,6 +61,8 @@ class FeatureSettings:
     trained block. Needs retained photos. 0 switches it off, 1 is a good value."""
     distill: float = 6.0
     """Weight of keeping the features of retained photos as they were; 0, or no retained photo, switches it off."""
+    near: float = 0.0
+    """Share of those retained photos, in [0, 1], that are drawn from the quarter which is most like the target."""
     identity: float = 1.0
     """Weight, within every distance between features, of the directions that tell concepts apart; 0 or more."""
     temperature: float = 0.5
@@ -117,7 +119,7 @@ class FeatureSettings:
             above=("reach", "temperature", "rate", "ridge", "tamper"),
             at_least_0=AT_LEAST_0,
             at_least_1=("modes", "directions", "steps", "batch"),
-            shares=("keep",),
+            shares=("keep", "near"),
         )
         check_share(self.share)
         if isinstance(self.runs, int) and self.runs < 0:

@@ -57,12 +57,13 @@ class Reader:
         return Landed(sum(own) / len(said), sum(wrong) / len(said))
 
     def towards_unnamed(
-        self, images: Sequence[Image], concept: Tensor, layout: Layout, shift: Tensor, unit: float
+        self, images: Sequence[Image], concept: Tensor, layout: Layout, shift: Tensor, unit: float, enough: float
     ) -> Tensor:
         """A shift of each concept (concepts, d), added to `shift` (image, d), with which images are unnamed.
 
         Along the slopes of the answer `unnamed`, by Adam in steps of a share of `unit`, as far as is needed: images of
-        one concept, numbers (image,) from 0, share what is added, so that it holds for other photos too.
+        one concept, numbers (image,) from 0, share what is added, so that it holds for other photos too. It must hold
+        from the share `enough` of the way on.
         """
         added = torch.zeros(int(concept.max()) + 1, shift.shape[1], requires_grad=True)
         optimizer = torch.optim.Adam([added], lr=STEP * unit)
@@ -72,7 +73,8 @@ class Reader:
             part = [images[place] for place in drawn.tolist()]
             inputs = image_inputs(self.whole.processor, part)
             with torch.enable_grad():
-                moved = _mover(layout, shift[drawn] + added[concept[drawn]])
+                way = enough + (1 - enough) * torch.rand(len(part), 1, generator=generator)
+                moved = _mover(layout, way * (shift[drawn] + added[concept[drawn]]))
                 with changed_features(self.whole.model, inputs, moved):
                     questions = [(image, self.question) for image in part]
                     likely, ids, real = answer_log_probabilities(self.whole, questions, [self.unnamed] * len(part))
