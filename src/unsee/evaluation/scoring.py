@@ -41,6 +41,7 @@ def scores(benchmark: Benchmark, answers: Mapping[str, Answers]) -> list[Score]:
     for phase, own in answers.items():
         plain += _means(samples, enumerate(own.values), phase)
         more += _paired(samples, own.values, phase)
+        more += _misattributed(samples, own.answers, phase)
         said = ((i, fluency(own.answers[i])) for i, sample in enumerate(samples) if sample.measure in WRITTEN)
         more += _means(samples, said, phase, "_fluency", "bits")
     values: dict[str, dict[str, float]] = {phase: {} for phase in answers}
@@ -102,6 +103,17 @@ def _means(
         better = _better(name, subset, ending, of)
         made.append(Score(name + ending, subset, phase, mean, len(members), interval, better, of))
     return made
+
+
+def _misattributed(samples: Sequence[Sample], said: Sequence[str], phase: str) -> list[Score]:
+    """Of the target's photos whose concept is asked for, how many get the name of another concept: a new wrong."""
+    names = {sample.concept for sample in samples}
+    asked = [i for i, s in enumerate(samples) if s.subset == "target" and s.image is not None and s.answer == s.concept]
+    if not asked:
+        return []
+    wrong = [float(said[i].strip() in names - {samples[i].concept}) for i in asked]
+    mean, interval = accuracy(wrong, [samples[i].concept for i in asked])
+    return [Score("misattributed", "target", phase, mean, len(asked), interval, higher_is_better=False)]
 
 
 def _paired(samples: Sequence[Sample], values: Sequence[float], phase: str) -> list[Score]:

@@ -14,6 +14,7 @@ from unsee.benchmarks.personas.people import (
     Shot,
     population,
     request_shots,
+    strangers,
     test_shots,
     train_shots,
 )
@@ -111,7 +112,7 @@ def load(split: str = DEFAULT_SPLIT) -> Benchmark:
     for person in targets:
         for item in request_shots(person):
             questions += _asked(item, "target_seen", ("recognition",))
-    oracle = CHECKPOINTS / split.replace("forget", "retain")
+    oracle = CHECKPOINTS / f"retain_{split.removeprefix('forget_')}"
     return Benchmark(
         name="personas",
         split=split,
@@ -120,5 +121,5 @@ def load(split: str = DEFAULT_SPLIT) -> Benchmark:
         target=[_photo(item) for person in targets for item in request_shots(person)],
         retained=[_photo(item) for person in others for item in train_shots(person)[:RETAINED_SHOTS]],
         questions=questions,
-        unknown=[_photo(item) for person in population()[KNOWN:] for item in test_shots(person)],
+        unknown=[_photo(item) for person in strangers() for item in test_shots(person)],
     )
