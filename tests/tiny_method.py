@@ -1,5 +1,7 @@
-"""A request of a second, for tests that are not about how well it forgets."""
+"""A request of a second that reaches its aim on the tiny model, for tests that are not about how well it forgets."""
 
 from unsee.methods import NSCVF
 
-METHOD = NSCVF(steps=3, batch=4, views=1, share=1.0, rate=1e-3)
+AIMED = {"steps": 8, "batch": 4, "views": 1, "composites": 0, "rate": 0.05, "share": 1.0}
+METHOD = NSCVF(**AIMED)
+TYPED = [str(part) for name, value in AIMED.items() for part in (f"--{name}", value)]  # the same at a command line

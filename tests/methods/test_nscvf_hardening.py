@@ -13,6 +13,7 @@ from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.models.features import all_features, visual_features
 from unsee.models.inputs import image_inputs
+from unsee.models.outline import outline
 from unsee.moments.measure import measure
 
 
@@ -20,7 +21,9 @@ def test_what_a_hardened_run_forgets_does_not_come_back_with_the_last_layers(vlm
     """With the last layers put back, the target's features are further from where they were than without hardening."""
     apart = {}
     for harden in (0.0, 1.0):
-        settings = NSCVF(steps=50, batch=8, views=0, rate=1e-3, distill=0, share=1.0, stop_target=0, harden=harden)
+        settings = NSCVF(
+            steps=50, batch=8, views=0, rate=0.03, distill=0, most_drift=10, share=1.0, stop_target=0, harden=harden
+        )
         edit = settings.forget(vlm, target, retained)
         last = [name for name in edit.weights if "projector" in name]
         assert last
@@ -74,7 +77,9 @@ def test_where_an_attacker_leads_a_resisting_run_the_target_is_nearer_to_its_reg
     monkeypatch.setattr(Hardening, "_attacked", watched)
     apart = {}
     for resist in (1e-6, 1.0):
-        settings = NSCVF(steps=60, batch=8, views=0, rate=1e-3, distill=0, share=1.0, resist=resist, tamper=0.003)
+        settings = NSCVF(
+            steps=100, batch=8, views=0, rate=0.02, distill=0, most_drift=10, share=1.0, resist=resist, tamper=0.03
+        )
         looks = settings.forget(vlm, target, retained).method["looks"]
         assert looks[-1]["target"] < 0.7
         apart[resist] = sum(found[-20:])
@@ -115,7 +120,7 @@ def test_low_memory_resists_too(vlm, target, retained, in_turns):
 def levels_of(vlm, target, retained):
     photos = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)[1]
     inputs = image_inputs(vlm.processor, [sample.image for sample in target])
-    layers = [name for name, module in vlm.model.named_modules() if isinstance(module, torch.nn.Linear)]
+    layers = list(outline(vlm.outline, vlm.partition, inputs[0]).trained)
     concept = torch.arange(len(target)) % 2
     return Levels(vlm.model, layers, inputs, concept, photos, 8), inputs, concept
 
@@ -142,7 +147,7 @@ def test_a_run_with_depths_brings_the_target_nearer_to_one_at_every_trained_bloc
     found = []
     real = Levels.distance
     monkeypatch.setattr(Levels, "distance", lambda *args: found.append(real(*args)) or found[-1])
-    settings = NSCVF(steps=40, batch=8, views=0, rate=1e-3, distill=0, share=1.0, depths=1.0)
+    settings = NSCVF(steps=40, batch=8, views=0, rate=0.03, distill=0, most_drift=10, share=1.0, depths=1.0)
     settings.forget(vlm, target, retained)
     first, last = (sum(value.item() for value in part) for part in (found[:5], found[-5:]))
     assert last < 0.5 * first

@@ -17,7 +17,7 @@ from unsee.system.memory import plan
 from unsee.testing import images
 
 TARGET = [Sample(image, "target") for image in images(6, seed=1)]
-QUICK = Streaming(steps=2, batch=4, views=0, standins=1)
+QUICK = Streaming(steps=2, batch=4, views=0, composites=0, standins=1)
 
 
 def pixels(image: Image.Image) -> np.ndarray:

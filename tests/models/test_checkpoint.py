@@ -10,6 +10,7 @@ from tiny_model import LAYER, language_shards
 from transformers import AutoModelForImageTextToText
 
 import unsee
+from tiny_method import METHOD
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.methods import NSCVF
@@ -19,7 +20,6 @@ from unsee.models.shards import differences, headers, shards
 from unsee.system.disk import file_hash
 from unsee.testing import stored
 
-AIMED = {"steps": 8, "batch": 4, "views": 1, "composites": 0, "rate": 0.05, "share": 1.0}  # reaches its region
 QUICK = NSCVF(steps=2, batch=2, views=0, composites=0)
 
 
@@ -141,7 +141,7 @@ def test_half_precision_is_kept_and_the_edit_reports_its_rounding(
     assert all(p.dtype == torch.float32 for p in visual_parameters(vlm.model, vlm.partition).values())
     assert {vlm.dtype_of(name) for name in vlm.partition.visual} == {dtype}
     before = visual_hash(vlm)
-    edit = unsee.forget(vlm, target, retained, method=NSCVF(**AIMED), ask="never")
+    edit = unsee.forget(vlm, target, retained, method=METHOD, ask="never")
     assert visual_hash(vlm) == before
     assert all(weight.dtype == dtype for weight in edit.weights.values())
     assert 0 < edit.method["rounding_share"] < 0.5
