@@ -10,7 +10,7 @@ import torch
 from transformers.utils import logging
 
 import unsee as package
-from tiny_method import METHOD
+from tiny_method import METHOD, UNASKED
 from unsee.cli.main import main
 from unsee.models.checkpoint import Vlm, load
 from unsee.records import Check, Example, LayerDrift, MapPoint, Result, Score
@@ -118,7 +118,7 @@ def once(begun: Path, people: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A session with one request, whose undo data is kept; to be copied."""
     folder = shutil.copytree(begun, tmp_path_factory.mktemp("sessions") / "once")
     with Session(folder) as session:
-        session.forget(people / "concept_0", "first", reason="a letter of 1 May", keep_undo=True, ask="never")
+        session.forget(people / "concept_0", "first", reason="a letter of 1 May", keep_undo=True, **UNASKED)
     return folder
 
 

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tiny_method import TYPED
 from unsee.testing import images, photo_folder, tiny_checkpoint
 
 Run = Callable[..., int]
-FEW = ("--steps", 2, "--batch", 2, "--views", 0)
+FEW = (*TYPED, "--ask", "never")
 
 
 class Request:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tiny_method import TYPED
 from unsee.models.checkpoint import Vlm
 from unsee.testing import images
 
@@ -61,7 +62,7 @@ def test_a_model_before_is_compared_byte_for_byte(
     unsee: Run, checkpoint: Path, target: Path, retained: Path, questions: Path, tmp_path: Path
 ) -> None:
     edited, out = tmp_path / "edited", tmp_path / "out"
-    data = ["--target", target, "--retain", retained, "--steps", 2, "--batch", 2, "--views", 0]
+    data = ["--target", target, "--retain", retained, *TYPED, "--ask", "never"]
     assert unsee("forget", "nscvf", "--model", checkpoint, *data, "--out", edited) == 0
     asked = ["--model", edited, "--before", checkpoint, "--benchmark", questions, "--out", out, "--require"]
     assert unsee("evaluate", *asked) == 0

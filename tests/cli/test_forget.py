@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from tiny_method import TYPED
 from unsee.forgetting.by_features import LOOK_EVERY
 from unsee.models.checkpoint import load
 
@@ -41,8 +42,19 @@ def weights_hash(folder: Path) -> str:
 @pytest.fixture
 def asked(checkpoint: Path, target: Path, retained: Path) -> list[object]:
     """The arguments of a short request, but for --out."""
-    few = ["--steps", 4, "--batch", 4, "--views", 1]
-    return ["forget", "nscvf", "--model", checkpoint, "--target", target, "--retain", retained, *few]
+    return [
+        "forget",
+        "nscvf",
+        "--model",
+        checkpoint,
+        "--target",
+        target,
+        "--retain",
+        retained,
+        *TYPED,
+        "--ask",
+        "never",
+    ]
 
 
 @pytest.mark.parametrize("method", ["closed_form", "streaming"])
@@ -55,9 +67,9 @@ def test_other_methods_as_they_are_typed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    few = {"closed_form": ["--sweeps", 1, "--retain", retained], "streaming": ["--steps", 2, "--batch", 4]}[method]
+    few = {"closed_form": ["--sweeps", 1, "--views", 0, "--retain", retained], "streaming": TYPED}[method]
     out = tmp_path / "out"
-    assert unsee("forget", method, "--model", checkpoint, "--target", target, "--out", out, "--views", 0, *few) == 0
+    assert unsee("forget", method, "--model", checkpoint, "--target", target, "--out", out, *few, "--ask", "never") == 0
     assert "rounding as stored lost" in capsys.readouterr().out
     assert json.loads((out / "unsee.json").read_text())["method"]["name"] == method
 
@@ -75,7 +87,7 @@ def test_a_scope_as_it_is_typed(
 ) -> None:
     """What changes the language model says so, and what does not is checked."""
     given = ["--model", checkpoint, "--target", target, "--retain", retained, "--out", tmp_path / "out"]
-    assert unsee("forget", "npo", *given, "--steps", 1, "--tokens", 2, "--scope", scope) == 0
+    assert unsee("forget", "npo", *given, "--steps", 1, "--tokens", 2, "--scope", scope, "--ask", "never") == 0
     said = capsys.readouterr().out
     assert ("tensors of the language model may have changed" in said) == ends
     assert ("passed: language_model_unchanged" in said) != ends
@@ -246,7 +258,7 @@ def test_moments_stand_in_for_the_retained_images(
     moments, model = tmp_path / "moments.safetensors", ["--model", checkpoint]
     assert unsee("moments", *model, "--retain", retained, "--out", moments) == 0
     data = ["--target", target, "--moments", moments, "--out", tmp_path / "out"]
-    assert unsee("forget", "nscvf", *model, *data, "--steps", 4, "--batch", 4, "--views", 0) == 0
+    assert unsee("forget", "nscvf", *model, *data, *TYPED, "--ask", "never") == 0
     assert weights_hash(tmp_path / "out") != weights_hash(checkpoint)
 
 
@@ -267,8 +279,8 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(
     unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
 ) -> None:
     data = ["--model", checkpoint, "--target", target, "--retain", retained]
-    never = ["--stop-target", 0, "--stop-drift", 0]
-    asked = [str(arg) for arg in (*data, "--steps", LONG, "--batch", 2, "--views", 0, *never)]
+    never = ["--stop-target", 0, "--stop-drift", 0, "--ask", "never"]
+    asked = [str(arg) for arg in (*data, *TYPED, "--steps", LONG, "--batch", 2, "--views", 0, *never)]
     out, state = tmp_path / "out", tmp_path / ".out.unfinished" / "state.pt"
     killed = subprocess.Popen([*COMMAND, *asked, "--out", str(out)], stderr=subprocess.PIPE)
     try:
@@ -280,7 +292,7 @@ def test_a_killed_run_is_resumed_to_the_same_bytes(
         killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     assert not out.exists()
-    assert 0 < torch.load(state, weights_only=True)["step"] < LONG
+    assert 0 < torch.load(state, weights_only=True)["numbers"][0] < LONG
     assert unsee("forget", "nscvf", *asked, "--out", out, "--resume") == 0
     assert unsee("forget", "nscvf", *asked, "--out", tmp_path / "whole") == 0
     assert weights_hash(out) == weights_hash(tmp_path / "whole")

@@ -46,7 +46,7 @@ def test_it_names_what_the_default_method_trains(
     facts = json.loads(capsys.readouterr().out)
     target = [Sample(image, "target") for image in images(2, seed=1)]
     retained = [Sample(image, f"other {number % 2}") for number, image in enumerate(images(8, seed=2))]
-    edit = forget(vlm, target, retained, method=NSCVF(steps=1, batch=2, views=0))
+    edit = forget(vlm, target, retained, method=NSCVF(steps=1, batch=2, views=0, composites=0), ask="never")
     assert {f"{name}.weight" for name in facts["trained_layers"]} == set(edit.weights)
 
 

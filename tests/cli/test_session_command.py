@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from tiny_method import TYPED
 from unsee.methods import NSCVF
 from unsee.session import settings
 from unsee.session.ledger import SETTINGS
 from unsee.session.store import Store
 
 Run = Callable[..., int]
-FEW = ("--steps", "3", "--batch", "4", "--views", "1")
+NEVER = ("--ask", "never")
+AIMED = (*TYPED, "--steps", "60")
 
 
 @pytest.fixture
 def folder(unsee: Run, checkpoint: Path, retained: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "session"
-    assert unsee("session", "init", folder, "--model", checkpoint, "--retain", retained, *FEW) == 0
+    assert unsee("session", "init", folder, "--model", checkpoint, "--retain", retained, *AIMED) == 0
     return folder
 
 
@@ -27,7 +29,7 @@ def test_the_life_of_a_session(
     unsee: Run, folder: Path, target: Path, retained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = ("--target", target, "--id", "2026-1", "--reason", "[b]x[/b]", "--keep-undo")
-    assert unsee("session", "forget", folder, *first) == 0
+    assert unsee("session", "forget", folder, *NEVER, *first) == 0
     said = capsys.readouterr()
     assert "undo data is kept: it is what was forgotten" in said.out
     assert "none of the 3 target images was among the retained ones" in said.err
@@ -38,7 +40,7 @@ def test_the_life_of_a_session(
     assert unsee("session", "verify", folder) == 0
     assert "holds: 2 entries" in capsys.readouterr().out
     assert unsee("session", "undo", folder, "--id", "2026-1") == 0
-    assert unsee("session", "forget", folder, "--target", retained / "concept_0", "--id", "2026-2") == 0
+    assert unsee("session", "forget", folder, *NEVER, "--target", retained / "concept_0", "--id", "2026-2") == 0
     assert "3 of 3 target images taken out of the statistics, 9 left" in capsys.readouterr().out
     assert unsee("session", "seal", folder) == 0
     assert unsee("session", "capacity", folder, "--json") == 0
@@ -67,18 +69,18 @@ def test_what_does_not_hold_is_1_and_what_cannot_be_done_is_2(
     assert unsee("session", "export", folder, "--out", folder, "--overwrite") == 2
     assert "which is read" in capsys.readouterr().err
     toml = (folder / "session.toml").read_text()
-    (folder / "session.toml").write_text(toml.replace("steps = 3", "steps = 4"))
+    (folder / "session.toml").write_text(toml.replace("steps = 60", "steps = 4"))
     assert unsee("session", "verify", folder) == 1
     assert "session.toml was changed" in capsys.readouterr().err
     (folder / "session.toml").write_text("steps = [")
-    assert unsee("session", "forget", folder, "--target", target, "--id", "a") == 2
+    assert unsee("session", "forget", folder, *NEVER, "--target", target, "--id", "a") == 2
     assert "session.toml was changed" in capsys.readouterr().err
     (folder / "session.toml").write_text(toml)
     with (folder / "ledger.jsonl").open("a") as file:
         file.write("{}\n")
     assert unsee("session", "verify", folder) == 1
     assert "ledger.jsonl, line 2, cannot be read" in capsys.readouterr().err
-    assert unsee("session", "forget", folder, "--target", target, "--id", "a") == 2
+    assert unsee("session", "forget", folder, *NEVER, "--target", target, "--id", "a") == 2
 
 
 def test_what_a_killed_process_left_is_said_by_the_next_command(

@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tiny_method import TYPED
 from unsee import benchmarks, data
 from unsee.cli import bench
 from unsee.errors import InputError
@@ -44,10 +45,9 @@ def test_a_mistyped_folder_is_not_looked_up_on_the_hub(
     name: str, fetched: list[str], unsee: Run, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos = ("--target", target, "--retain", target, "--out", tmp_path / "out")
-    few = ("--steps", "1", "--batch", "2", "--views", "1")
     for command in (
         ("inspect",),
-        ("forget", "nscvf", *photos, *few),
+        ("forget", "nscvf", *photos, *TYPED),
         ("moments", *photos[2:]),
         ("session", "init", tmp_path / "s", "--retain", target),
         ("evaluate", "--out", tmp_path / "out"),
@@ -175,8 +175,7 @@ def test_the_record_says_with_how_many_threads(
     unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
 ) -> None:
     """One thread and two give other last bits."""
-    few = ("--steps", "1", "--batch", "2", "--views", "1")
-    command = ("forget", "nscvf", "--model", checkpoint, "--target", target, "--retain", retained, *few)
-    assert unsee(*command, "--out", tmp_path / "out") == 0
+    command = ("forget", "nscvf", "--model", checkpoint, "--target", target, "--retain", retained)
+    assert unsee(*command, *TYPED, "--ask", "never", "--out", tmp_path / "out") == 0
     record = json.loads((tmp_path / "out" / "unsee.json").read_text())
     assert record["environment"]["threads"] == torch.get_num_threads()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tiny_method import TYPED
 from unsee.errors import InputError, OutputError
 from unsee.session.creation import create
 from unsee.session.store import Store, creation
@@ -17,7 +18,7 @@ from unsee.system.disk import REPLACED, held, workspace
 from unsee.system.output import RECORD, with_file, with_folder
 
 Run = Callable[..., int]
-FEW = ("--steps", "2", "--batch", "2", "--views", "1")
+FORGET = ("forget", "nscvf", *TYPED, "--ask", "never")
 
 
 def fill(folder: Path) -> None:
@@ -123,10 +124,10 @@ def test_no_output_lands_in_a_session_or_a_model(
     data = ("--model", checkpoint, "--retain", retained)
     (tmp_path / "page.json").write_text("")
     for folder in places:
-        assert unsee("forget", "nscvf", *data, "--target", target, *FEW, "--out", folder / "out") == 2
+        assert unsee(*FORGET, *data, "--target", target, "--out", folder / "out") == 2
         assert unsee("moments", *data, "--out", folder / "moments.safetensors") == 2
-        assert unsee("session", "init", folder / "inner", *data, *FEW) == 2
-        for command in (("forget", "nscvf", "--target", target, *FEW), ("moments",)):
+        assert unsee("session", "init", folder / "inner", *data, *TYPED) == 2
+        for command in ((*FORGET, "--target", target), ("moments",)):
             assert unsee(*command, *data, "--out", folder, "--overwrite") == 2
         assert unsee("session", "export", places[1], "--out", folder, "--overwrite") == 2
     (tmp_path / "page.json").unlink()
@@ -163,8 +164,7 @@ def test_moments_and_report_replace_their_own_kind_alone(
 
 @pytest.fixture
 def asked(checkpoint: Path, target: Path, retained: Path) -> list[object]:
-    data = ["--model", checkpoint, "--target", target, "--retain", retained]
-    return ["forget", "nscvf", *data, *FEW]
+    return [*FORGET, "--model", checkpoint, "--target", target, "--retain", retained]
 
 
 def test_a_second_run_on_the_same_output_is_refused(
@@ -235,7 +235,7 @@ def test_of_sessions_begun_at_once_one_is_made_and_holds(checkpoint: Path, retai
     from unsee.session.audit import verify
 
     command = [sys.executable, "-m", "unsee.cli.main", "session", "init", str(tmp_path / "s"), "--model"]
-    command += [str(checkpoint), "--retain", str(retained), *FEW]
+    command += [str(checkpoint), "--retain", str(retained), *TYPED]
     runs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     said = [run.communicate()[1] for run in runs]
     assert sorted(run.returncode for run in runs) == [0, 2, 2], said

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tiny_method import METHOD
+from tiny_method import METHOD, UNASKED
 from unsee import data
 from unsee.errors import InputError
 from unsee.models.checkpoint import Vlm
@@ -31,7 +31,7 @@ def hidden(checkpoint: Path, known: Path, people: Path, tmp_path_factory: pytest
     create(folder / "session", checkpoint, known, method=METHOD, secret_file=folder / "secret")
     for number in (0, 4):
         session = Session(folder / "session", secret_file=folder / "secret")
-        session.forget(people / f"concept_{number}", f"r{number}", keep_undo=True)
+        session.forget(people / f"concept_{number}", f"r{number}", keep_undo=True, **UNASKED)
     return folder / "session", folder / "secret"
 
 
@@ -61,7 +61,7 @@ def test_with_a_secret_the_guard_says_nothing_and_the_weights_are_the_same(
     """Bit for bit, so that the figures of a stream are those without."""
     create(tmp_path / "plain", checkpoint, known, method=METHOD)
     for number in (0, 4):
-        Session(tmp_path / "plain").forget(people / f"concept_{number}", f"r{number}")
+        Session(tmp_path / "plain").forget(people / f"concept_{number}", f"r{number}", **UNASKED)
     folder, file = hidden
     one, other = load_file(folder / WEIGHTS), load_file(tmp_path / "plain" / WEIGHTS)
     assert one.keys() == other.keys()
@@ -85,7 +85,7 @@ def test_who_has_no_secret_can_check_and_export_and_nothing_else(
     folder = shutil.copytree(hidden[0], tmp_path / "session")
     assert unsee("session", "verify", folder) == 0
     assert unsee("session", "export", folder, "--out", tmp_path / "out") == 0
-    more = ("--target", people / "concept_1", "--id", "next")
+    more = ("--target", people / "concept_1", "--id", "next", "--ask", "never")
     for command in (("forget", folder, *more), ("capacity", folder)):
         assert unsee("session", *command) == 2
         assert "was made with a secret; give its file with --secret" in capsys.readouterr().err
@@ -113,14 +113,14 @@ def test_a_poor_secret_is_a_sentence(begun: Path, checkpoint: Path, known: Path,
 def test_old_weights_are_overwritten_when_they_are_replaced(begun: Path, people: Path, tmp_path: Path) -> None:
     """What had no other name: undo data keeps its own, and a copy by hard links stays whole."""
     folder = shutil.copytree(begun, tmp_path / "s")
-    Session(folder).forget(people / "concept_0", "first")
+    Session(folder).forget(people / "concept_0", "first", **UNASKED)
     with (folder / WEIGHTS).open("rb") as old, (folder / STATE).open("rb") as state:
-        Session(folder).forget(people / "concept_1", "second")
+        Session(folder).forget(people / "concept_1", "second", **UNASKED)
         assert not any(old.read())
         assert not any(state.read())
     linked = tmp_path / "linked"
     linked.hardlink_to(folder / WEIGHTS)
     before = linked.read_bytes()
-    Session(folder).forget(people / "concept_4", "third", keep_undo=True)
+    Session(folder).forget(people / "concept_4", "third", keep_undo=True, **UNASKED)
     assert linked.read_bytes() == before
     assert (folder / "undo" / "third" / WEIGHTS).read_bytes() == before

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tiny_method import TYPED, UNASKED
 from unsee.errors import InputError
 from unsee.session.ledger import LEDGER, SETTINGS, STATE, WEIGHTS, Entry, parse
 from unsee.session.session import Session
@@ -139,7 +140,7 @@ def test_no_command_writes_outside(trap: Trap, session: Path, people: Path, unse
     trap(session, victim)
     outside, inside = tree(victim.parent), tree(session)
     asked = {
-        "forget": ("--target", people / "concept_1", "--id", "second", "--keep-undo"),
+        "forget": ("--target", people / "concept_1", "--id", "second", "--keep-undo", "--ask", "never"),
         "undo": ("--id", "first"),
         "export": ("--out", tmp_path / "out"),
     }
@@ -169,9 +170,8 @@ def strange(tmp_path: Path, known: Path, unsee: Run) -> tuple[Path, Path]:
     config = json.loads((model / "config.json").read_text())
     auto = {"AutoConfig": "strange.Config", "AutoModelForImageTextToText": "strange.Model"}
     (model / "config.json").write_text(json.dumps(config | {"model_type": "strange", "auto_map": auto}))
-    few = ("--steps", "1", "--batch", "2", "--views", "1")
     data = ("--model", model, "--retain", known)
-    assert unsee("session", "init", session, *data, "--trust-remote-code", *few) == 0
+    assert unsee("session", "init", session, *data, "--trust-remote-code", *TYPED) == 0
     assert canary.exists()
     canary.unlink()
     toml = (session / SETTINGS).read_text().replace("[session]\n", "[session]\ntrust_remote_code = true\n")
@@ -199,7 +199,7 @@ def test_no_command_runs_code_because_the_session_says_so(
         ("verify", ()),
         ("capacity", ()),
         ("export", ("--out", tmp_path / "out")),
-        ("forget", ("--target", people / "concept_1", "--id", "a")),
+        ("forget", ("--target", people / "concept_1", "--id", "a", "--ask", "never")),
     ):
         assert unsee("session", action, session, *more) == 2
         assert "add --trust-remote-code if you trust it" in capsys.readouterr().err
@@ -243,7 +243,7 @@ def test_looking_needs_no_right_to_write(session: Path, unsee: Run, tmp_path: Pa
 def test_what_a_killed_process_left_is_read_where_it_is(session: Path, people: Path, tmp_path: Path) -> None:
     """A change that is complete, but whose files are not in place, counts for who looks, and nothing is moved."""
     later = shutil.copytree(session, tmp_path / "later")
-    Session(later).forget(people / "concept_1", "second")
+    Session(later).forget(people / "concept_1", "second", **UNASKED)
     (session / READY / "files").mkdir(parents=True)
     for name in (LEDGER, STATE, WEIGHTS, "certificates/second.json"):
         (session / READY / "files" / name).parent.mkdir(exist_ok=True)
@@ -263,7 +263,7 @@ def test_files_of_a_killed_process_that_are_not_what_the_ledger_says_are_not_put
     session: Path, people: Path, tmp_path: Path
 ) -> None:
     later = shutil.copytree(session, tmp_path / "later")
-    Session(later).forget(people / "concept_1", "second")
+    Session(later).forget(people / "concept_1", "second", **UNASKED)
     (session / READY / "files").mkdir(parents=True)
     shutil.copy(later / LEDGER, session / READY / "files" / LEDGER)
     (session / READY / "files" / STATE).write_bytes(b"anything")
@@ -280,7 +280,9 @@ def test_files_of_a_killed_process_that_are_not_what_the_ledger_says_are_not_put
 def test_text_of_a_ledger_does_not_steer_the_terminal(
     session: Path, people: Path, unsee: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Session(session).forget(people / "concept_1", "second", reason="\x1b]0;owned\x07\x1b[2Jgone\u202etxt.exe")
+    Session(session).forget(
+        people / "concept_1", "second", reason="\x1b]0;owned\x07\x1b[2Jgone\u202etxt.exe", ask="never"
+    )
     assert unsee("session", "log", session) == 0
     out = capsys.readouterr().out
     assert "\x1b" not in out

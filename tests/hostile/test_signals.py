@@ -49,7 +49,8 @@ def attentive() -> None:
 def started(tmp_path: Path, *args: object) -> tuple[subprocess.Popen[str], Path]:
     """A long request that has saved its state, and where."""
     command = [sys.executable, "-m", "unsee.cli.main", "forget", "nscvf", *map(str, args), "--steps", LONG]
-    command += ["--batch", "2", "--views", "0", "--stop-target", "0", "--stop-drift", "0", "--out", str(tmp_path / "o")]
+    command += ["--batch", "2", "--views", "0", "--composites", "0", "--ask", "never"]
+    command += ["--stop-target", "0", "--stop-drift", "0", "--out", str(tmp_path / "o")]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=attentive)
     state = tmp_path / ".o.unfinished" / "state.pt"
     while not state.exists():

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from safetensors.torch import save_file
 
-from tiny_method import METHOD
+from tiny_method import METHOD, TYPED, UNASKED
 from unsee.errors import InputError
 from unsee.models.checkpoint import load
 from unsee.moments.file import read_guarded, save
@@ -47,7 +47,7 @@ def signed_once(
     folder = tmp_path_factory.mktemp("signed") / "session"
     create(folder, checkpoint, known, method=METHOD, key=keys[0])
     for number in (0, 1):
-        Session(folder).forget(people / f"concept_{number}", f"r{number}", key=keys[0], keep_undo=True)
+        Session(folder).forget(people / f"concept_{number}", f"r{number}", key=keys[0], keep_undo=True, **UNASKED)
     return folder
 
 
@@ -174,7 +174,7 @@ def test_the_head_finds_a_cut_off_and_an_older_copy(
 ) -> None:
     older = shutil.copytree(signed, tmp_path / "older")
     Session(signed).seal(key=keys[0])
-    Session(signed).forget(people / "concept_4", "r2", key=keys[0])
+    Session(signed).forget(people / "concept_4", "r2", key=keys[0], **UNASKED)
     head = Store(signed).entries[-1].hash
     assert "0 entries came after the head" in verify(signed, keys[1], head=head)
     assert "2 entries came after the head" in verify(signed, keys[1], head=Store(older).entries[-1].hash)
@@ -196,7 +196,7 @@ def test_the_head_finds_a_cut_off_and_an_older_copy(
 
 def test_every_change_needs_the_key_once_one_was_used(signed: Path, people: Path) -> None:
     for change in (
-        lambda: Session(signed).forget(people / "concept_2", "r2"),
+        lambda: Session(signed).forget(people / "concept_2", "r2", **UNASKED),
         lambda: Session(signed).undo("r1"),
         lambda: Session(signed).seal(),
     ):
@@ -209,11 +209,11 @@ def test_every_change_prints_the_head(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     session, key = tmp_path / "s", ("--key", keys[0])
-    few = ("--steps", "1", "--batch", "2", "--views", "1")
+    asked = ("--target", people / "concept_0", "--id", "a", "--ask", "never")
     for number, command in enumerate(
         (
-            ("init", session, "--model", checkpoint, "--retain", known, *few, *key),
-            ("forget", session, "--target", people / "concept_0", "--id", "a", "--keep-undo", *key),
+            ("init", session, "--model", checkpoint, "--retain", known, *TYPED, *key),
+            ("forget", session, *asked, "--keep-undo", *key),
             ("undo", session, "--id", "a", *key),
             ("seal", session, *key),
         ),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
-from tiny_method import METHOD
+from tiny_method import METHOD, UNASKED
 from unsee import data
 from unsee.errors import InputError
 from unsee.methods import NPO, GradDiff
@@ -59,7 +59,7 @@ def test_a_request_is_recorded_and_holds(session: Path, checkpoint: Path, tmp_pa
 def test_a_second_request_goes_on_from_the_first(session: Path, people: Path) -> None:
     size = (session / STATE).stat().st_size
     with Session(session) as opened:
-        request = opened.forget(people / "concept_4", "second")
+        request = opened.forget(people / "concept_4", "second", **UNASKED)
         assert [entry.facts["id"] for entry in opened.standing()] == ["first", "second"]
     first = json.loads((session / "certificates" / "first.json").read_text())
     assert request["weights_before"] == first["weights_after"]
@@ -111,15 +111,15 @@ def test_undo_brings_back_every_bit(session: Path, begun: Path, people: Path) ->
     assert not (session / "undo" / "first").exists()
     assert verify(session).startswith("3 entries")
     with Session(session) as opened, pytest.raises(InputError, match="the id first was used before"):
-        opened.forget(people / "concept_0", "first")
+        opened.forget(people / "concept_0", "first", **UNASKED)
     with Session(session) as opened:
-        opened.forget(people / "concept_0", "again")
+        opened.forget(people / "concept_0", "again", **UNASKED)
     verify(session)
 
 
 def test_only_the_last_request_with_undo_data_is_taken_back(session: Path, people: Path) -> None:
     with Session(session) as opened:
-        opened.forget(people / "concept_1", "second")
+        opened.forget(people / "concept_1", "second", **UNASKED)
         with pytest.raises(InputError, match="first is not the last request: second came after it"):
             opened.undo("first")
         with pytest.raises(InputError, match="no undo data of second is there"):
@@ -148,7 +148,7 @@ def test_nothing_of_a_target_is_stored(session: Path, people: Path, tmp_path: Pa
         shutil.copy(photo, folder / f"passport-{number}.png")
     with Session(session) as opened:
         opened.undo("first")
-        opened.forget(folder, "second", keep_undo=True)
+        opened.forget(folder, "second", keep_undo=True, **UNASKED)
     photos = sorted(folder.iterdir())
     everything = b"".join(content(session).values())
     for word in ("alice", "liddell", "passport", "concept_0", str(tmp_path)):
@@ -184,7 +184,7 @@ def test_salted_hashes_of_two_sessions_differ(
 def refused(session: Path, match: str, *args: object, **kwargs: object) -> None:
     before = content(session)
     with pytest.raises(InputError, match=match):
-        Session(session).forget(*args, **kwargs)  # type: ignore[arg-type]
+        Session(session).forget(*args, **kwargs, **UNASKED)  # type: ignore[arg-type]
     assert content(session) | {"lock": b""} == before | {"lock": b""}
 
 
@@ -206,7 +206,7 @@ def test_a_drift_above_the_budget_stops_the_request(begun: Path, people: Path, t
         with pytest.raises(
             InputError, match=r"would exceed the drift budget of 1e-12 in \d+ layers \(.*nothing was written"
         ):
-            opened.forget(people / "concept_0", "first")
+            opened.forget(people / "concept_0", "first", **UNASKED)
     assert len(Store(folder).entries) == 1
     assert not (folder / "certificates").exists()
     verify(folder)
@@ -244,7 +244,7 @@ def test_nothing_is_built_on_a_changed_file(name: str, session: Path) -> None:
 
 def test_retained_images_leave_out_forgotten_ones(session: Path, people: Path, known: Path) -> None:
     with Session(session) as opened:
-        request = opened.forget(people / "concept_1", "second", retain=known)
+        request = opened.forget(people / "concept_1", "second", retain=known, **UNASKED)
     assert request["retained_images"] == 8
 
 
@@ -255,8 +255,8 @@ def test_a_method_that_runs_the_language_model_asks_about_the_photos(
     create(folder, checkpoint, known, method=GradDiff(steps=1, batch=2, tokens=2))
     with Session(folder) as opened:
         with pytest.raises(InputError, match="needs retained photos in every request"):
-            opened.forget(people / "concept_0", "first")
-        made = opened.forget(people / "concept_0", "first", retain=known)
+            opened.forget(people / "concept_0", "first", **UNASKED)
+        made = opened.forget(people / "concept_0", "first", retain=known, **UNASKED)
     assert made["method"]["name"] == "grad_diff"
     assert made["retained_images"] == 12
     verify(folder)
@@ -268,7 +268,7 @@ def test_a_resumed_session_makes_the_same_bits(begun: Path, people: Path, tmp_pa
         folder = shutil.copytree(begun, tmp_path / name)
         for number in (0, 1):
             with Session(folder) as opened:
-                opened.forget(people / f"concept_{number}", f"r{number}")
+                opened.forget(people / f"concept_{number}", f"r{number}", **UNASKED)
         weights.append(load_file(folder / WEIGHTS))
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -279,7 +279,7 @@ def test_capacity_falls_with_every_request(session: Path, begun: Path, people: P
         fresh = opened.capacity()
     with Session(session) as opened:
         one = opened.capacity()
-        opened.forget(people / "concept_1", "second")
+        opened.forget(people / "concept_1", "second", **UNASKED)
         two = opened.capacity()
     for start, then, now in zip(fresh, one, two, strict=True):
         assert start.layer == then.layer == now.layer
@@ -327,18 +327,18 @@ def test_signatures(begun: Path, people: Path, tmp_path: Path) -> None:
         private, public = keys[name]
         write_key(private, public)
     with Session(folder) as opened:
-        opened.forget(people / "concept_0", "first", key=keys["own"][0])
+        opened.forget(people / "concept_0", "first", key=keys["own"][0], **UNASKED)
     assert verify(folder).endswith("1 of 1 certificates signed")
     verify(folder, keys["own"][1])
     with pytest.raises(BrokenSessionError, match="signed by another key"):
         verify(folder, keys["other"][1])
     for key in (None, keys["other"][0]):
         with pytest.raises(InputError, match=r"every entry of .* is signed; give the key"):
-            Session(folder).forget(people / "concept_1", "second", key=key)
+            Session(folder).forget(people / "concept_1", "second", key=key, **UNASKED)
     with pytest.raises(BrokenSessionError, match=r"line 1 of ledger.jsonl \(init\) has no signature"):
         verify(begun, keys["own"][1])
     with pytest.raises(InputError, match="cannot be read as a private key"), Session(folder) as opened:
-        opened.forget(people / "concept_2", "third", key=keys["own"][1])
+        opened.forget(people / "concept_2", "third", key=keys["own"][1], **UNASKED)
 
 
 def write_key(private: Path, public: Path) -> None:
