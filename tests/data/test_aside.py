@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsee.data.aside import FEWEST, MOST_CONCEPTS, MOST_PHOTOS, SHARE, Divided, divided
+from unsee.data.aside import FEWEST, MOST_CONCEPTS, MOST_PHOTOS, SHARE, SHARE_OTHERS, Divided, divided
 from unsee.records import Sample
 
 theorem = settings(deadline=None, derandomize=True, max_examples=100)
@@ -57,22 +57,25 @@ def test_a_fifth_of_each_concept_is_set_aside_two_of_four_one_of_two_and_none_of
 
 
 @theorem
-@given(st.lists(st.integers(2, 12), min_size=SHARE, max_size=80), seeds)
-def test_of_many_concepts_a_fifth_is_not_shown_at_all(retained: list[int], seed: int) -> None:
+@given(st.lists(st.integers(2, 12), min_size=SHARE_OTHERS, max_size=80), seeds)
+def test_of_many_concepts_a_sixth_is_not_shown_at_all(retained: list[int], seed: int) -> None:
     parts = divided([], photos(retained, "other"), seed)
     shown, unshown = per_concept(parts.shown), per_concept(parts.unshown)
     assert not shown.keys() & unshown.keys()
-    assert len(unshown) == min(MOST_CONCEPTS, len(retained) // SHARE)
+    assert len(unshown) == min(MOST_CONCEPTS, len(retained) // SHARE_OTHERS)
 
 
 @theorem
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=SHARE - 1) | st.integers(1, 900).map(lambda n: [1] * n), seeds)
-def test_of_few_concepts_or_photos_that_are_not_sorted_a_fifth_of_the_photos_is_not_shown(
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=SHARE_OTHERS - 1) | st.integers(1, 900).map(lambda n: [1] * n),
+    seeds,
+)
+def test_of_few_concepts_or_photos_that_are_not_sorted_a_sixth_of_the_photos_is_not_shown(
     retained: list[int], seed: int
 ) -> None:
     count = sum(retained)
     parts = divided([], photos(retained, "other"), seed)
-    assert len(parts.unshown) == (0 if count < 2 * SHARE else min(MOST_PHOTOS, count // SHARE))
+    assert len(parts.unshown) == (0 if count < 2 * SHARE_OTHERS else min(MOST_PHOTOS, count // SHARE_OTHERS))
 
 
 @theorem

@@ -1,0 +1,308 @@
+"""The verdict on a request by the model's own answers: what passes, what never does, and in which words it is said."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unsee.data.aside import Divided
+from unsee.evaluation import self_check
+from unsee.evaluation.self_check import (
+    GROUPS,
+    LOST,
+    MOST,
+    NAMED,
+    Heard,
+    among_retained,
+    asked_photos,
+    best_heard,
+    notes,
+    unheard,
+    unknown,
+    verdict,
+)
+from unsee.models.checkpoint import Vlm
+from unsee.records import MISSED, Sample, Verdict
+
+theorem = settings(deadline=None, derandomize=True, max_examples=100)
+QUESTION = "Who is this?"
+SIZES = {"used": 8, "aside": 4, "shown": 40, "unshown": 20}
+OTHERS = ("bob", "carl", "dora", "emil", "fay", "gus", "hal", "ida", "jo", "kim")
+
+
+def samples(group: str, count: int) -> list[Sample]:
+    """Photos of a group: of the target alice, or of ten others in turn, five of whom are not shown."""
+    if group in ("used", "aside"):
+        return [Sample(None, "alice") for _ in range(count)]
+    first = 0 if group == "shown" else 5
+    return [Sample(None, OTHERS[first + number % 5]) for number in range(count)]
+
+
+PHOTOS = {group: samples(group, count) for group, count in SIZES.items()}
+
+
+def heard(**said: list[str]) -> Heard:
+    """Answers: the right names, but for those groups of which others are given."""
+    names = {group: [sample.concept for sample in PHOTOS[group]] for group in GROUPS}
+    return Heard(QUESTION, PHOTOS, names | said)
+
+
+BEFORE = heard()
+EVERYBODY = {group: ["a person"] * count for group, count in SIZES.items()}
+GONE = {"used": ["nobody"] * 8, "aside": ["nobody"] * 4}
+
+
+def first(group: str, count: int, answer: str = "nobody") -> list[str]:
+    """The right names of a group, but for another answer of the first photos."""
+    return [answer if place < count else sample.concept for place, sample in enumerate(PHOTOS[group])]
+
+
+def test_a_target_that_is_no_longer_named_and_others_that_are_pass() -> None:
+    found = verdict(BEFORE, heard(**GONE))
+    assert found.passed
+    assert found.missed == found.notes == ()
+    assert found.counts == {
+        "used_named": (0, 8), "used_misattributed": (0, 8), "aside_named": (0, 4), "aside_misattributed": (0, 4),
+        "shown_kept": (40, 40), "unshown_kept": (20, 20),
+    }  # fmt: skip
+
+
+@theorem
+@given(st.integers(0, 8), st.integers(0, 4), st.integers(0, 40), st.integers(0, 20))
+def test_the_counts_are_those_of_the_answers_and_each_bound_is_its_own(
+    used: int, aside: int, shown: int, unshown: int
+) -> None:
+    after = heard(
+        used=["nobody"] * (8 - used) + ["alice"] * used,
+        aside=["nobody"] * (4 - aside) + ["alice"] * aside,
+        shown=first("shown", shown),
+        unshown=first("unshown", unshown),
+    )
+    found = verdict(BEFORE, after)
+    assert found.counts["used_named"] == (used, 8)
+    assert found.counts["aside_named"] == (aside, 4)
+    assert found.counts["shown_kept"] == (40 - shown, 40)
+    assert found.counts["unshown_kept"] == (20 - unshown, 20)
+    beyond = {
+        "used_named": used > NAMED * 8,
+        "aside_named": aside > NAMED * 4,
+        "shown_kept": shown > LOST["shown"] * 40,
+        "unshown_kept": unshown > LOST["unshown"] * 20,
+    }
+    assert found.missed == tuple(name for name, missed in beyond.items() if missed)
+    assert found.passed == (not any(beyond.values()))
+
+
+def nobody() -> st.SearchStrategy[Heard]:
+    """Models that name nobody: all get one answer, or each photo of the target one of its own."""
+    same = st.sampled_from(["a person", "unknown", "alice", ""]).map(
+        lambda answer: heard(**{group: [answer] * count for group, count in SIZES.items()})
+    )
+    different = st.just(heard(used=[f"u{i}" for i in range(8)], aside=[f"a{i}" for i in range(4)]))
+    return same | different
+
+
+@theorem
+@given(nobody(), st.sampled_from([BEFORE, heard(**GONE)]) | nobody())
+def test_a_model_that_named_nobody_before_never_passes(before: Heard, after: Heard) -> None:
+    found = verdict(before, after)
+    assert not found.passed
+    assert found.missed[0] == "unknown"
+    assert unknown(before) == ["alice"]
+    assert len(found.notes) == 1
+
+
+def test_of_few_photos_as_many_different_answers_name_nobody_either() -> None:
+    """Two or three photos, each with an answer of its own, say nothing of one person."""
+    few = {"used": ["anna", "bella"], "aside": ["clara"]}
+    photos = PHOTOS | {group: samples(group, len(answers)) for group, answers in few.items()}
+    before = Heard(QUESTION, photos, dict(BEFORE.said) | few)
+    after = Heard(QUESTION, photos, dict(BEFORE.said) | {"used": ["nobody"] * 2, "aside": ["nobody"]})
+    assert unknown(before) == ["alice"]
+    assert not verdict(before, after).passed
+
+
+@theorem
+@given(st.sampled_from(["nobody", "alice", "bob", ""]), st.sampled_from(["shown", "unshown"]), st.booleans())
+def test_a_model_that_lost_the_others_never_passes(answer: str, group: str, named: bool) -> None:
+    """Whatever it says of them now, unless by chance it is their name."""
+    lost = [answer if sample.concept != answer else "nobody" for sample in PHOTOS[group]]
+    found = verdict(BEFORE, heard(**({} if named else GONE), **{group: lost}))
+    assert not found.passed
+    assert f"{group}_kept" in found.missed
+    assert found.counts[f"{group}_kept"][0] == 0
+
+
+def test_a_model_that_did_nothing_does_not_pass() -> None:
+    assert verdict(BEFORE, BEFORE).missed == ("used_named", "aside_named")
+
+
+def test_another_persons_name_is_counted_and_is_not_the_targets() -> None:
+    found = verdict(BEFORE, heard(used=["Bob!", "carl", *["nobody"] * 6], aside=["bob", *["zoe"] * 3]))
+    assert found.counts["used_misattributed"] == (2, 8)
+    assert found.counts["aside_misattributed"] == (1, 4)
+    assert found.counts["used_named"] == (0, 8)
+    assert "; 3 of the target's get the name of somebody else." in found.sentence()
+
+
+def test_where_the_model_has_an_answer_for_whom_it_does_not_know_every_other_is_somebodys_name() -> None:
+    unnamed = {"used": ["nobody"] * 8, "aside": ["nobody"] * 4}
+    assert verdict(BEFORE, heard(**unnamed), "nobody").passed
+    found = verdict(BEFORE, heard(**unnamed | {"used": ["zoe"] * 2 + ["nobody"] * 6}), "nobody")
+    assert found.missed == ("misattributed",)
+    assert found.counts["used_misattributed"] == (2, 8)
+    assert verdict(BEFORE, heard(**unnamed | {"used": ["zoe"] + ["nobody"] * 7}), "nobody").passed
+
+
+def test_an_answer_is_still_given_in_other_words() -> None:
+    """What the model says around every name does not count, nor do case and punctuation."""
+    framed = {group: [f"This is {sample.concept}." for sample in PHOTOS[group]] for group in GROUPS}
+    before = heard(**framed)
+    assert before.common == {"this", "is"}
+    after = heard(**framed | {"used": ["alice it IS"] * 8, "aside": ["this is nobody"] * 4})
+    assert verdict(before, after).missed == ("used_named",)
+
+
+def test_a_concept_that_the_model_did_not_know_before_is_not_still_named() -> None:
+    """Of several, the others can be forgotten all the same; a note says whom it did not know."""
+    photos = PHOTOS | {"used": PHOTOS["used"] + [Sample(None, "zelda")] * 8}
+    zelda = ["a person"] * 8
+    before = Heard(QUESTION, photos, EVERYBODY | {"used": ["alice"] * 8 + zelda, "aside": ["alice"] * 4})
+    after = Heard(QUESTION, photos, EVERYBODY | {"used": ["nobody"] * 8 + zelda, "aside": ["nobody"] * 4})
+    assert unknown(before) == ["zelda"]
+    found = verdict(before, after)
+    assert any("zelda" in note for note in found.notes)
+    assert found.missed == ()
+
+
+def told(missed: str) -> Verdict:
+    """A verdict that misses this."""
+    if missed in ("target", "drift"):
+        return unheard({"target": 0.0, "drift": 0.0, missed: 1.0})
+    wrong = {
+        "used_named": {"used": ["alice"] * 8},
+        "aside_named": {"aside": ["alice"] * 4},
+        "misattributed": {"used": ["zoe"] * 8},
+        "shown_kept": {"shown": ["zoe"] * 40},
+        "unshown_kept": {"unshown": ["zoe"] * 20},
+    }
+    if missed == "unknown":
+        return verdict(heard(**EVERYBODY), heard(**EVERYBODY | GONE), "nobody")
+    return verdict(BEFORE, heard(**GONE | wrong[missed]), "nobody")
+
+
+@pytest.mark.parametrize("missed", MISSED)
+def test_everything_that_can_be_missed_is_said_with_what_to_try(missed: str) -> None:
+    found = told(missed)
+    assert found.missed == (missed,)
+    assert not found.passed
+    assert found.missing() == "{}; {}.".format(*MISSED[missed])
+    check = found.check()
+    assert (check.name, check.passed) == ("own_answers", False)
+    assert check.detail == f"{found.sentence()} {found.missing()}".removesuffix(".")
+
+
+def test_the_sentence_says_every_figure() -> None:
+    after = heard(used=["alice", *["nobody"] * 7], aside=["bob", *["nobody"] * 3], unshown=first("unshown", 1))
+    assert verdict(BEFORE, after).sentence() == (
+        "Of 8 photos used 1, and of 4 set aside 0 still get the answer to 'Who is this?' that they got before; of 40 "
+        "photos of others 40 keep theirs; of 20 photos of others who were not shown 19 keep theirs; 1 of the target's "
+        "get the name of somebody else."
+    )
+
+
+def test_groups_without_a_photo_are_not_mentioned() -> None:
+    photos = {"used": PHOTOS["used"][:1], "aside": [], "shown": [], "unshown": []}
+    before, after = (
+        Heard(QUESTION, photos, {"used": [name], "aside": [], "shown": [], "unshown": []}) for name in ("alice", "no")
+    )
+    found = verdict(before, after)
+    assert found.passed
+    assert found.sentence() == "Of 1 photo used 0 still get the answer to 'Who is this?' that they got before."
+
+
+def test_without_a_question_the_last_look_of_the_training_decides() -> None:
+    assert unheard({"target": 0.3, "drift": 0.1}) == Verdict(True, "", {})
+    assert unheard({"target": 0.31, "drift": 0.2}).missed == ("target", "drift")
+    assert unheard({"target": 0.31}).sentence() == "The model itself was not asked."
+
+
+def test_a_training_that_left_no_good_state_does_not_pass_unheard() -> None:
+    """Nothing has changed then, and nothing is forgotten."""
+    assert not unheard({}).passed
+
+
+def test_photos_with_many_different_answers_may_be_of_several() -> None:
+    (note,) = notes(heard(used=[f"name {place}" for place in range(8)], aside=["x", "y", "z", "w"]))
+    assert note.startswith("the 12 photos of alice get 12 different answers to 'Who is this?' (")
+    assert note.endswith(", ...); is this one person or thing?")
+
+
+def test_photos_with_an_answer_that_others_get_too_show_nobody_known() -> None:
+    (note,) = notes(heard(**EVERYBODY))
+    assert note == (
+        "the model does not seem to know alice: to 'Who is this?' it says 'a person', as of others; "
+        "there may be nothing to forget"
+    )
+    nameless = {"used": [replace(sample, concept="") for sample in PHOTOS["used"]], "aside": []}
+    (note,) = notes(Heard(QUESTION, PHOTOS | nameless, EVERYBODY | {"aside": []}))
+    assert "the model does not seem to know the target:" in note
+
+
+def test_retained_photos_whose_concept_gets_the_targets_answer_are_found() -> None:
+    """Only where most of a concept's photos do; single ones may be mistakes."""
+    assert among_retained(BEFORE) == []
+    mistaken = [
+        "Alice." if sample.concept == "bob" or place == 1 else sample.concept
+        for place, sample in enumerate(PHOTOS["shown"])
+    ]
+    found = among_retained(heard(shown=mistaken))
+    assert [sample.concept for sample in found] == ["bob"] * 8
+    unshown = ["alice" if sample.concept == "jo" else sample.concept for sample in PHOTOS["unshown"]]
+    assert {sample.concept for sample in among_retained(heard(shown=mistaken, unshown=unshown))} == {"bob", "jo"}
+
+
+def test_where_the_target_is_not_known_nobody_is_taken_for_it() -> None:
+    assert among_retained(heard(**EVERYBODY)) == []
+
+
+def test_without_concepts_the_others_are_the_rest_and_the_target_stays() -> None:
+    left = BEFORE.without({"alice", "bob", "jo"})
+    assert left.photos["used"] == PHOTOS["used"]
+    assert [sample.concept for sample in left.photos["shown"]] == [n for n in OTHERS[:5] * 8 if n != "bob"]
+    for group in GROUPS:
+        assert left.said[group] == [sample.concept for sample in left.photos[group]]
+
+
+def test_each_photo_needs_one_answer() -> None:
+    with pytest.raises(ValueError, match="each photo needs one answer"):
+        heard(used=["alice"])
+
+
+def test_the_question_that_tells_the_target_best_is_taken(vlm: Vlm, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {
+        "Who is this?": heard(**EVERYBODY),
+        "What is this?": BEFORE,
+        "Where?": heard(used=["alice"] * 4 + ["bob"] * 4),
+    }
+    asked = list[str]()
+    monkeypatch.setattr(self_check, "hear", lambda _, __, question: asked.append(question) or said[question])
+    assert best_heard(vlm, PHOTOS, ()) is BEFORE
+    assert asked == ["Who is this?", "What is this?"]
+    assert best_heard(vlm, PHOTOS, ["Where?", "Who is this?"]) is said["Where?"]
+
+
+def test_of_many_photos_so_many_are_asked_about_and_a_seed_draws_them() -> None:
+    parts = Divided(PHOTOS["used"] * 20, PHOTOS["aside"], PHOTOS["shown"] * 10, PHOTOS["unshown"])
+    photos = asked_photos(parts, 1, 0)
+    assert {group: len(own) for group, own in photos.items()} == SIZES | {"used": MOST, "shown": MOST}
+    assert photos == asked_photos(parts, 1, 0)
+    assert len(asked_photos(parts, self_check.LARGE, 0)["shown"]) == self_check.MOST_LARGE
+
+
+def test_every_target_concept_is_asked_about_however_many_there_are() -> None:
+    """A reader is asked about photos of all of them, and needs the name of each."""
+    target = [Sample(None, f"person {number}") for number in range(MOST + 1)]
+    photos = asked_photos(Divided(target, [], PHOTOS["shown"], []), 1, 0)
+    assert {sample.concept for sample in photos["used"]} == {sample.concept for sample in target}
