@@ -151,7 +151,7 @@ def main() -> None:
     for model in map(Path, options.models.split(",")):
         for trial in trials:
             for seed in map(int, options.seeds.split(",")):
-                key = {"model": model.name, "trial": trial.name, "seed": seed, "settings": settings}
+                key = {"model": str(model), "trial": trial.name, "seed": seed, "settings": settings}
                 if json.dumps(key, sort_keys=True) in done:
                     continue
                 line = {"key": key, **run(model, trial, seed, settings)}
@@ -173,6 +173,7 @@ def summary(line: dict[str, Any]) -> str:
         ", ".join(parts),
         f"{line['seconds']:.0f} s; {facts['description']}, ridge {facts.get('ridge_apart')}",
         f"reach {facts['region_reach']:.2f}, another's name there {facts['another_in_region']:.2f}",
+        f"share {facts.get('share_of_change')}",
         line["stopped"],
         line["verdict"],
     ]

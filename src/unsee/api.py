@@ -75,6 +75,8 @@ def forget(
         progress=progress,
         **more,
     )
+    if isinstance(method, FeatureMethod):
+        edit = edit.scaled(hearing.share(vlm, edit.weights))
     return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {})))
 
 

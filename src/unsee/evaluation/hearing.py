@@ -14,6 +14,7 @@ from unsee.evaluation.self_check import (
     among_retained,
     asked_photos,
     best_heard,
+    cost,
     hear,
     notes,
     reader,
@@ -29,6 +30,7 @@ from unsee.system.memory import available
 
 AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside questions
 IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
+SHARES = (1.0, 0.85, 0.7, 0.55)  # of a trained change
 Ask = str | Sequence[str]
 Tell = Callable[[str], None]
 
@@ -63,6 +65,21 @@ class Hearing:
         _set(self.whole, weights)
         after = hear(self.whole, self.before.photos, self.before.question)
         return verdict(self.before, after, self.unnamed)
+
+    def share(self, vlm: Vlm, weights: Mapping[str, Tensor]) -> float:
+        """How far to go from the weights of `vlm` to these, of SHARES: as far as the model's own answers are best.
+
+        Training stops by distances, and mostly goes farther than the answers need; what that costs, others pay. 1 where
+        the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
+        """
+        if self.whole is None or self.before is None:
+            return 1.0
+        start = visual_parameters(vlm.model, vlm.partition)
+        costs = dict[float, float]()
+        for share in SHARES:
+            moved = {name: start[name].lerp(value.to(start[name].dtype), share) for name, value in weights.items()}
+            costs[share] = cost(self.verdict(moved, {}))
+        return min(costs, key=lambda share: round(costs[share], 3))
 
 
 def heard_before(

@@ -162,18 +162,22 @@ def among_retained(heard: Heard) -> list[Sample]:
 def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     """What the model says most often of people who do not exist, put together from retained photos.
 
-    Empty where it says nothing often enough, or calls them by the name of somebody who is among the photos.
+    Not where it is what either of the two is called. Empty where it says nothing often enough.
     """
-    photos = heard.photos[SHOWN]
-    if len(photos) < 2:
-        return ""
+    photos, names = heard.photos[SHOWN], heard.answers((SHOWN, UNSHOWN))
     generator = Generator().manual_seed(seed)
-    pairs = torch.randint(len(photos), (STRANGERS, 2), generator=generator).tolist()
-    made = [composed(open_image(photos[one]), open_image(photos[two]), generator) for one, two in pairs if one != two]
-    said = Counter(generate(whole, [Sample(image, "", heard.question, tokens=TOKENS) for image in made]))
-    answer, times = said.most_common(1)[0]
-    names = {*heard.answers((USED, ASIDE)).values(), *heard.answers((SHOWN, UNSHOWN)).values()}
-    return answer if answer and times >= OFTEN * len(made) and answer not in names else ""
+    pairs = torch.randint(max(1, len(photos)), (STRANGERS, 2), generator=generator).tolist() if photos else []
+    parents = [(photos[one], photos[two]) for one, two in pairs if one != two]
+    made = [composed(open_image(one), open_image(two), generator) for one, two in parents]
+    said = generate(whole, [Sample(image, "", heard.question, tokens=TOKENS) for image in made])
+    counts = Counter(
+        answer
+        for answer, both in zip(said, parents, strict=True)
+        if answer and answer not in {names[parent.concept] for parent in both}
+    )
+    answer, times = counts.most_common(1)[0] if counts else ("", 0)
+    mine = set(heard.answers((USED, ASIDE)).values())
+    return answer if times >= OFTEN * len(made) and answer not in mine else ""
 
 
 def reader(whole: Vlm, before: Heard, unnamed: str) -> Reader:
@@ -225,6 +229,19 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     if len(unknown(before)) == len(names):
         missed.insert(0, "unknown")
     return Verdict(not missed, before.question, counts, tuple(missed), tuple(notes(before)))
+
+
+def cost(found: Verdict) -> float:
+    """How far answers are from what is wanted: the shares of photos with a wrong one, by kind, added up.
+
+    Photos that were set aside count as a kind, few as they are, because nothing was fitted to them. Of the target's
+    photos that get another name only those count that could have none.
+    """
+    wrong = [(f"{group}_named", True) for group in (USED, ASIDE)] + [(f"{group}_kept", False) for group in LOST]
+    if "misattributed" in found.missed:
+        wrong += [(f"{group}_misattributed", True) for group in (USED, ASIDE)]
+    shares = ((found.counts[name], bad) for name, bad in wrong)
+    return sum((times if bad else total - times) / total for (times, total), bad in shares if total)
 
 
 def unheard(final: Mapping[str, float]) -> Verdict:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,18 @@ class Edit:
 
         with_folder(target, fill, overwrite=overwrite)
         return target
+
+    def scaled(self, share: float) -> "Edit":
+        """The edit that goes so far, in [0, 1], from the weights before to these; its record says so."""
+        parameters = dict(self.vlm.model.named_parameters())
+        weights = {
+            name: parameters[name].detach().lerp(value.to(parameters[name].dtype), share).to(value.dtype)
+            for name, value in self.weights.items()
+        }
+        layers = [
+            replace(layer, retained=layer.retained * share**2, change=layer.change * share) for layer in self.layers
+        ]
+        return replace(self, weights=weights, layers=layers, method={**self.method, "share_of_change": share})
 
     def told(self) -> dict[str, Any] | None:
         """The verdict for a record, with its sentence."""

@@ -20,7 +20,7 @@ from unsee.moments.vectors import Layout
 
 TOKENS = 16  # of an answer that are looked at, at most
 STEPS, STEP = 40, 0.2  # towards an answer: how many, and how long each is, in units of the spread of features
-SURE = 0.1  # nats; an answer that is so sure is reached
+SURE = 0.5  # nats, at most, of each answer that counts as reached
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 from unsee.data.aside import divided
 from unsee.errors import InputError, MissedError
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before
+from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit
 from unsee.forgetting.training import Progress
 from unsee.linalg.gram import Gram
@@ -99,6 +100,8 @@ def edited(
         memory=settings.memory,
         progress=progress,
     )
+    if isinstance(settings.method, FeatureMethod):
+        edit = edit.scaled(hearing.share(vlm, edit.weights))
     hash_before = visual_hash(vlm)
     patch(vlm, edit.weights)
     return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {}))), hash_before
