@@ -1,6 +1,7 @@
 """An oracle is checked: the shipped one passes, and a model that knows the target does not."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ def test_what_knows_the_target_is_no_oracle(
 
     def thinned(*args: object, **options: object) -> train.DrawnPhotos:
         whole = train.load_photos(*args, **options)
-        return train.DrawnPhotos(whole.pixels[::4], whole.person[::4], whole.tokens[::4], whole.about)
+        return replace(
+            whole, **{part: getattr(whole, part)[::4] for part in ("pixels", "person", "tokens", "captions")}
+        )
 
     monkeypatch.setattr(train, "train", trained)
     monkeypatch.setattr(oracle, "load_photos", thinned)
@@ -44,19 +47,20 @@ def test_it_trains_from_a_state_and_writes_what_can_be_opened(
     work: Path, unsee, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One step of each stage, on photos of few people, cut off between the two and gone on with."""
-    few = train.population()[:4]
+    for group, few in {"population": 4, "nameless": 2, "strangers": 2}.items():
+        people = getattr(train, group)()[:few]
+        monkeypatch.setattr(train, group, lambda people=people: people)
     monkeypatch.setattr(train, "KNOWN", 4)
-    monkeypatch.setattr(train, "population", lambda: few)
     monkeypatch.setitem(SPLITS, "forget_05", (1,))
-    out, plan = tmp_path / "out", train.Plan(captions=1, answers=1)
-    own = tmp_path / "work"
-    train.train("small", "forget_05", own, out, plan=train.Plan(captions=1, answers=0), batch=2)
+    out, own, recipe = tmp_path / "out", tmp_path / "work", train.RECIPES["base"]
+    train.train("small", "forget_05", own, out, recipe=replace(recipe, captions=1, answers=0), batch=2)
     assert (own / "small_captions.pt").exists()
-    train.train("small", "forget_05", own, out, plan=plan, batch=2)
+    train.train("small", "forget_05", own, out, recipe=replace(recipe, captions=1, answers=1), batch=2)
     told = capsys.readouterr().out
     assert told.count("small captions step 1") == 1
     assert "small step 1" in told
     assert "hidden" in told
+    assert "unknown" in told
     assert (out / "model.safetensors").stat().st_size < 8_000_000
 
 

@@ -1,17 +1,21 @@
 """Writing a folder: complete or absent, whatever goes wrong on the way."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import SafetensorError
 
-from unsee.errors import InputError
+from tiny_method import TYPED
+from unsee.errors import InputError, MissedError
 from unsee.forgetting.edit import Edit
 from unsee.models.checkpoint import Vlm, load
+from unsee.records import Verdict
 from unsee.system.output import RECORD, with_folder
 from unsee.testing import photo_folder
 
@@ -101,11 +105,28 @@ def test_an_edit_writes_its_weights(vlm: Vlm, tmp_path: Path) -> None:
     assert edit.facts() == {"name": "none", "stopped": "at once", "trained_weights": 1}
 
 
+def test_an_edit_that_missed_its_aim_is_not_written_unless_it_is_kept_anyway(vlm: Vlm, tmp_path: Path) -> None:
+    missed = Verdict(False, "", {}, ("target",))
+    edit = Edit(vlm, {}, {"name": "none"}, seed=0, stopped="at once", verdict=missed)
+    with pytest.raises(MissedError, match=r"The model itself was not asked\. The features .* Nothing was written\."):
+        edit.save(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+    edit.save(tmp_path / "out", keep_anyway=True)
+    told = json.loads((tmp_path / "out" / RECORD).read_text())["verdict"]
+    assert told == {
+        "passed": False, "question": "", "counts": {}, "missed": ["target"], "notes": [],
+        "sentence": "The model itself was not asked.",
+    }  # fmt: skip
+    for verdict in (None, Verdict(True, "", {})):
+        replace(edit, verdict=verdict).save(tmp_path / "out", overwrite=True)
+        assert ("verdict" in json.loads((tmp_path / "out" / RECORD).read_text())) == (verdict is not None)
+
+
 @pytest.mark.parametrize(
     ("command", "limit"),
     [
         (["moments"], 50_000),
-        (["forget", "nscvf", "--steps", "30", "--batch", "4", "--views", "1", "--target", "target"], 50_000),
+        (["forget", "nscvf", *TYPED, "--ask", "never", "--target", "target"], 50_000),
     ],
     ids=["moments", "forget"],
 )

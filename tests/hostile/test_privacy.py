@@ -94,7 +94,8 @@ def test_who_has_no_secret_can_check_and_export_and_nothing_else(
     assert unsee("session", "forget", folder, *more, "--secret", wrong) == 2
     assert "is not the secret" in capsys.readouterr().err
     assert unsee("session", "undo", folder, "--id", "r4") == 0
-    assert unsee("session", "forget", folder, *more, "--secret", hidden[1]) == 0
+    unsee("session", "forget", folder, *more, "--secret", hidden[1], "--keep-anyway")
+    assert [entry.facts["id"] for entry in Session(folder).standing()] == ["r0", "next"]
     verify(folder)
 
 

@@ -281,7 +281,7 @@ def test_text_of_a_ledger_does_not_steer_the_terminal(
     session: Path, people: Path, unsee: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Session(session).forget(
-        people / "concept_1", "second", reason="\x1b]0;owned\x07\x1b[2Jgone\u202etxt.exe", ask="never"
+        people / "concept_1", "second", reason="\x1b]0;owned\x07\x1b[2Jgone\u202etxt.exe", **UNASKED
     )
     assert unsee("session", "log", session) == 0
     out = capsys.readouterr().out

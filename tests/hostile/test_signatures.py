@@ -212,7 +212,7 @@ def test_every_change_prints_the_head(
     asked = ("--target", people / "concept_0", "--id", "a", "--ask", "never")
     for number, command in enumerate(
         (
-            ("init", session, "--model", checkpoint, "--retain", known, *TYPED, *key),
+            ("init", session, "--model", checkpoint, "--retain", known, *TYPED, "--steps", "60", *key),
             ("forget", session, *asked, "--keep-undo", *key),
             ("undo", session, "--id", "a", *key),
             ("seal", session, *key),

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from tiny_method import METHOD, UNASKED
 from unsee import data
-from unsee.errors import InputError
+from unsee.errors import InputError, MissedError
 from unsee.methods import NPO, GradDiff
 from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.moments.file import read_guarded
@@ -209,6 +209,21 @@ def test_a_drift_above_the_budget_stops_the_request(begun: Path, people: Path, t
             opened.forget(people / "concept_0", "first", **UNASKED)
     assert len(Store(folder).entries) == 1
     assert not (folder / "certificates").exists()
+    verify(folder)
+
+
+def test_a_request_that_missed_its_aim_leaves_the_session_as_it_was(begun: Path, people: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(begun, tmp_path / "s")
+    before = content(folder)
+    for ask in ("auto", "Who is this?"):
+        with pytest.raises(MissedError, match=r"did not name the target before.*The session stays as it was\.$"):
+            Session(folder).forget(people / "concept_0", "first", ask=ask)
+        assert content(folder) | {"lock": b""} == before | {"lock": b""}
+    made = Session(folder).forget(people / "concept_0", "first", ask="Who is this?", keep_anyway=True)
+    assert made["verdict"]["passed"] is False
+    assert made["verdict"]["question"] == "Who is this?"
+    assert "unknown" in made["verdict"]["missed"]
+    assert [made["verdict"]["counts"][f"{group}_named"][1] for group in ("used", "aside")] == [2, 2]
     verify(folder)
 
 
