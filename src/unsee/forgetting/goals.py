@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from unsee.data import open_image
 from unsee.data.views import blended, mixed, varied
 from unsee.forgetting import losses
-from unsee.forgetting.regions import DEFAULT, ENOUGH, RegionSettings, Sent, TargetFeatures, belonging, valid_shift
+from unsee.forgetting.regions import AUTO, ENOUGH, RegionSettings, Sent, TargetFeatures, belonging, valid_shift
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined
 from unsee.models.inputs import image_inputs
@@ -64,9 +64,10 @@ class Goals:
         self.known, self.identity, self.batch, self.seed = known, settings.identity, batch, settings.along.seed
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
         seen = self._belongs if reader is None else partial(self._reads, reader, shown)
-        self.sent = valid_shift(settings.region, self.own, known, settings.along, seen)
-        if reader is not None and reader.unnamed and settings.region == DEFAULT:
+        if reader is not None and settings.region == AUTO:
             self.sent = self._unnamed(reader, shown)
+        else:
+            self.sent = valid_shift(settings.region, self.own, known, settings.along, seen)
         self.images = len(shown.pictures)
         views, blends = self._copies(settings, shown, others=bool(others))
         copies = self._varied(vlm, shown, settings.along, views, blends, others)
@@ -91,12 +92,14 @@ class Goals:
         return reader.landed(images, names, self.known.layout, shift[chosen])
 
     def _unnamed(self, reader: Reader, shown: Photos) -> Sent:
-        """Goes on from the region to where the model says what it says of whom it does not know."""
+        """The nearest place at which the model no longer names the images."""
         images = [open_image(picture) for picture in shown.pictures]
+        names = [shown.names[number] for number in shown.concept.tolist()]
         unit = (self.known.modes.centers - self.known.mean).square().mean().sqrt().item()
-        added = reader.towards_unnamed(images, shown.concept, self.known.layout, self.sent.shift, unit, ENOUGH)
-        shift = self.sent.shift + added[shown.concept]
-        return replace(self.sent, shift=shift, there=self._reads(reader, shown, shift))
+        layout, width = self.known.layout, self.own.vectors.shape[1]
+        shift = reader.unnaming(images, names, layout, width, unit, ENOUGH)
+        before, there = (self._reads(reader, shown, moved) for moved in (torch.zeros_like(shift), shift))
+        return Sent(shift, 1.0, before.named, there)
 
     def _copies(self, settings: GoalSettings, shown: Photos, *, others: bool) -> tuple[int, int]:
         """How many variations and blends of each photo are made."""

@@ -155,7 +155,7 @@ def _along_patterns(
     return settings.reach * shift
 
 
-DEFAULT = "discriminant"
+AUTO, UNASKED = "auto", "discriminant"  # what is taken where the model is asked, and where not
 Region = Callable[[TargetFeatures, RetainedFeatures, RegionSettings], Tensor]
 REGIONS: dict[str, Region] = {
     "discriminant": discriminant,
@@ -169,8 +169,10 @@ REGIONS: dict[str, Region] = {
 
 def region(name: str) -> Region:
     """The region of that name. Raises InputError for an unknown one."""
+    if name == AUTO:
+        return REGIONS[UNASKED]
     if name not in REGIONS:
-        raise unknown("region", name, REGIONS)
+        raise unknown("region", name, (AUTO, *REGIONS))
     return REGIONS[name]
 
 

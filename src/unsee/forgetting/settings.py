@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unsee.errors import InputError, check_ranges, check_share, unknown
+from unsee.forgetting.regions import AUTO as AUTO_REGION
 from unsee.forgetting.regions import region
 from unsee.linalg.subspace import CRITERIA
 from unsee.models.outline import SHARE
@@ -31,12 +32,13 @@ AT_LEAST_0 = (
 class FeatureSettings:
     """Settings of the methods that move features, with the defaults of NSCVF; each part can be switched off."""
 
-    region: str = "discriminant"
-    """Goal of the target's features. discriminant: the middle of a third of the retained concepts; concept: one of
-    them; nearest, neighbours, mean and random are in docs/method.md."""
+    region: str = AUTO_REGION
+    """Goal of the target's features. auto: the nearest place at which the model does not name it, and says what it says
+    of strangers if it has an answer for them; discriminant, where the model is not asked: the middle of a third of the
+    retained concepts; concept: one of them; nearest, neighbours, mean and random are in docs/method.md."""
     reach: float = 1.5
-    """Length of the move to that goal, as a factor above 0: 1 goes there, more goes past it. It grows by itself while
-    the target would still be recognised."""
+    """Length of the move to a goal that was not found by asking, as a factor above 0: 1 goes there, more goes past it.
+    It grows by itself while the target would still be recognised."""
     modes: int = 3
     """Clusters per concept, at most, 1 or more: the looks of a person, the versions of a logo."""
     directions: int = 12

@@ -3,6 +3,7 @@
 Source: ours. The second moment of the slopes is the Gauss-Newton approximation of how far answers move with features.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from unsee.moments.vectors import Layout
 
 TOKENS = 16  # of an answer that are looked at, at most
 STEPS, STEP = 40, 0.2  # towards an answer: how many, and how long each is, in units of the spread of features
+IMPROBABLE = math.log(0.02)  # of an answer that is no longer given
 SURE = 0.5  # nats, at most, of each answer that counts as reached
 
 
@@ -56,35 +58,42 @@ class Reader:
         wrong = [other and not mine for other, mine in zip(others, own, strict=True)]
         return Landed(sum(own) / len(said), sum(wrong) / len(said))
 
-    def towards_unnamed(
-        self, images: Sequence[Image], concept: Tensor, layout: Layout, shift: Tensor, unit: float, enough: float
+    def unnaming(
+        self, images: Sequence[Image], concepts: Sequence[str], layout: Layout, width: int, unit: float, enough: float
     ) -> Tensor:
-        """A shift of each concept (concepts, d), added to `shift` (image, d), with which images are unnamed.
+        """Shifts (image, width) with which the model no longer names the images of these concepts; the way is short.
 
-        Along the slopes of the answer `unnamed`, by Adam in steps of a share of `unit`, as far as is needed: images of
-        one concept, numbers (image,) from 0, share what is added, so that it holds for other photos too. It must hold
-        from the share `enough` of the way on.
+        From where they are, along the slopes of the answer `unnamed`, until each image gets it; where there is none,
+        down the slopes of the concept's own answer, until it is improbable. Steps are Adam's, of a share of `unit`.
+        Images of one concept share their shift, so that it holds for other photos too, and it must hold from the share
+        `enough` of the way on.
         """
-        added = torch.zeros(int(concept.max()) + 1, shift.shape[1], requires_grad=True)
-        optimizer = torch.optim.Adam([added], lr=STEP * unit)
+        number = {name: place for place, name in enumerate(sorted(set(concepts)))}
+        member = torch.tensor([number[name] for name in concepts])
+        found = torch.zeros(len(number), width, requires_grad=True)
+        optimizer = torch.optim.Adam([found], lr=STEP * unit)
         generator = Generator().manual_seed(0)
         for _ in range(STEPS):
-            drawn = torch.randperm(len(images), generator=generator)[: self.batch]
-            part = [images[place] for place in drawn.tolist()]
-            inputs = image_inputs(self.whole.processor, part)
+            drawn = torch.randperm(len(images), generator=generator)[: self.batch].tolist()
+            way = enough + (1 - enough) * torch.rand(len(drawn), 1, generator=generator)
             with torch.enable_grad():
-                way = enough + (1 - enough) * torch.rand(len(part), 1, generator=generator)
-                moved = _mover(layout, way * (shift[drawn] + added[concept[drawn]]))
-                with changed_features(self.whole.model, inputs, moved):
-                    questions = [(image, self.question) for image in part]
-                    likely, ids, real = answer_log_probabilities(self.whole, questions, [self.unnamed] * len(part))
-                loss = -(likely.gather(2, ids[..., None])[..., 0] * real).sum(1)
+                shift = way * found[member[drawn]]
+                loss = self._named([images[i] for i in drawn], [concepts[i] for i in drawn], layout, shift)
                 if loss.max() < SURE:
                     break
                 optimizer.zero_grad()
                 loss.mean().backward()
             optimizer.step()
-        return added.detach()
+        return found.detach()[member]
+
+    def _named(self, images: Sequence[Image], concepts: Sequence[str], layout: Layout, shift: Tensor) -> Tensor:
+        """(image,) nats: how far the model is from not naming images whose features are moved."""
+        said = [self.unnamed or self.names[name] for name in concepts]
+        with changed_features(self.whole.model, image_inputs(self.whole.processor, images), _mover(layout, shift)):
+            questions = [(image, self.question) for image in images]
+            likely, ids, real = answer_log_probabilities(self.whole, questions, said)
+        sure = (likely.gather(2, ids[..., None])[..., 0] * real).sum(1)
+        return -sure if self.unnamed else (sure - IMPROBABLE).clamp(min=0)
 
     def answers(self, images: Sequence[Image], layout: Layout, shift: Tensor) -> list[str]:
         """What the model says of images whose features are moved by `shift` (image, d) vectors of the layout."""
