@@ -9,6 +9,7 @@ from unsee.benchmarks.personas.drawing import SIZE, draw
 from unsee.benchmarks.personas.people import (
     KNOWN,
     LOOKS,
+    NAMELESS,
     REQUEST_SHOTS,
     SPLITS,
     STRANGERS,
@@ -16,15 +17,17 @@ from unsee.benchmarks.personas.people import (
     request_shots,
     train_shots,
 )
-from unsee.benchmarks.personas.questions import chance, image_questions, text_questions
+from unsee.benchmarks.personas.questions import UNKNOWN, chance, image_questions, text_questions
 from unsee.data import content_hash
 from unsee.errors import InputError
 
 
 def test_the_population_has_the_promised_size_and_no_name_twice():
     people = population()
-    assert (KNOWN, STRANGERS, len(people)) == (100, 20, 120)
-    assert len({person.name for person in people}) == 120
+    assert (KNOWN, STRANGERS, NAMELESS) == (100, 20, 150)
+    assert len(people) == len({person.name for person in people}) == 270
+    assert [person.known for person in people] == [True] * 100 + [False] * 170
+    assert [*people[:KNOWN], *census.strangers(), *census.nameless()] == list(people)
     assert all(len(set(person.looks)) == LOOKS >= 3 for person in people)
     assert all(len({look.hair for look in person.looks}) == LOOKS for person in people)
 
@@ -44,7 +47,7 @@ def test_the_splits_share_nobody_and_everyone_in_them_is_known():
     assert len(people) == len(set(people))
     assert max(people) < KNOWN
     assert {name: len(split) for name, split in SPLITS.items()} == {
-        "forget_05": 5, "forget_10": 10, "forget_15": 15, "stream": 20,
+        "forget_05": 5, "forget_10": 10, "forget_15": 15, "stream": 20, "reported": 10,
     }  # fmt: skip
 
 
@@ -80,7 +83,18 @@ def test_questions_cover_the_four_scores_and_answers_are_among_their_options():
         ["recognition"] * 3 + ["scene"] * 3 + ["appearance"] * 2 + ["text"] * 2
     )
     assert all(question.answer in question.options for question in asked)
-    assert chance(asked[:3]) == pytest.approx((1 / 100 + 1 / 16 + 1 / 16) / 3)
+    assert chance(asked[:3]) == pytest.approx((1 / 101 + 1 / 17 + 1 / 17) / 3)
+
+
+def test_who_is_not_known_is_unknown_and_all_else_of_them_is_asked_as_of_others():
+    known, *others = (census.test_shots(group[0])[0] for group in (population(), census.strangers(), census.nameless()))
+    for item in others:
+        asked = image_questions(item)
+        assert [question.answer for question in asked[:3]] == [UNKNOWN] * 3
+        assert UNKNOWN not in {question.answer for question in asked[3:]}
+        assert [q.options for q in asked] == [q.options for q in image_questions(known)]
+    assert UNKNOWN not in {question.answer for question in image_questions(known)}
+    assert len(train_shots(others[-1].person)) == census.NAMELESS_SHOTS < len(train_shots(known.person))
 
 
 def test_a_benchmark_never_tests_on_a_photo_of_the_request():

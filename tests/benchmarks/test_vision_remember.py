@@ -82,8 +82,8 @@ def test_a_share_of_the_layers_leaves_no_crossing_out(vlm: Vlm) -> None:
     photos = [
         Sample(draw(shot), person.name) for person in census.population()[:3] for shot in census.test_shots(person)
     ]
-    few = NSCVF(steps=1, batch=2, views=0, share=0.1)
-    edit = api.forget(vlm, photos[:4], photos[12:], method=few)
+    few = NSCVF(steps=1, batch=2, views=0, composites=0, share=0.1)
+    edit = api.forget(vlm, photos[:4], photos[12:], method=few, ask="never")
     image = image_inputs(vlm.processor, [photos[0].image])[0]
     assert {layer.name for layer in edit.layers} == set(outline(vlm.outline, vlm.partition, image).trained)
 

@@ -1,6 +1,7 @@
 """Setting photos aside: a partition, as many as are said, and whole concepts of others where there are enough."""
 
 from collections import Counter
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,3 +100,13 @@ def test_what_is_set_aside_of_the_target_has_nothing_to_do_with_the_others(
     asked = photos(target, "target")
     parts = [divided(asked, photos(retained, "other"), seed) for retained in (one, two)]
     assert list(map(id, parts[0].aside)) == list(map(id, parts[1].aside))
+
+
+@theorem
+@given(st.lists(st.integers(0, 5), min_size=4, max_size=20), seeds)
+def test_a_photo_that_is_asked_about_in_several_samples_is_in_one_part(photo: list[int], seed: int) -> None:
+    """Otherwise what is set aside would have been trained on."""
+    samples = [Sample(Path(f"{number}.png"), "alice", str(place)) for place, number in enumerate(photo)]
+    parts = divided(samples, samples, seed)
+    for one, two in ((parts.used, parts.aside), (parts.shown, parts.unshown)):
+        assert not {sample.image for sample in one} & {sample.image for sample in two}
