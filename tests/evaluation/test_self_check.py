@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unsee.data.aside import Divided
-from unsee.evaluation import self_check
+from unsee.evaluation import hearing, self_check
 from unsee.evaluation.self_check import (
     GROUPS,
     LOST,
@@ -17,6 +18,7 @@ from unsee.evaluation.self_check import (
     among_retained,
     asked_photos,
     best_heard,
+    cost,
     notes,
     unheard,
     unknown,
@@ -220,6 +222,49 @@ def test_groups_without_a_photo_are_not_mentioned() -> None:
     found = verdict(before, after)
     assert found.passed
     assert found.sentence() == "Of 1 photo used 0 still get the answer to 'Who is this?' that they got before."
+
+
+@theorem
+@given(st.integers(0, 8), st.integers(0, 4), st.integers(0, 40), st.integers(0, 20))
+def test_the_cost_of_answers_is_the_shares_that_are_wrong_added_up(
+    used: int, aside: int, shown: int, unshown: int
+) -> None:
+    after = heard(
+        used=["alice"] * used + ["nobody"] * (8 - used),
+        aside=["alice"] * aside + ["nobody"] * (4 - aside),
+        shown=first("shown", shown),
+        unshown=first("unshown", unshown),
+    )
+    assert cost(verdict(BEFORE, after)) == pytest.approx(used / 8 + aside / 4 + shown / 40 + unshown / 20)
+
+
+def test_names_of_others_cost_where_the_model_could_have_given_none() -> None:
+    after = heard(**GONE | {"used": ["bob"] * 4 + ["nobody"] * 4})
+    assert cost(verdict(BEFORE, after)) == 0
+    assert cost(verdict(BEFORE, after, "nobody")) == 0.5
+
+
+def test_an_edit_goes_as_far_as_the_answers_are_best(vlm: Vlm, whole: Vlm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each share of the way is heard with its weights; without a hearing the whole way is gone."""
+    name = f"{vlm.partition.linear[0]}.weight"
+    parameters = dict(whole.model.named_parameters())
+    start = parameters[name].detach().clone()
+    costs = {1.0: 5, 0.85: 2, 0.7: 1, 0.55: 3}
+    seen = list[float]()
+
+    def said(_: Vlm, photos: object, question: str) -> Heard:
+        seen.append(round(float((parameters[name] - start).mean()), 4))
+        return heard(**GONE, shown=first("shown", costs[seen[-1]]))
+
+    monkeypatch.setattr(hearing, "hear", said)
+    parts = Divided(PHOTOS["used"], PHOTOS["aside"], PHOTOS["shown"], PHOTOS["unshown"])
+    try:
+        assert hearing.Hearing(parts, whole, BEFORE).share(vlm, {name: start + 1}) == 0.7
+    finally:
+        with torch.no_grad():
+            parameters[name].copy_(start)
+    assert seen == [1.0, 0.85, 0.7, 0.55]
+    assert hearing.Hearing(parts).share(vlm, {name: start + 1}) == 1.0
 
 
 def test_without_a_question_the_last_look_of_the_training_decides() -> None:

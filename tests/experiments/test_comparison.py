@@ -22,7 +22,7 @@ from unsee.records import from_json, plain
 from unsee.system.timing import forget_peak, peak_rss_mb
 
 Run = Any
-QUICK = {"steps": 2, "batch": 4, "views": 0}
+QUICK = {"steps": 2, "batch": 4, "views": 0, "composites": 0}
 
 
 class BrokenError(Exception):
@@ -164,8 +164,8 @@ def test_a_cell_of_other_settings_is_not_taken_for_one_of_these(
 ) -> None:
     todo = cells(tmp_path, ["nscvf"], ["forget_05"], [0])
     run(todo, "personas", lambda _: None)
-    monkeypatch.setitem(ENTRIES, "nscvf", Entry(NSCVF(**QUICK | {"reach": 1.5})))
-    with pytest.raises(InputError, match=r"was made with reach 2\.5, and nscvf has 1\.5 now"):
+    monkeypatch.setitem(ENTRIES, "nscvf", Entry(NSCVF(**QUICK | {"reach": 2.0})))
+    with pytest.raises(InputError, match=r"was made with reach 1\.5, and nscvf has 2\.0 now"):
         run(todo, "personas", lambda _: None)
 
 

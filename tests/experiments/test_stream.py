@@ -27,7 +27,7 @@ def small() -> Stream:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(VARIANTS, "nscvf", Variant(NSCVF(steps=2, batch=4, views=0)))
+    monkeypatch.setitem(VARIANTS, "nscvf", Variant(NSCVF(steps=2, batch=4, views=0, composites=0)))
     monkeypatch.setitem(VARIANTS, "closed_form", Variant(ClosedForm(sweeps=1, views=0), images=False))
 
 

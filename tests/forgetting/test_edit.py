@@ -15,7 +15,7 @@ from tiny_method import TYPED
 from unsee.errors import InputError, MissedError
 from unsee.forgetting.edit import Edit
 from unsee.models.checkpoint import Vlm, load
-from unsee.records import Verdict
+from unsee.records import LayerDrift, Verdict
 from unsee.system.output import RECORD, with_folder
 from unsee.testing import photo_folder
 
@@ -103,6 +103,22 @@ def test_an_edit_writes_its_weights(vlm: Vlm, tmp_path: Path) -> None:
     assert torch.equal(dict(load(tmp_path / "out").model.named_parameters())[name], weight)
     assert (tmp_path / "out" / "record.txt").read_text() == "new"
     assert edit.facts() == {"name": "none", "stopped": "at once", "trained_weights": 1}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_an_edit_can_go_a_part_of_its_way_and_its_record_says_so(dtype: torch.dtype, vlm: Vlm) -> None:
+    name = f"{vlm.partition.linear[0]}.weight"
+    before = dict(vlm.model.named_parameters())[name].detach()
+    weight = (before + 0.25).to(dtype)
+    layer = LayerDrift(name, retained=0.08, change=0.4, rank=1, width=2)
+    edit = Edit(vlm, {name: weight}, {"name": "none"}, seed=0, stopped="at once", layers=[layer])
+    assert torch.equal(edit.scaled(1.0).weights[name], weight)
+    assert torch.equal(edit.scaled(0.0).weights[name], before.to(dtype))
+    half = edit.scaled(0.5)
+    torch.testing.assert_close(half.weights[name].float(), before + 0.125, atol=1e-3, rtol=1e-3)
+    assert half.weights[name].dtype == dtype
+    assert half.layers == [replace(layer, retained=0.02, change=0.2)]
+    assert half.facts()["share_of_change"] == 0.5
 
 
 def test_an_edit_that_missed_its_aim_is_not_written_unless_it_is_kept_anyway(vlm: Vlm, tmp_path: Path) -> None:
