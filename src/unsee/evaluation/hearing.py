@@ -30,7 +30,8 @@ from unsee.system.memory import available
 
 AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside questions
 IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
-SHARES = (1.0, 0.85, 0.7, 0.55)  # of a trained change
+SHARES = (1.2, 1.0, 0.85, 0.7, 0.55)  # of a trained change
+SAME = 0.02  # costs that differ by less say nothing
 Ask = str | Sequence[str]
 Tell = Callable[[str], None]
 
@@ -67,10 +68,10 @@ class Hearing:
         return verdict(self.before, after, self.unnamed)
 
     def share(self, vlm: Vlm, weights: Mapping[str, Tensor]) -> float:
-        """How far to go from the weights of `vlm` to these, of SHARES: as far as the model's own answers are best.
+        """How far to go from the weights of `vlm` to these, of SHARES: where the model's own answers are best.
 
-        Training stops by distances, and mostly goes farther than the answers need; what that costs, others pay. 1 where
-        the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
+        Training stops by distances; the answers may need less, for which others would pay, or a little more. Of shares
+        that are as good, the largest. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0
@@ -79,7 +80,8 @@ class Hearing:
         for share in SHARES:
             moved = {name: start[name].lerp(value.to(start[name].dtype), share) for name, value in weights.items()}
             costs[share] = cost(self.verdict(moved, {}))
-        return min(costs, key=lambda share: round(costs[share], 3))
+        best = min(costs.values())
+        return max(share for share in SHARES if costs[share] <= best + SAME)
 
 
 def heard_before(

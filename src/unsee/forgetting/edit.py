@@ -74,7 +74,7 @@ class Edit:
         return target
 
     def scaled(self, share: float) -> "Edit":
-        """The edit that goes so far, in [0, 1], from the weights before to these; its record says so."""
+        """The edit that goes so far from the weights before to these, 1 being all the way; its record says so."""
         parameters = dict(self.vlm.model.named_parameters())
         weights = {
             name: parameters[name].detach().lerp(value.to(parameters[name].dtype), share).to(value.dtype)
