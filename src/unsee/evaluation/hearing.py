@@ -71,7 +71,8 @@ class Hearing:
         """How far to go from the weights of `vlm` to these, of SHARES: where the model's own answers are best.
 
         Training stops by distances; the answers may need less, for which others would pay, or a little more. Of shares
-        that are as good, the largest. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
+        that are as good, the largest. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman
+        et al. 2022), judged by answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0
