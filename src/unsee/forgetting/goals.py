@@ -13,7 +13,17 @@ from torch import Generator, Tensor
 from unsee.data import open_image
 from unsee.data.views import blended, mixed, varied
 from unsee.forgetting import losses
-from unsee.forgetting.regions import AUTO, ENOUGH, RegionSettings, Sent, TargetFeatures, belonging, valid_shift
+from unsee.forgetting.regions import (
+    AUTO,
+    ENOUGH,
+    UNASKED,
+    RegionSettings,
+    Sent,
+    TargetFeatures,
+    belonging,
+    region,
+    valid_shift,
+)
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined
 from unsee.models.inputs import image_inputs
@@ -65,7 +75,7 @@ class Goals:
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
         seen = self._belongs if reader is None else partial(self._reads, reader, shown)
         if reader is not None and settings.region == AUTO:
-            self.sent = self._unnamed(reader, shown)
+            self.sent = self._unnamed(reader, shown, settings.along)
         else:
             self.sent = valid_shift(settings.region, self.own, known, settings.along, seen)
         self.images = len(shown.pictures)
@@ -91,15 +101,15 @@ class Goals:
         names = [shown.names[shown.concept[i]] for i in chosen.tolist()]
         return reader.landed(images, names, self.known.layout, shift[chosen])
 
-    def _unnamed(self, reader: Reader, shown: Photos) -> Sent:
-        """The nearest place at which the model no longer names the images."""
+    def _unnamed(self, reader: Reader, shown: Photos, along: RegionSettings) -> Sent:
+        """Where the model no longer names the images, from the region of nobody in particular on."""
         images = [open_image(picture) for picture in shown.pictures]
         names = [shown.names[number] for number in shown.concept.tolist()]
         unit = (self.known.modes.centers - self.known.mean).square().mean().sqrt().item()
-        layout, width = self.known.layout, self.own.vectors.shape[1]
-        shift = reader.unnaming(images, names, layout, width, unit, ENOUGH)
+        start = region(UNASKED)(self.own, self.known, along)
+        shift = reader.unnaming(images, names, self.known.layout, start, unit, ENOUGH)
         before, there = (self._reads(reader, shown, moved) for moved in (torch.zeros_like(shift), shift))
-        return Sent(shift, 1.0, before.named, there)
+        return Sent(shift, along.reach, before.named, there)
 
     def _copies(self, settings: GoalSettings, shown: Photos, *, others: bool) -> tuple[int, int]:
         """How many variations and blends of each photo are made."""

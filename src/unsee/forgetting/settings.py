@@ -36,7 +36,7 @@ class FeatureSettings:
     """Goal of the target's features. auto: the nearest place at which the model does not name it, and says what it says
     of strangers if it has an answer for them; discriminant, where the model is not asked: the middle of a third of the
     retained concepts; concept: one of them; nearest, neighbours, mean and random are in docs/method.md."""
-    reach: float = 1.5
+    reach: float = 1.0
     """Length of the move to a goal that was not found by asking, as a factor above 0: 1 goes there, more goes past it.
     It grows by itself while the target would still be recognised."""
     modes: int = 3

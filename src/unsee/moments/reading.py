@@ -59,32 +59,38 @@ class Reader:
         return Landed(sum(own) / len(said), sum(wrong) / len(said))
 
     def unnaming(
-        self, images: Sequence[Image], concepts: Sequence[str], layout: Layout, width: int, unit: float, enough: float
+        self,
+        images: Sequence[Image],
+        concepts: Sequence[str],
+        layout: Layout,
+        start: Tensor,
+        unit: float,
+        enough: float,
     ) -> Tensor:
-        """Shifts (image, width) with which the model no longer names the images of these concepts; the way is short.
+        """Shifts (image, d) near those of `start` with which the model no longer names the images of these concepts.
 
-        From where they are, along the slopes of the answer `unnamed`, until each image gets it; where there is none,
+        From there, along the slopes of the answer `unnamed`, until each image gets it; where there is none,
         down the slopes of the concept's own answer, until it is improbable. Steps are Adam's, of a share of `unit`.
-        Images of one concept share their shift, so that it holds for other photos too, and it must hold from the share
-        `enough` of the way on.
+        Images of one concept share what is added, so that it holds for other photos too, and it must hold from the
+        share `enough` of the way on.
         """
         number = {name: place for place, name in enumerate(sorted(set(concepts)))}
         member = torch.tensor([number[name] for name in concepts])
-        found = torch.zeros(len(number), width, requires_grad=True)
+        found = torch.zeros(len(number), start.shape[1], requires_grad=True)
         optimizer = torch.optim.Adam([found], lr=STEP * unit)
         generator = Generator().manual_seed(0)
         for _ in range(STEPS):
             drawn = torch.randperm(len(images), generator=generator)[: self.batch].tolist()
             way = enough + (1 - enough) * torch.rand(len(drawn), 1, generator=generator)
             with torch.enable_grad():
-                shift = way * found[member[drawn]]
+                shift = way * (start[drawn] + found[member[drawn]])
                 loss = self._named([images[i] for i in drawn], [concepts[i] for i in drawn], layout, shift)
                 if loss.max() < SURE:
                     break
                 optimizer.zero_grad()
                 loss.mean().backward()
             optimizer.step()
-        return found.detach()[member]
+        return start + found.detach()[member]
 
     def _named(self, images: Sequence[Image], concepts: Sequence[str], layout: Layout, shift: Tensor) -> Tensor:
         """(image,) nats: how far the model is from not naming images whose features are moved."""
