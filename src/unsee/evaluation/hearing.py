@@ -141,8 +141,13 @@ def _without_similar(hearing: Hearing, before: Heard, tell: Tell, *, drop: bool)
     alike = among_retained(before)
     if not alike:
         return hearing
-    gone = {sample.concept for sample in alike}
-    listed = ", ".join(sorted(gone)[:3]) + (", ..." if len(gone) > 3 else "")
+    concepts, single = {sample.concept for sample in alike}, {id(sample) for sample in alike}
+    others = {sample.concept for sample in (*hearing.parts.shown, *hearing.parts.unshown)}
+
+    def gone(sample: Sample) -> bool:
+        return sample.concept in concepts if len(others) > 1 else id(sample) in single
+
+    listed = ", ".join(sorted(concepts)[:3]) + (", ..." if len(concepts) > 3 else "")
     if not drop:
         raise InputError(
             f"the model gives {len(alike)} retained photos ({listed}) the target's answer, so that the target seems to "
@@ -151,7 +156,7 @@ def _without_similar(hearing: Hearing, before: Heard, tell: Tell, *, drop: bool)
     tell(f"{len(alike)} retained photos ({listed}) get the target's answer and are left out")
     parts = replace(
         hearing.parts,
-        shown=[sample for sample in hearing.parts.shown if sample.concept not in gone],
-        unshown=[sample for sample in hearing.parts.unshown if sample.concept not in gone],
+        shown=[sample for sample in hearing.parts.shown if not gone(sample)],
+        unshown=[sample for sample in hearing.parts.unshown if not gone(sample)],
     )
     return replace(hearing, parts=parts, before=before.without(gone))

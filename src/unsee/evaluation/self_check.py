@@ -4,7 +4,7 @@ Source: ours. The language model is asked here alone; training never runs it.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -33,6 +33,7 @@ LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are name
 UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
 SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with gradient
 STRANGERS, OFTEN = 96, 0.15  # people who do not exist that are asked about; how often they must get one answer
+SETTLED = 0.5  # share of a concept's photos that must get one answer for it to be that of all of them
 KNOWN = 0.3  # share of a concept's photos that get one answer, from which on the model knows it
 
 
@@ -72,13 +73,23 @@ class Heard:
         ]
         return sum(says(said, answer, self.common) for said in own) / max(1, len(own))
 
-    def without(self, concepts: Collection[str]) -> "Heard":
-        """Without others of these concepts."""
+    def expected(self, group: str) -> list[str]:
+        """What each of others' photos in a group is to be answered: what most of its concept get, if half of them do.
+
+        Else, as where photos are not sorted into concepts, its own answer.
+        """
+        both, found = (SHOWN, UNSHOWN), list[str]()
+        names = self.answers(both)
+        sure = {concept: self.share(concept, name, both) >= SETTLED for concept, name in names.items()}
+        for sample, said in zip(self.photos[group], self.said[group], strict=True):
+            found.append(names[sample.concept] if sure[sample.concept] else said)
+        return found
+
+    def without(self, gone: Callable[[Sample], bool]) -> "Heard":
+        """Without the others that are to go."""
         keep = {
             group: [
-                place
-                for place, sample in enumerate(self.photos[group])
-                if group in (USED, ASIDE) or sample.concept not in concepts
+                place for place, sample in enumerate(self.photos[group]) if group in (USED, ASIDE) or not gone(sample)
             ]
             for group in GROUPS
         }
@@ -151,12 +162,22 @@ def notes(heard: Heard) -> list[str]:
 
 
 def among_retained(heard: Heard) -> list[Sample]:
-    """Retained photos that seem to show a target: of each of their concepts, most photos get the target's answer."""
-    strange, names = set(unknown(heard)), heard.answers((USED, ASIDE))
-    wanted = [answer for concept, answer in names.items() if concept not in strange]
-    others = heard.answers((SHOWN, UNSHOWN))
-    like = {concept for concept, answer in others.items() if any(says(answer, name, heard.common) for name in wanted)}
-    return [sample for group in (SHOWN, UNSHOWN) for sample in heard.photos[group] if sample.concept in like]
+    """Retained photos that seem to show a target: of each of their concepts, most photos get the target's answer.
+
+    Of photos that are not sorted into concepts, those that get it themselves.
+    """
+    both, strange, common = (SHOWN, UNSHOWN), set(unknown(heard)), heard.common
+    wanted = [answer for concept, answer in heard.answers((USED, ASIDE)).items() if concept not in strange]
+    others = heard.answers(both)
+    asked = [pair for group in both for pair in zip(heard.photos[group], heard.said[group], strict=True)]
+    sorted_ = 1 < len(others) < len(asked)
+    sure = {concept for concept, answer in others.items() if heard.share(concept, answer, both) >= SETTLED}
+    return [
+        sample
+        for sample, said in asked
+        if (sample.concept in sure or not sorted_)
+        and any(says(others[sample.concept] if sorted_ else said, name, common) for name in wanted)
+    ]
 
 
 def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
@@ -182,9 +203,9 @@ def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
 
 def reader(whole: Vlm, before: Heard, unnamed: str) -> Reader:
     """The same model, to be asked what it reads of features."""
-    common, others = before.common, before.answers((SHOWN, UNSHOWN))
+    common, others = before.common, [answer for group in LOST for answer in before.expected(group)]
     batch = SLOPES if whole.model.num_parameters() < LARGE else SLOPES_LARGE
-    names, known = before.answers((USED, ASIDE)), _names(others.values(), common) - {unnamed}
+    names, known = before.answers((USED, ASIDE)), _names(others, common) - {unnamed}
     return Reader(whole, before.question, batch, names, known, common, unnamed)
 
 
@@ -199,8 +220,8 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     Of a model that has an answer for whom it does not know, `unnamed`, every other new answer is somebody else's name.
     """
     names, common = before.answers((USED, ASIDE)), before.common
-    others = before.answers((SHOWN, UNSHOWN))
-    known = _names(others.values(), common) - {unnamed}
+    others = {group: before.expected(group) for group in LOST}
+    known = _names([answer for group in LOST for answer in others[group]], common) - {unnamed}
     counts, missed = dict[str, tuple[int, int]](), list[str]()
     strangers = 0
     for group in (USED, ASIDE):
@@ -218,7 +239,7 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     if unnamed and strangers > NAMED * sum(len(before.photos[group]) for group in (USED, ASIDE)):
         missed.append("misattributed")
     for group, most in LOST.items():
-        expected = [others[sample.concept] for sample in before.photos[group]]
+        expected = others[group]
         first, then = (
             [says(said, name, common) for said, name in zip(heard.said[group], expected, strict=True)]
             for heard in (before, after)
