@@ -122,7 +122,8 @@ def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
     sizes = sum(place.stop - place.start for place in headers(vlm.folder).values())
     if not needed and IN_MEMORY * sizes > available():
         return None
-    whole = load(vlm.folder, language=True)
+    own_code = type(vlm.model).__module__.startswith("transformers_modules")  # trusted when the model was opened
+    whole = load(vlm.folder, language=True, trust_remote_code=own_code)
     if not isinstance(whole.model, GenerationMixin):
         return None
     _set(whole, visual_parameters(vlm.model, vlm.partition))

@@ -33,12 +33,12 @@ class FeatureSettings:
     """Settings of the methods that move features, with the defaults of NSCVF; each part can be switched off."""
 
     region: str = AUTO_REGION
-    """Goal of the target's features. auto: the nearest place at which the model does not name it, and says what it says
-    of strangers if it has an answer for them; discriminant, where the model is not asked: the middle of a third of the
-    retained concepts; concept: one of them; nearest, neighbours, mean and random are in docs/method.md."""
+    """Goal of the target's features. discriminant: the middle of a third of the retained concepts; concept: one of
+    them; nearest, neighbours, mean and random are in docs/method.md. auto: discriminant, and where the model is asked,
+    on to where it does not name the target and says what it says of strangers, if it has an answer for them."""
     reach: float = 1.0
-    """Length of the move to a goal that was not found by asking, as a factor above 0: 1 goes there, more goes past it.
-    It grows by itself while the target would still be recognised."""
+    """Length of the move to that goal, as a factor above 0: 1 goes there, more goes past it. Where the model is not
+    asked, it grows by itself while the target would still be recognised."""
     modes: int = 3
     """Clusters per concept, at most, 1 or more: the looks of a person, the versions of a logo."""
     directions: int = 12
