@@ -14,6 +14,7 @@ from unsee.evaluation.evaluate import Evaluation
 from unsee.evaluation.evaluate import evaluate as measure_answers
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
+from unsee.evaluation.self_check import cost
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit
 from unsee.forgetting.training import Progress
@@ -63,21 +64,26 @@ def forget(
     if moments is not None:
         _check_not_counted(targets, moments)
     hearing = heard_before(vlm, targets, retained or [], seed=seed, ask=ask, drop_similar=drop_similar, tell=tell)
-    more = {"reader": hearing.reader} if isinstance(method, FeatureMethod) else {}
-    edit = method.forget(
-        vlm,
-        hearing.parts.used,
-        None if retained is None else hearing.parts.shown,
-        moments=moments,
-        seed=seed,
-        memory=memory,
-        state=state,
-        progress=progress,
-        **more,
-    )
-    if isinstance(method, FeatureMethod):
+    given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
+    shown = None if retained is None else hearing.parts.shown
+    if not isinstance(method, FeatureMethod):
+        edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
+        return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {})))
+    tried = list[Edit]()
+    for attempt in method.attempts(asked=hearing.reader is not None and moments is None):
+        if tried:
+            tell("the request missed its aim and is made again, with images described by the means of their tokens")
+        place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
+        edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=hearing.reader, **given)
         edit = edit.scaled(hearing.share(vlm, edit.weights))
-    return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {})))
+        tried.append(replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {}))))
+        if _passed(tried[-1]):
+            break
+    return min(tried, key=lambda edit: (not _passed(edit), 0.0 if edit.verdict is None else cost(edit.verdict)))
+
+
+def _passed(edit: Edit) -> bool:
+    return edit.verdict is None or edit.verdict.passed
 
 
 def _check_not_counted(targets: Sequence[Sample], moments: Moments) -> None:

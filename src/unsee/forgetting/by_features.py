@@ -8,9 +8,9 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Generator, Tensor
@@ -45,7 +45,7 @@ from unsee.models.outline import last_layers
 from unsee.models.prefix import Prefix, prefix_states
 from unsee.moments.measure import prepare, waiting_place
 from unsee.moments.reading import Reader
-from unsee.moments.records import Moments, Photos
+from unsee.moments.records import AUTO, Moments, Photos
 from unsee.records import LayerDrift, Sample
 from unsee.system.memory import Memory, plan
 
@@ -73,6 +73,14 @@ class FeatureMethod(FeatureSettings, ABC):
         reader: Reader | None = None,
     ) -> tuple[Photos | None, Moments]:
         """The retained photos, if there are any, and their moments; Grams may wait in the folder `scratch`."""
+
+    def attempts(self, *, asked: bool) -> list[Self]:
+        """The settings to try, one after the other until a request reaches its aim.
+
+        Where the model is `asked`, what it reads describes images at first; on some models means of tokens say better
+        who somebody is, and no measure told which before training (docs/log.md).
+        """
+        return [self, replace(self, runs=1)] if asked and self.runs == AUTO else [self]
 
     def forget(
         self,

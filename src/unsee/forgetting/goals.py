@@ -74,7 +74,7 @@ class Goals:
         self.known, self.identity, self.batch, self.seed = known, settings.identity, batch, settings.along.seed
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
         seen = self._belongs if reader is None else partial(self._reads, reader, shown)
-        if reader is not None and settings.region == AUTO:
+        if reader is not None and reader.unnamed and settings.region == AUTO:
             self.sent = self._unnamed(reader, shown, settings.along)
         else:
             self.sent = valid_shift(settings.region, self.own, known, settings.along, seen)

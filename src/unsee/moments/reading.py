@@ -3,7 +3,6 @@
 Source: ours. The second moment of the slopes is the Gauss-Newton approximation of how far answers move with features.
 """
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +20,6 @@ from unsee.moments.vectors import Layout
 
 TOKENS = 16  # of an answer that are looked at, at most
 STEPS, STEP = 40, 0.2  # towards an answer: how many, and how long each is, in units of the spread of features
-IMPROBABLE = math.log(0.02)  # of an answer that is no longer given
 SURE = 0.5  # nats, at most, of each answer that counts as reached
 
 
@@ -69,8 +67,8 @@ class Reader:
     ) -> Tensor:
         """Shifts (image, d) near those of `start` with which the model no longer names the images of these concepts.
 
-        From there, along the slopes of the answer `unnamed`, until each image gets it; where there is none,
-        down the slopes of the concept's own answer, until it is improbable. Steps are Adam's, of a share of `unit`.
+        From there, along the slopes of the answer `unnamed`, until each image gets it; by Adam in steps of a share of
+        `unit`.
         Images of one concept share what is added, so that it holds for other photos too, and it must hold from the
         share `enough` of the way on.
         """
@@ -84,7 +82,7 @@ class Reader:
             way = enough + (1 - enough) * torch.rand(len(drawn), 1, generator=generator)
             with torch.enable_grad():
                 shift = way * (start[drawn] + found[member[drawn]])
-                loss = self._named([images[i] for i in drawn], [concepts[i] for i in drawn], layout, shift)
+                loss = self._named([images[i] for i in drawn], layout, shift)
                 if loss.max() < SURE:
                     break
                 optimizer.zero_grad()
@@ -92,14 +90,13 @@ class Reader:
             optimizer.step()
         return start + found.detach()[member]
 
-    def _named(self, images: Sequence[Image], concepts: Sequence[str], layout: Layout, shift: Tensor) -> Tensor:
+    def _named(self, images: Sequence[Image], layout: Layout, shift: Tensor) -> Tensor:
         """(image,) nats: how far the model is from not naming images whose features are moved."""
-        said = [self.unnamed or self.names[name] for name in concepts]
         with changed_features(self.whole.model, image_inputs(self.whole.processor, images), _mover(layout, shift)):
             questions = [(image, self.question) for image in images]
-            likely, ids, real = answer_log_probabilities(self.whole, questions, said)
-        sure = (likely.gather(2, ids[..., None])[..., 0] * real).sum(1)
-        return -sure if self.unnamed else (sure - IMPROBABLE).clamp(min=0)
+            likely, ids, real = answer_log_probabilities(self.whole, questions, [self.unnamed] * len(images))
+        sure: Tensor = (likely.gather(2, ids[..., None])[..., 0] * real).sum(1)
+        return -sure
 
     def answers(self, images: Sequence[Image], layout: Layout, shift: Tensor) -> list[str]:
         """What the model says of images whose features are moved by `shift` (image, d) vectors of the layout."""
