@@ -79,11 +79,15 @@ def forget(
         tried.append(replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {}))))
         if _passed(tried[-1]):
             break
-    return min(tried, key=lambda edit: (not _passed(edit), 0.0 if edit.verdict is None else cost(edit.verdict)))
+    return min(tried, key=_shortfall)
 
 
 def _passed(edit: Edit) -> bool:
     return edit.verdict is None or edit.verdict.passed
+
+
+def _shortfall(edit: Edit) -> tuple[bool, float]:
+    return not _passed(edit), 0.0 if edit.verdict is None else cost(edit.verdict)
 
 
 def _check_not_counted(targets: Sequence[Sample], moments: Moments) -> None:

@@ -163,9 +163,10 @@ def test_a_cell_of_other_settings_is_not_taken_for_one_of_these(
     tmp_path: Path, small: Benchmark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     todo = cells(tmp_path, ["nscvf"], ["forget_05"], [0])
+    monkeypatch.setitem(ENTRIES, "nscvf", Entry(NSCVF(**QUICK | {"reach": 1.25})))
     run(todo, "personas", lambda _: None)
     monkeypatch.setitem(ENTRIES, "nscvf", Entry(NSCVF(**QUICK | {"reach": 2.0})))
-    with pytest.raises(InputError, match=r"was made with reach 1\.5, and nscvf has 2\.0 now"):
+    with pytest.raises(InputError, match=r"was made with reach 1\.25, and nscvf has 2\.0 now"):
         run(todo, "personas", lambda _: None)
 
 

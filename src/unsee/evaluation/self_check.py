@@ -256,8 +256,10 @@ def cost(found: Verdict) -> float:
     """How far answers are from what is wanted: the shares of photos with a wrong one, by kind, added up.
 
     Photos that were set aside count as a kind, few as they are, because nothing was fitted to them. Of the target's
-    photos that get another name only those count that could have none.
+    photos that get another name only those count that could have none. 0 where the model was not asked.
     """
+    if not found.question:
+        return 0.0
     wrong = [(f"{group}_named", True) for group in (USED, ASIDE)] + [(f"{group}_kept", False) for group in LOST]
     if "misattributed" in found.missed:
         wrong += [(f"{group}_misattributed", True) for group in (USED, ASIDE)]
