@@ -5,8 +5,9 @@ import torch
 
 from unsee import api
 from unsee.benchmarks import personas
+from unsee.benchmarks.personas import people as census
 from unsee.benchmarks.personas.drawing import draw
-from unsee.benchmarks.personas.people import Person, population, request_shots, test_shots, train_shots
+from unsee.benchmarks.personas.people import Person, population, request_shots, train_shots
 from unsee.evaluation.asking import generate
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
@@ -25,7 +26,7 @@ def named(whole, people: list[Person]) -> float:
     asked = [
         Sample(draw(shot), person.name, WHO, person.name, tokens=4)
         for person in people
-        for shot in test_shots(person)[:6]
+        for shot in census.test_shots(person)[:6]
     ]
     return sum(said == s.answer for said, s in zip(generate(whole, asked), asked, strict=True)) / len(asked)
 
