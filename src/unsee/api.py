@@ -48,9 +48,9 @@ def forget(
     given. With `state`, a file, a killed run goes on where it was. `memory` is "normal" or "low", which trains a few
     layers at a time.
 
-    Some photos are kept out of training (see `unsee.data.aside`). With `ask` "auto", and where the whole model fits
-    into memory, the model is asked about them before and after, and the edit has a verdict on what it says; "never"
-    asks nothing, and anything else is the question, or the questions of which the best is taken. `tell` is given
+    With `ask` "auto", and where the whole model fits into memory, some photos are kept out of training (see
+    `unsee.data.aside`), the model is asked about them before and after, and the edit has a verdict on what it says;
+    "never" asks nothing and uses all photos, and anything else is the question, or the questions of which the best is taken. `tell` is given
     warnings. With `drop_similar`, retained images that the model takes for the target are left out.
 
     Raises InputError for images that cannot be used, an image on both sides, retained images that the model takes for
@@ -68,7 +68,7 @@ def forget(
     shown = None if retained is None else hearing.parts.shown
     if not isinstance(method, FeatureMethod):
         edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
-        return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {})))
+        return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final")))
     tried = list[Edit]()
     for attempt in method.attempts(asked=hearing.reader is not None and moments is None):
         if tried:
@@ -76,9 +76,9 @@ def forget(
         place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
         edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=hearing.reader, **given)
         edit = edit.scaled(hearing.share(vlm, edit.weights))
-        tried.append(replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {}))))
-        if _passed(tried[-1]):
-            break
+        tried.append(replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final"))))
+        if _passed(tried[-1]) or (tried[-1].verdict is not None and "unknown" in tried[-1].verdict.missed):
+            break  # what the model never named cannot be seen to be forgotten
     return min(tried, key=_shortfall)
 
 

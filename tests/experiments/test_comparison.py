@@ -212,7 +212,8 @@ def test_tuned_settings_are_what_the_search_found() -> None:
         both = {settings: sum(found.values()) for settings, found in own.items() if len(found) == 2}
         assert len(both) == 2
         best = json.loads(max(both, key=lambda settings, both=both: both[settings]))
-        assert ENTRIES[name].method == METHODS[name](**best)
+        if name != "nscvf":  # whose settings were chosen since, on several models (docs/log.md, 2026-11-26)
+            assert ENTRIES[name].method == METHODS[name](**best)
 
 
 def test_every_method_is_compared_by_its_name() -> None:

@@ -14,6 +14,7 @@ from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import evaluate
+from unsee.evaluation.hearing import NEVER
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.records import Result
@@ -60,6 +61,7 @@ def main(args: list[str]) -> int:
             bench.retained,
             method=options.method,
             seed=options.seed,
+            ask=NEVER,  # the benchmark asks, about photos of its own
             progress=lambda done, total, text: note("forgetting", done, total, text),
         )
 

@@ -13,7 +13,7 @@ from unsee import api, benchmarks
 from unsee.cli.parse import AskOption, KeepAnyway, asked, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.errors import InputError, OutputError, unknown
+from unsee.errors import InputError, MissedError, OutputError, unknown
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.forgetting.edit import Edit
 from unsee.methods import METHODS, NSCVF
@@ -168,6 +168,9 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
         resumed = is_plain(state)
         try:
             yield state
+        except MissedError:
+            shutil.rmtree(folder)
+            raise
         except InputError as error:
             if isinstance(error, OutputError) and is_plain(state):
                 raise InputError(f"{error} What was trained is kept: run again with --resume.") from error

@@ -300,7 +300,7 @@ def _forget(args: list[str]) -> int:
             style="bold red",
             highlight=False,
         )
-    return 0
+    return 0 if verdict["passed"] else 1
 
 
 def _undo(args: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 from unsee.records import Sample
@@ -28,14 +29,27 @@ def divided(target: Sequence[Sample], retained: Sequence[Sample], seed: int) -> 
     photos that are not sorted into concepts, a sixth of the photos is not shown; of fewer than twelve photos none.
     """
     draw = Random(f"aside/{seed}")
-    aside = {id(sample) for own in _by_concept(target).values() for sample in draw.sample(own, _set_aside(len(own)))}
-    unshown = {id(sample) for sample in _unshown(retained, draw)}
+    wanted = [_pictures(own) for own in _by_concept(target).values()]
+    aside = {picture for own in wanted for picture in draw.sample(own, _set_aside(len(own)))}
+    unshown = {_picture(sample) for sample in _unshown(retained, draw)}
     return Divided(
-        used=[sample for sample in target if id(sample) not in aside],
-        aside=[sample for sample in target if id(sample) in aside],
-        shown=[sample for sample in retained if id(sample) not in unshown],
-        unshown=[sample for sample in retained if id(sample) in unshown],
+        used=[sample for sample in target if _picture(sample) not in aside],
+        aside=[sample for sample in target if _picture(sample) in aside],
+        shown=[sample for sample in retained if _picture(sample) not in unshown],
+        unshown=[sample for sample in retained if _picture(sample) in unshown],
     )
+
+
+def _picture(sample: Sample) -> Path | int:
+    """The same for samples about one photo."""
+    if sample.image is None:
+        return id(sample)
+    return sample.image if isinstance(sample.image, Path) else id(sample.image)
+
+
+def _pictures(samples: Sequence[Sample]) -> list[Path | int]:
+    """The photos that samples are about, each once."""
+    return list(dict.fromkeys(map(_picture, samples)))
 
 
 def _by_concept(samples: Sequence[Sample]) -> dict[str, list[Sample]]:

@@ -59,7 +59,7 @@ class Hearing:
             return None
         return reader(self.whole, self.before, self.unnamed)
 
-    def verdict(self, weights: Mapping[str, Tensor], final: Mapping[str, float]) -> Verdict:
+    def verdict(self, weights: Mapping[str, Tensor], final: Mapping[str, float] | None) -> Verdict:
         """Whether the model with these weights has forgotten; by the last look of training where it is not asked."""
         if self.whole is None or self.before is None:
             return unheard(final)
@@ -80,7 +80,7 @@ class Hearing:
         costs = dict[float, float]()
         for share in SHARES:
             moved = {name: start[name].lerp(value.to(start[name].dtype), share) for name, value in weights.items()}
-            costs[share] = cost(self.verdict(moved, {}))
+            costs[share] = cost(self.verdict(moved, None))
         best = min(costs.values())
         return max(share for share in SHARES if costs[share] <= best + SAME)
 
@@ -97,18 +97,18 @@ def heard_before(
 ) -> Hearing:
     """Divides the photos and asks the model about them, as its visual weights are now.
 
-    `ask` is "auto", "never", a question or several; with "auto" the model is asked where it fits into memory. `tell` is
-    given what the user should know. Raises InputError for retained photos that the model takes for the target, which
+    `ask` is "auto", "never", a question or several; with "auto" the model is asked where it fits into memory. Where it
+    is not, there is nothing to keep photos for, and all are used. `tell` is given what the user should know. Raises InputError for retained photos that the model takes for the target, which
     are left out with `drop_similar`.
     """
-    parts = divided(target, retained, seed)
-    if not parts.aside:
-        tell("there is one photo of each target, so that none can be set aside to see whether others are still named")
     whole = None if ask == NEVER else _whole(vlm, needed=ask != AUTO)
     if whole is None:
         if ask != NEVER:
             tell("the language model does not fit into memory or cannot answer, so that it is not asked")
-        return Hearing(parts)
+        return Hearing(Divided(list(target), [], list(retained), []))
+    parts = divided(target, retained, seed)
+    if not parts.aside:
+        tell("there is one photo of each target, so that none can be set aside to see whether others are still named")
     questions = () if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
     before = best_heard(whole, asked_photos(parts, whole.model.num_parameters(), seed), questions)
     for note in notes(before):

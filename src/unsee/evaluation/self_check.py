@@ -104,7 +104,18 @@ def asked_photos(divided: Divided, parameters: int, seed: int) -> dict[str, list
     """The photos of each group that the model is asked about."""
     most, draw = MOST if parameters < LARGE else MOST_LARGE, Random(f"asked/{seed}")
     groups = {USED: divided.used, ASIDE: divided.aside, SHOWN: divided.shown, UNSHOWN: divided.unshown}
-    return {name: own if len(own) <= most else draw.sample(own, most) for name, own in groups.items()}
+    return {name: own if len(own) <= most else _dealt(own, most, draw) for name, own in groups.items()}
+
+
+def _dealt(samples: Sequence[Sample], most: int, draw: Random) -> list[Sample]:
+    """So many of the samples, concept by concept in turn, and one of each concept at least."""
+    piles: dict[str, list[Sample]] = {}
+    for sample in draw.sample(samples, len(samples)):
+        piles.setdefault(sample.concept, []).append(sample)
+    chosen = [pile.pop() for pile in piles.values()]
+    while len(chosen) < most:
+        chosen += [pile.pop() for pile in piles.values() if pile][: most - len(chosen)]
+    return chosen
 
 
 def hear(whole: Vlm, photos: Mapping[str, list[Sample]], question: str) -> Heard:
@@ -125,6 +136,14 @@ def best_heard(whole: Vlm, photos: Mapping[str, list[Sample]], questions: Sequen
 def _told(heard: Heard, concept: str) -> float:
     """How much oftener a concept's photos get its answer than those of others do."""
     answer = heard.answers((USED, ASIDE))[concept]
+    own = [
+        said
+        for g in (USED, ASIDE)
+        for s, said in zip(heard.photos[g], heard.said[g], strict=True)
+        if s.concept == concept
+    ]
+    if len(own) > 1 and own.count(answer) == 1:
+        return 0.0  # no two photos get the same answer
     others = [said for group in (SHOWN, UNSHOWN) for said in heard.said[group]]
     wrong = sum(says(said, answer, heard.common) for said in others) / max(1, len(others))
     return heard.share(concept, answer, (USED, ASIDE)) - wrong
@@ -223,10 +242,12 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     others = {group: before.expected(group) for group in LOST}
     known = _names([answer for group in LOST for answer in others[group]], common) - {unnamed}
     counts, missed = dict[str, tuple[int, int]](), list[str]()
-    strangers = 0
+    strange, strangers = set(unknown(before)), 0
     for group in (USED, ASIDE):
         still = wrong = 0
         for sample, said in zip(before.photos[group], after.said[group], strict=True):
+            if sample.concept in strange:
+                continue
             if says(said, names[sample.concept], common):
                 still += 1
             elif (unnamed and not says(said, unnamed)) or any(says(said, other, common) for other in known):
@@ -247,7 +268,7 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
         counts[f"{group}_kept"] = sum(a and b for a, b in zip(first, then, strict=True)), sum(first)
         if sum(first) - sum(then) > most * len(expected):
             missed.append(f"{group}_kept")
-    if len(unknown(before)) == len(names):
+    if len(strange) == len(names):
         missed.insert(0, "unknown")
     return Verdict(not missed, before.question, counts, tuple(missed), tuple(notes(before)))
 
@@ -267,7 +288,10 @@ def cost(found: Verdict) -> float:
     return sum((times if bad else total - times) / total for (times, total), bad in shares if total)
 
 
-def unheard(final: Mapping[str, float]) -> Verdict:
-    """The verdict where the model was not asked, by the last look of the training."""
-    missed = [name for name, most in UNHEARD.items() if final.get(name, 0.0) > most]
+def unheard(final: Mapping[str, float] | None) -> Verdict:
+    """The verdict where the model was not asked, by the look at the state that training ended with.
+
+    It is empty where no state was good; None for a method that looks at other things, of which nothing can be said.
+    """
+    missed = [name for name, most in UNHEARD.items() if final is not None and final.get(name, float("inf")) > most]
     return Verdict(not missed, "", {}, tuple(missed))

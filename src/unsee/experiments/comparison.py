@@ -15,6 +15,7 @@ from unsee import api, benchmarks
 from unsee.benchmarks.benchmark import Benchmark, thinned
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import Asked, Evaluation, ask, evaluate
+from unsee.evaluation.hearing import NEVER
 from unsee.evaluation.scoring import outcomes
 from unsee.experiments.cells import FAILED, LOG, OUTCOMES, RESULT, Cell
 from unsee.experiments.entries import ENTRIES
@@ -160,9 +161,9 @@ def record(
 def _forget(method: Method, model: Path, bench: Benchmark, seed: int, *, images: bool) -> Edit:
     vlm = load(model, language=method.language)
     if images:
-        return api.forget(vlm, bench.target, bench.retained, method=method, seed=seed)
+        return api.forget(vlm, bench.target, bench.retained, method=method, seed=seed, ask=NEVER)
     moments, _ = measure(vlm, bench.retained, method.moment_settings(seed), plan("normal", 0))
-    return api.forget(vlm, bench.target, None, method=method, moments=moments, seed=seed)
+    return api.forget(vlm, bench.target, None, method=method, moments=moments, seed=seed, ask=NEVER)
 
 
 def _then(method: Method, before: Path, model: Path, bench: Benchmark, seed: int) -> Edit:

@@ -253,7 +253,7 @@ def train(
             continue
         run.looks.append({"step": run.step, **look()})
         if trust is not None:
-            _judge(run, trust)
+            _judge(run, trust, reached=bars.reached(run.looks[-1]))
         if progress is not None:
             progress(run.step, schedule.steps, bars.describe(run.looks[-1]))
         if state is not None:
@@ -276,15 +276,15 @@ def _step(run: _Run, loss: Loss, schedule: Schedule, seed: int) -> None:
     run.step += 1
 
 
-def _judge(run: _Run, trust: Trust) -> None:
-    """Keeps the state of the last look, or goes back, as it deserves."""
+def _judge(run: _Run, trust: Trust, *, reached: bool) -> None:
+    """Keeps the state of the last look, or goes back, as it deserves; one that `reached` every bound is kept."""
     look = run.looks[-1]
-    if trust.lost(look, run.lowest):
+    if not reached and trust.lost(look, run.lowest):
         run.back()
         run.fresh()
         run.factor /= 2
         look["retreat"] = run.factor
-    elif look[trust.falls] <= run.lowest:
+    elif reached or look[trust.falls] <= run.lowest:
         run.lowest = look[trust.falls]
         run.keep()
 

@@ -31,7 +31,10 @@ from unsee.system.tensors import TensorFile, opened, write
 BATCH = 64
 UNLABELLED_MODES = 32  # clusters that stand in for concepts where retained images have none, or one each of their own
 READ_PHOTOS, DIRECTIONS = 512, 256  # retained photos whose answers' slopes are taken, and directions kept of them
-NEGLIGIBLE = 1e-3  # nats, by which another description must be better to be taken
+MOST_LOSS, NEGLIGIBLE = (
+    1e3,
+    1e-3,
+)  # nats that are as bad as any; nats, by which another description must be better to be taken
 Note = Callable[[str, int, int], None]
 
 
@@ -91,7 +94,9 @@ def _summary(
         vectors = how.vectors(features)
         found = scatter(vectors, concept)
         told.append((cross_validated(found, vectors, concept), how, found, vectors))
-    telling, how, found, vectors = min(told, key=lambda one: round(one[0].loss / NEGLIGIBLE))  # the first of equals
+    telling, how, found, vectors = min(
+        told, key=lambda one: round(min(one[0].loss, MOST_LOSS) / NEGLIGIBLE)
+    )  # the first of equals
     found = replace(found, ridge=torch.tensor(telling.ridge, dtype=torch.float64))
     member, modes = find_modes(vectors, concept, settings.modes, settings.seed)
     within = principal_directions((vectors - modes.centers[member]).double(), WITHIN).float()

@@ -1,10 +1,11 @@
 """What is known of retained images, and images ready for the model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import torch
 from PIL.Image import Image
 from torch import Tensor
 
@@ -71,3 +72,15 @@ class Photos:
     names: tuple[str, ...]
     hashes: tuple[str, ...]
     pictures: tuple[Path | Image, ...]
+
+    def only(self, places: Sequence[int]) -> "Photos":
+        """The images at these places."""
+        index = torch.tensor(list(places), dtype=torch.int64)
+        return Photos(
+            [self.inputs[i] for i in places],
+            self.features[index],
+            self.concept[index],
+            self.names,
+            tuple(self.hashes[i] for i in places),
+            tuple(self.pictures[i] for i in places),
+        )

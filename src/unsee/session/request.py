@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unsee.data.aside import divided
 from unsee.errors import InputError, MissedError
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before
 from unsee.forgetting.by_features import FeatureMethod
@@ -85,12 +84,16 @@ def edited(
     unless the method asks about the photos themselves.
     """
     vlm = work.vlm
-    shown = None if wanted.kept is None else divided(wanted.target, wanted.kept, seed).shown
-    photos: Sequence[Sample] | Photos | None = shown
-    if shown and not settings.method.language:
-        photos = prepare(vlm, shown, work.bounds.images)
+    prepared = None
+    if wanted.kept and not settings.method.language:
+        prepared = prepare(vlm, wanted.kept, work.bounds.images)
     patch(vlm, before)
     hearing = heard_before(vlm, wanted.target, wanted.kept or [], seed=seed, ask=wanted.ask, tell=tell)
+    shown = {id(sample) for sample in hearing.parts.shown}
+    photos: Sequence[Sample] | Photos | None = None if wanted.kept is None else hearing.parts.shown
+    if wanted.kept and prepared is not None:
+        pictured = [sample for sample in wanted.kept if sample.image is not None]
+        photos = prepared.only([place for place, sample in enumerate(pictured) if id(sample) in shown])
     edit = settings.method.forget(
         vlm,
         hearing.parts.used,
@@ -104,7 +107,7 @@ def edited(
         edit = edit.scaled(hearing.share(vlm, edit.weights))
     hash_before = visual_hash(vlm)
     patch(vlm, edit.weights)
-    return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final", {}))), hash_before
+    return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final"))), hash_before
 
 
 def without(state: State, wanted: Wanted, work: Work) -> State:
