@@ -50,8 +50,9 @@ def forget(
 
     With `ask` "auto", and where the whole model fits into memory, some photos are kept out of training (see
     `unsee.data.aside`), the model is asked about them before and after, and the edit has a verdict on what it says;
-    "never" asks nothing and uses all photos, and anything else is the question, or the questions of which the best is taken. `tell` is given
-    warnings. With `drop_similar`, retained images that the model takes for the target are left out.
+    "never" asks nothing and uses all photos, and anything else is the question, or the questions of which the best is
+    taken. `tell` is given warnings. With `drop_similar`, retained images that the model takes for the target are left
+    out.
 
     Raises InputError for images that cannot be used, an image on both sides, retained images that the model takes for
     the target, or neither retained images nor moments.

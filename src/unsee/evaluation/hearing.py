@@ -98,8 +98,8 @@ def heard_before(
     """Divides the photos and asks the model about them, as its visual weights are now.
 
     `ask` is "auto", "never", a question or several; with "auto" the model is asked where it fits into memory. Where it
-    is not, there is nothing to keep photos for, and all are used. `tell` is given what the user should know. Raises InputError for retained photos that the model takes for the target, which
-    are left out with `drop_similar`.
+    is not, there is nothing to keep photos for, and all are used. `tell` is given what the user should know. Raises
+    InputError for retained photos that the model takes for the target, which are left out with `drop_similar`.
     """
     whole = None if ask == NEVER else _whole(vlm, needed=ask != AUTO)
     if whole is None:
