@@ -21,7 +21,7 @@ from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import Vlm, load
 from unsee.moments.records import Moments
-from unsee.records import Result, Sample
+from unsee.records import Check, Result, Sample
 from unsee.system.environment import environment
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
@@ -140,12 +140,17 @@ def assemble(
         data=_data_facts(bench),
         timings={**({} if edit is None else edit.timings), "evaluate_s": round(measured.seconds, 2), **(timings or {})},
         scores=measured.scores,
-        checks=[*measured.checks, *([] if edit is None or edit.verdict is None else [edit.verdict.check()])],
+        checks=[*measured.checks, *_own_answers(edit)],
         examples=measured.examples,
         environment=environment(),
         layers=[] if edit is None else edit.layers,
         feature_map=measured.feature_map,
     )
+
+
+def _own_answers(edit: Edit | None) -> list[Check]:
+    """The verdict on a request as a check, where the model was asked."""
+    return [] if edit is None or edit.verdict is None or not edit.verdict.question else [edit.verdict.check()]
 
 
 def _data_facts(bench: Benchmark) -> dict[str, Any]:
