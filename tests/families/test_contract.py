@@ -31,7 +31,7 @@ from unsee.models.shards import differences, shards
 from unsee.records import Sample
 from unsee.testing import stored
 
-QUICK = NSCVF(steps=2, batch=2, views=1, share=1.0)
+QUICK = NSCVF(steps=2, batch=2, views=1, composites=2, share=1.0, most_drift=10.0)
 SIZES = ((60, 60), (90, 45), (45, 90))
 QUESTION = "who is this?"
 # Where the picture enters the language model of families that have no `get_image_features` of their own.
@@ -181,8 +181,8 @@ def test_the_visual_part_alone_gives_the_features_of_the_whole(name: str, saved:
 
 
 def forgotten(folder: Path, out: Path) -> Edit:
-    edit = unsee.forget(load(folder), TARGET, RETAINED, method=QUICK)
-    edit.save(out)
+    edit = unsee.forget(load(folder), TARGET, RETAINED, method=QUICK, ask="never")
+    edit.save(out, keep_anyway=True)
     return edit
 
 

@@ -14,7 +14,7 @@ from unsee.models.checkpoint import load
 from unsee.records import Sample
 
 WHO = "Who is this?"
-WANTED, OTHERS, NOT_SHOWN = 20, range(1, 13), range(50, 62)
+WANTED, OTHERS, NOT_SHOWN = 20, range(21, 46), range(50, 62)
 
 
 def photos(people: list[Person], shots) -> list[Sample]:
@@ -33,7 +33,7 @@ def named(whole, people: list[Person]) -> float:
 
 @pytest.mark.slow
 def test_a_person_is_forgotten_on_photos_that_nobody_showed_and_others_are_kept():
-    """Ten photos of one person, eight of each of twelve others; the bounds are wide."""
+    """Ten photos of one person, eight of each of 25 others; the bounds are wide."""
     people = population()
     target, shown, others = [people[WANTED]], [people[i] for i in OTHERS], [people[i] for i in NOT_SHOWN]
     base = personas.CHECKPOINTS / "base"
@@ -53,6 +53,6 @@ def test_a_person_is_forgotten_on_photos_that_nobody_showed_and_others_are_kept(
             parameters[name].copy_(value)
     assert named(whole, target) <= 0.34
     assert named(whole, shown) >= 0.9
-    assert named(whole, others) >= before - 0.12
+    assert named(whole, others) >= before - 0.15
     assert edit.verdict.question == WHO
     assert edit.verdict.counts["used_named"][0] <= 1
