@@ -18,7 +18,7 @@ from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tiny_method import TYPED
-from unsee.forgetting.by_features import LOOK_EVERY
+from unsee.forgetting.training import LOOK_EVERY
 from unsee.models.checkpoint import load
 from unsee.testing import images
 

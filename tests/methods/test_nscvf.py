@@ -8,7 +8,7 @@ from PIL import Image
 from runs import NORMAL, QUICK, forget, values
 
 from unsee.errors import InputError
-from unsee.forgetting import by_features
+from unsee.forgetting import feature_run
 from unsee.forgetting import goals as goals_module
 from unsee.forgetting.goals import Goals, GoalSettings
 from unsee.forgetting.regions import RegionSettings, belonging
@@ -29,9 +29,9 @@ def test_a_run_is_the_same_where_the_frozen_blocks_run_in_every_step(vlm, target
         used.append(prefix_states(*args))
         return used[-1]
 
-    monkeypatch.setattr(by_features, "prefix_states", spied)
+    monkeypatch.setattr(feature_run, "prefix_states", spied)
     once = forget(vlm, target, retained, method=method).weights
-    monkeypatch.setattr(by_features, "prefix_states", lambda *_: None)
+    monkeypatch.setattr(feature_run, "prefix_states", lambda *_: None)
     always = forget(vlm, target, retained, method=method).weights
     assert used[0] is not None
     assert all(torch.equal(once[name], always[name]) for name in always)

@@ -5,7 +5,7 @@ import torch
 from runs import NORMAL, QUICK, TURNS, forget, interrupted, unmoved, values
 
 from unsee.errors import InputError
-from unsee.forgetting import by_features
+from unsee.forgetting import by_features, feature_run
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.methods import NSCVF
 from unsee.system.memory import UNBOUNDED, Memory
@@ -13,14 +13,14 @@ from unsee.system.memory import UNBOUNDED, Memory
 
 def test_low_memory_moves_layers_in_turns_and_leaves_the_model_as_it_was(vlm, target, retained, in_turns):
     before, made = values(vlm), []
-    trained = by_features.train
+    trained = feature_run.train
 
     def noted(weights, *args, **kwargs):
         made.append(list(weights))
         return trained(weights, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(by_features, "train", noted)
+        patched.setattr(feature_run, "train", noted)
         edit = forget(vlm, target, retained, method=NSCVF(**QUICK), memory="low")
     assert len(made) == 3
     assert all(sum(before[f"{name}.weight"].numel() for name in names) <= TURNS.weights for names in made)
@@ -79,7 +79,7 @@ def test_a_step_in_parts_has_the_gradients_of_the_whole_step(frugal, vlm, target
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(
     memory, died, vlm, target, retained, in_turns, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(by_features, "LOOK_EVERY", 2)
+    monkeypatch.setattr(feature_run, "LOOK_EVERY", 2)
     method = NSCVF(steps=12, batch=4, views=1, composites=4, rate=1e-2, stop_target=0, stop_drift=0)
     state = tmp_path / "state.pt"
     whole = forget(vlm, target, retained, method=method, memory=memory)

@@ -1,0 +1,308 @@
+"""One run of contrastive visual forgetting: its images, where they go, its loss and its looks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from unsee.errors import InputError
+from unsee.forgetting import losses
+from unsee.forgetting.composites import with_composites
+from unsee.forgetting.confined import ConfinedWeight
+from unsee.forgetting.depths import Given, Levels
+from unsee.forgetting.edit import rounded
+from unsee.forgetting.goals import Goals
+from unsee.forgetting.hardening import Hardening
+from unsee.forgetting.settings import FeatureSettings
+from unsee.forgetting.training import (
+    LOOK_EVERY,
+    Bars,
+    Progress,
+    Schedule,
+    TrainingLog,
+    Trust,
+    train,
+)
+from unsee.linalg.gram import Gram
+from unsee.linalg.subspace import Span, retained_basis, retained_drift, span
+from unsee.models.checkpoint import Vlm
+from unsee.models.features import Features, Inputs, all_features, visual_features
+from unsee.models.outline import last_layers
+from unsee.models.prefix import Prefix, prefix_states
+from unsee.moments.records import Moments, Photos
+from unsee.records import LayerDrift
+from unsee.system.memory import Memory
+
+NEGATIVES = 32  # target images whose old features are negatives of a step's contrastive loss
+WATCHED = 256  # retained images whose drift a look measures
+
+
+class FeatureRun:
+    """One request: its images, where they go, and the loss; reference features are computed once, here."""
+
+    def __init__(
+        self,
+        settings: FeatureSettings,
+        vlm: Vlm,
+        goals: Goals,
+        retained: Photos | None,
+        moments: Moments,
+        bounds: Memory,
+    ) -> None:
+        self.settings, self.vlm, self.moments, self.retained = settings, vlm, moments, retained
+        self.bounds, self.goals = bounds, goals
+        self.coordinates = losses.identity(goals.original, moments.features)
+        self.coordinates_there = losses.identity(goals.goal(torch.arange(len(goals.inputs))), moments.features)
+        count = 0 if retained is None else len(retained.features)
+        self.watched = torch.arange(0, count, max(1, count // WATCHED))
+        self.start: dict[str, Tensor] = {}
+        self.after: dict[str, Tensor] = {}
+        self.drifts: list[LayerDrift] = []
+        self.rounding: dict[str, float] = {}
+        self.guarded: list[tuple[ConfinedWeight, Tensor, float]] = []
+        self.moving: list[str] = []
+        self.kept: tuple[list[Inputs], Features] | None = None
+        if retained is not None and settings.distill > 0:
+            self.kept = with_composites(vlm, retained, settings.composites, goals.seed, bounds.images)
+        self.nearest = self._nearest()
+        self.images = [*goals.inputs, *(self.kept[0] if self.kept else ())]
+        self.prefix: tuple[Prefix, Tensor] | None = None
+        self.hardening = Hardening(settings, vlm.model, goals, self._apart, bounds.images)
+        self.levels: Levels | None = None
+        if settings.depths > 0 and retained is None:
+            raise InputError(
+                "depths tells the target from retained photos at every block; give those, or leave it at 0."
+            )
+        if settings.depths > 0 and retained is not None:
+            trained = [name for turn in self._turns() for name in turn]
+            self.levels = Levels(vlm.model, trained, goals.inputs, goals.concept, retained, bounds.images)
+
+    @contextmanager
+    def put_back(self) -> Iterator[None]:
+        """While open, weights may move; at the end they have their old values again and are frozen."""
+        modules = dict(self.vlm.model.named_modules())
+        try:
+            yield
+        finally:
+            for name, start in self.start.items():
+                weight = modules[name].weight
+                weight.requires_grad_(False)
+                weight.grad = None
+                weight.copy_(start)
+
+    def train(self, seed: int, state: Path | None, key: str, progress: Progress | None) -> list[TrainingLog]:
+        """Trains the layers, in turns where the memory asks for it, the last ones first; keeps what came of them."""
+        settings, logs = self.settings, list[TrainingLog]()
+        bars = Bars({"target": settings.stop_target, "drift": settings.stop_drift})
+        turns = self._turns()
+        for number, names in enumerate(turns):
+            steps = settings.steps * (number + 1) // len(turns) - settings.steps * number // len(turns)
+            if not steps:
+                continue
+            weights, self.moving = self._confined(names), names
+            self.guarded = self._guarded(weights)
+            if not self.bounds.frugal:
+                self.prefix = prefix_states(self.vlm.model, names[0], self.images, self.bounds.images)
+            self.start |= {name: weight.start for name, weight in weights.items()}
+            log = train(
+                weights,
+                self.loss,
+                self.look,
+                bars,
+                Schedule(steps, settings.rate, settings.weight_decay, LOOK_EVERY, relative=True),
+                seed=seed + number,
+                trust=Trust({"drift": settings.most_drift}, "target"),
+                state=state if state is None or len(turns) == 1 else state.with_stem(f"{state.stem}_{number}"),
+                key=key,
+                progress=progress,
+            )
+            logs.append(log)
+            self.drifts += [self._layer(name, weight) for name, weight in weights.items()]
+            for weight in weights.values():
+                weight.weight.requires_grad_(False)
+            if log.final and bars.reached(log.final):
+                break
+        self._round()
+        return logs
+
+    def _turns(self) -> list[list[str]]:
+        modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
+        crossings = len(self.moments.features.layout.shapes)
+        numbers = 0
+        for name in reversed(last_layers(list(self.moments.first), crossings, self.settings.share)):
+            size = modules[name].weight.numel()
+            if not turns or numbers + size > self.bounds.weights:
+                turns.append([])
+                numbers = 0
+            turns[-1].insert(0, name)
+            numbers += size
+        return turns
+
+    def _confined(self, names: Sequence[str]) -> dict[str, ConfinedWeight]:
+        settings, modules = self.settings, dict(self.vlm.model.named_modules())
+        spans, made = dict[str, Span](), {}
+        for name in names:
+            first = self.moments.first[name]
+            if first not in spans and settings.null_space:
+                spans[first] = span(self.moments.grams[first], settings.criterion, settings.keep, settings.ridge)
+            weight = modules[name].weight
+            made[name] = ConfinedWeight(weight, spans.get(first), self.vlm.dtype_of(f"{name}.weight"))
+            weight.requires_grad_(True)
+        return made
+
+    def _guarded(self, weights: Mapping[str, ConfinedWeight]) -> list[tuple[ConfinedWeight, Tensor, float]]:
+        """Weights that the guard holds: each with the guard on its inputs and its outputs' mean energy at the start."""
+        readers, found = dict[str, list[ConfinedWeight]](), list[tuple[ConfinedWeight, Tensor, float]]()
+        for name, weight in weights.items():
+            if self.moments.first[name] in self.moments.guard:
+                readers.setdefault(self.moments.first[name], []).append(weight)
+        for first, sharing in readers.items():
+            guard = self.moments.guard[first]
+            outer, second = guard.outer.to(sharing[0].weight), guard.second.to(sharing[0].weight.device)
+            for weight in sharing:
+                start = weight.start.double()
+                energy = float(((start @ second) * start).sum())
+                if energy > 0:
+                    found.append((weight, outer, energy))
+        return found
+
+    def _round(self) -> None:
+        """Rounds the trained weights to how they are stored, once, and measures what that changes."""
+        looked = self.look()
+        modules = dict(self.vlm.model.named_modules())
+        self.after, lost = rounded(self.vlm, {name: modules[name].weight for name in self.start}, self.start)
+        for name in self.start:
+            modules[name].weight.copy_(self.after[f"{name}.weight"])
+        again = self.look()
+        self.rounding = {"rounding_share": lost}
+        self.rounding |= {f"rounding_{name}": again[name] - looked[name] for name in ("target", "drift")}
+
+    def loss(self, generator: Generator) -> Iterator[Tensor]:
+        """The loss of one step on a batch drawn with `generator`, in parts that each take a few images."""
+        settings = self.settings
+        drawn = torch.randint(len(self.goals.inputs), (settings.batch,), generator=generator)
+        kept = drawn[:0]
+        if self.kept is not None:
+            kept = self._drawn(settings.batch * 3 // 2, generator)
+        aside = torch.randint(self.goals.wholes, (NEGATIVES,), generator=generator)
+        size = self.bounds.images
+        whole = torch.cat([drawn, kept])
+        for start in range(0, len(whole), size):
+            moving = drawn[start : start + size]
+            staying = kept[max(0, start - len(drawn)) : max(0, start + size - len(drawn))]
+            yield self._part(moving, staying, aside, len(drawn), max(1, len(kept)))
+        if self.guarded:
+            yield torch.stack(
+                [losses.output_shift(w.weight, w.start, outer, energy) for w, outer, energy in self.guarded]
+            ).sum()
+
+        yield from self.hardening.losses(generator, self.start, self.moving)
+
+    def _drawn(self, count: int, generator: Generator) -> Tensor:
+        """Places of so many kept images: a share of them, `near`, from the quarter nearest to the target."""
+        near = round(self.settings.near * count)
+        close = torch.randint(len(self.nearest), (near,), generator=generator)
+        anywhere = torch.randint(len(self.kept[0]) if self.kept else 1, (count - near,), generator=generator)
+        return torch.cat([self.nearest[close], anywhere])
+
+    def _nearest(self) -> Tensor:
+        """Places of the quarter of the kept images whose coordinates are nearest to those of a target concept."""
+        if self.kept is None:
+            return torch.zeros(1, dtype=torch.int64)
+        own = self.coordinates[: self.goals.images]
+        names = self.goals.own.concept
+        means = torch.stack([own[names == name].mean(0) for name in names.unique()])
+        there = losses.identity(self.kept[1], self.moments.features)
+        order = torch.cdist(there, means).min(1).values.argsort()
+        return order[: max(1, len(order) // 4)]
+
+    def _apart(self, places: Tensor, goal: Features) -> Tensor:
+        return losses.distance(self._features(places), goal, self.moments.features, self.settings.identity)
+
+    def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
+        settings, known = self.settings, self.moments.features
+        watched: AbstractContextManager[Given] = nullcontext({}) if self.levels is None else self.levels.watched()
+        with watched as given:
+            features = self._features(torch.cat([moving, staying + len(self.goals.inputs)]))
+        total = next(iter(features.values.values())).new_zeros(())
+        if len(moving):
+            moved, share = features[: len(moving)], len(moving) / targets
+            if settings.attract > 0:
+                apart = losses.distance(moved, self.goals.goal(moving), known, settings.identity)
+                total = total + settings.attract * share * apart
+            if self.levels is not None:
+                total = total + settings.depths * share * self.levels.distance(given, moving)
+            wholes = moving < self.goals.wholes  # a blend may not be of the target at all
+            if settings.contrast > 0 and wholes.any():
+                total = total + settings.contrast * share * self._contrast(moved[wholes], moving[wholes], aside)
+        if len(staying) and self.kept is not None:
+            apart = losses.distance(features[len(moving) :], self.kept[1][staying], known, settings.identity)
+            total = total + settings.distill * len(staying) / keeps * apart
+        return total
+
+    def _features(self, places: Tensor) -> Features:
+        """Features of the images at these places in `images`. Uses the stored states of the prefix if there are any."""
+        chosen = [self.images[place] for place in places.tolist()]
+        if self.prefix is None:
+            return visual_features(self.vlm.model, chosen)
+        known, states = self.prefix
+        with known.given(states[places]):
+            return visual_features(self.vlm.model, chosen)
+
+    def _contrast(self, moved: Features, drawn: Tensor, aside: Tensor) -> Tensor:
+        return losses.contrast(
+            losses.identity(moved, self.moments.features),
+            self.coordinates_there[drawn],
+            self.coordinates[drawn],
+            self.coordinates[aside],
+            same=self.goals.concept[drawn][:, None] == self.goals.concept[aside],
+            temperature=self.settings.temperature,
+        )
+
+    def look(self) -> dict[str, float]:
+        """Measures the run: the target's distance to its goal (1 at first), drift of retained features, recognition."""
+        return {**self.goals.look(self.vlm), "drift": self._drift()}
+
+    def _drift(self) -> float:
+        """Mean squared drift of retained features (1: as far as a stranger); of layers where there is no image."""
+        if self.retained is None:
+            modules = dict(self.vlm.model.named_modules())
+            return max(
+                retained_drift(modules[name].weight.detach() - start, start, self._gram(name))
+                for name, start in self.start.items()
+            )
+        watched = [self.retained.inputs[i] for i in self.watched.tolist()]
+        features = all_features(self.vlm.model, watched, self.bounds.images)
+        return losses.distance(features, self.retained.features[self.watched], self.moments.features, 0.0).item()
+
+    def _gram(self, name: str) -> Gram:
+        return self.moments.grams[self.moments.first[name]]
+
+    def _layer(self, name: str, weight: ConfinedWeight) -> LayerDrift:
+        """How far one weight moved, measured exactly on its Gram."""
+        gram, before = self._gram(name), weight.start.to(weight.weight.dtype)
+        delta = weight.weight.detach() - before
+        protected = 0
+        if self.settings.null_space and self.settings.criterion != "soft":
+            protected = retained_basis(gram, self.settings.criterion, self.settings.keep).shape[1]
+        change = (delta.norm() / before.norm()).item()
+        return LayerDrift(name, retained_drift(delta, before, gram), change, protected, gram.width)
+
+    def _description(self) -> dict[str, Any]:
+        """What described images, and how well it tells concepts apart."""
+        how, telling = self.moments.features.layout, self.moments.telling
+        tokens = "; ".join(f"{count} {'runs' if how.pooled else 'tokens'}" for count, _ in how.shapes.values())
+        found: dict[str, Any] = {"description": tokens if how.basis is None else f"{len(how.basis)} read directions"}
+        return found if telling is None else {**found, "told_apart": telling.right, "ridge_apart": telling.ridge}
+
+    def facts(self) -> dict[str, Any]:
+        """What the region turned out to be, and what rounding changed."""
+        return {
+            **self.goals.facts(),
+            "retained_images": self.moments.count,
+            **self._description(),
+            **self.rounding,
+        }
