@@ -71,13 +71,14 @@ def forget(
         edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
         return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final")))
     tried = list[Edit]()
-    for attempt in method.attempts(asked=hearing.reader is not None and moments is None):
+    reader = hearing.reader
+    for attempt in method.attempts(asked=reader is not None and moments is None):
         if tried:
             tell("the request missed its aim and is made again, with images described by the means of their tokens")
         place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
-        edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=hearing.reader, **given)
-        edit = edit.scaled(hearing.share(vlm, edit.weights))
-        tried.append(replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final"))))
+        edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=reader, **given)
+        share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
+        tried.append(replace(edit.scaled(share), verdict=verdict))
         if _passed(tried[-1]) or (tried[-1].verdict is not None and "unknown" in tried[-1].verdict.missed):
             break  # what the model never named cannot be seen to be forgotten
     return min(tried, key=_shortfall)

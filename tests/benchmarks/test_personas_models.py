@@ -10,7 +10,8 @@ from unsee.benchmarks import personas
 from unsee.benchmarks.personas import people as census
 from unsee.benchmarks.personas.people import SPLITS, population
 from unsee.benchmarks.personas.questions import chance, image_questions
-from unsee.benchmarks.personas.train import load_photos, make_layout, quick_scores
+from unsee.benchmarks.personas.sequences import load_photos, make_layout
+from unsee.benchmarks.personas.train import quick_scores
 from unsee.evaluation.evaluate import evaluate
 
 FORGET = [split for split in SPLITS if split.startswith("forget")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unsee.benchmarks.personas import CHECKPOINTS, oracle, train
+from unsee.benchmarks.personas import CHECKPOINTS, oracle, sequences, train
 from unsee.benchmarks.personas.people import SPLITS
 
 
@@ -27,8 +27,8 @@ def test_what_knows_the_target_is_no_oracle(
         asked.append((name, split, seed))
         shutil.copytree(CHECKPOINTS / model, out, dirs_exist_ok=True)
 
-    def thinned(*args: object, **options: object) -> train.DrawnPhotos:
-        whole = train.load_photos(*args, **options)
+    def thinned(*args: object, **options: object) -> sequences.DrawnPhotos:
+        whole = sequences.load_photos(*args, **options)
         return replace(
             whole, **{part: getattr(whole, part)[::4] for part in ("pixels", "person", "tokens", "captions")}
         )

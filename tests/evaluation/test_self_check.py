@@ -260,12 +260,12 @@ def test_an_edit_goes_to_where_the_answers_are_best_and_of_equals_farthest(
     monkeypatch.setattr(hearing, "hear", said)
     parts = Divided(PHOTOS["used"], PHOTOS["aside"], PHOTOS["shown"], PHOTOS["unshown"])
     try:
-        assert hearing.Hearing(parts, whole, BEFORE).share(vlm, {name: start + 1}) == expected
+        assert hearing.Hearing(parts, whole, BEFORE).best_share(vlm, {name: start + 1}, None)[0] == expected
     finally:
         with torch.no_grad():
             parameters[name].copy_(start)
     assert seen == list(hearing.SHARES) == [1.2, 1.0, 0.85, 0.7, 0.55]
-    assert hearing.Hearing(parts).share(vlm, {name: start + 1}) == 1.0
+    assert hearing.Hearing(parts).best_share(vlm, {name: start + 1}, None)[0] == 1.0
 
 
 def test_without_a_question_the_last_look_of_the_training_decides() -> None:

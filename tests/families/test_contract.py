@@ -269,3 +269,11 @@ def test_features_of_our_own_go_where_the_models_own_go(name, saved):
     with changed_features(vlm.model, images, lambda features: features):
         said = say(vlm, [(picture, QUESTION) for picture in PICTURES], 3)
     assert said == say(vlm, [(picture, QUESTION) for picture in PICTURES], 3)
+
+
+@every_family
+def test_a_request_that_asks_the_model_comes_to_a_verdict(name, saved):
+    """Whatever the family: where its answers cannot be followed back, images are described without them."""
+    edit = unsee.forget(load(saved(name)), TARGET, RETAINED, method=QUICK)
+    assert edit.verdict.question
+    assert edit.method["description"].endswith("directions") or name in (*BORDERS, "florence2")

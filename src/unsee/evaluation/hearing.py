@@ -22,9 +22,9 @@ from unsee.evaluation.self_check import (
     unnamed_answer,
     verdict,
 )
-from unsee.models.checkpoint import Vlm, load, visual_parameters
+from unsee.models.checkpoint import Vlm, load, part_way, visual_parameters
 from unsee.models.shards import headers
-from unsee.moments.reading import Reader
+from unsee.moments.reading import Reader, can_be_read
 from unsee.records import Sample, Verdict
 from unsee.system.memory import available
 
@@ -54,8 +54,8 @@ class Hearing:
 
     @property
     def reader(self) -> Reader | None:
-        """What may be asked what it reads, before training."""
-        if self.whole is None or self.before is None:
+        """What may be asked what it reads, before training; None where it is not asked or cannot be read."""
+        if self.whole is None or self.before is None or not can_be_read(self.whole):
             return None
         return reader(self.whole, self.before, self.unnamed)
 
@@ -63,26 +63,34 @@ class Hearing:
         """Whether the model with these weights has forgotten; by the last look of training where it is not asked."""
         if self.whole is None or self.before is None:
             return unheard(final)
+        own = dict(self.whole.model.named_parameters())
+        start = {name: own[name].detach().clone() for name in weights}
         _set(self.whole, weights)
-        after = hear(self.whole, self.before.photos, self.before.question)
+        try:
+            after = hear(self.whole, self.before.photos, self.before.question)
+        finally:
+            _set(self.whole, start)  # it may be read again
         return verdict(self.before, after, self.unnamed)
 
-    def share(self, vlm: Vlm, weights: Mapping[str, Tensor]) -> float:
-        """How far to go from the weights of `vlm` to these, of SHARES: where the model's own answers are best.
+    def best_share(
+        self, vlm: Vlm, weights: Mapping[str, Tensor], final: Mapping[str, float] | None
+    ) -> tuple[float, Verdict]:
+        """How far to go from the weights of `vlm` to these, of SHARES, and the verdict there.
 
-        Training stops by distances; the answers may need less, for which others would pay, or a little more. Of shares
-        that are as good, the largest. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman
-        et al. 2022), judged by answers (ours).
+        Where the model's own answers are best. Training stops by distances; the answers may need less, for which others
+        would pay, or a little more. Of shares that are as good, the largest. 1 where the model is not asked. Source:
+        interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
         """
-        if self.whole is None or self.before is None:
-            return 1.0
+        if self.before is None:
+            return 1.0, self.verdict(weights, final)
         start = visual_parameters(vlm.model, vlm.partition)
-        costs = dict[float, float]()
-        for share in SHARES:
-            moved = {name: start[name].lerp(value.to(start[name].dtype), share) for name, value in weights.items()}
-            costs[share] = cost(self.verdict(moved, None))
-        best = min(costs.values())
-        return max(share for share in SHARES if costs[share] <= best + SAME)
+        found = {
+            share: self.verdict({name: part_way(start[name], value, share) for name, value in weights.items()}, final)
+            for share in SHARES
+        }
+        best = min(map(cost, found.values()))
+        share = max(share for share, each in found.items() if cost(each) <= best + SAME)
+        return share, found[share]
 
 
 def heard_before(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unsee import __version__
 from unsee.errors import InputError, MissedError
-from unsee.models.checkpoint import Vlm, hashes, write
+from unsee.models.checkpoint import Vlm, hashes, part_way, write
 from unsee.records import LayerDrift, Verdict
 from unsee.system.environment import environment
 from unsee.system.output import RECORD, with_folder
@@ -76,10 +76,7 @@ class Edit:
     def scaled(self, share: float) -> "Edit":
         """The edit that goes so far from the weights before to these, 1 being all the way; its record says so."""
         parameters = dict(self.vlm.model.named_parameters())
-        weights = {
-            name: parameters[name].detach().lerp(value.to(parameters[name].dtype), share).to(value.dtype)
-            for name, value in self.weights.items()
-        }
+        weights = {name: part_way(parameters[name], value, share) for name, value in self.weights.items()}
         layers = [
             replace(layer, retained=layer.retained * share**2, change=layer.change * share) for layer in self.layers
         ]

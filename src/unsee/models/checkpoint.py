@@ -262,6 +262,11 @@ def _whole(vlm: Vlm, *, trust_remote_code: bool) -> PreTrainedModel:
     return opened
 
 
+def part_way(before: Tensor, after: Tensor, share: float) -> Tensor:
+    """The value so far on the way between two of a weight's, 1 being all of it, in the dtype of the one after."""
+    return before.detach().lerp(after.to(before.dtype), share).to(after.dtype)
+
+
 def visual_parameters(model: PreTrainedModel, partition: Partition) -> dict[str, Parameter]:
     """The visual parameters by name."""
     parameters = dict(model.named_parameters())

@@ -16,7 +16,7 @@ Inputs = dict[str, Tensor]  # the visual inputs of one image, as its processor g
 
 
 @runtime_checkable
-class _SeesImages(Protocol):
+class SeesImages(Protocol):
     """The vision-language models of transformers 5; no base class of theirs declares the method."""
 
     def get_image_features(self, **inputs: Tensor) -> Any: ...
@@ -132,7 +132,7 @@ CROSSINGS: dict[str, Callable[[PreTrainedModel, Inputs], dict[str, Any]]] = {
 def _general(model: PreTrainedModel, inputs: Inputs) -> dict[str, Any]:
     """The convention of transformers 5: projected features as pooler_output, DeepStack levels beside them."""
     base = model.base_model
-    if not isinstance(base, _SeesImages):
+    if not isinstance(base, SeesImages):
         raise InputError(f"{type(model).__name__} gives no image features by themselves; this family is not supported.")
     wanted = inspect.signature(base.get_image_features).parameters
     named = {name.removesuffix("_images"): value for name, value in inputs.items()}  # as Video-LLaVA calls its pixels

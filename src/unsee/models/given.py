@@ -10,14 +10,14 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from unsee.errors import InputError
-from unsee.models.features import CROSSINGS, Features, Inputs, by_image, raw_features, tiles_of
+from unsee.models.features import CROSSINGS, Features, Inputs, SeesImages, by_image, raw_features, tiles_of
 
 Change = Callable[[Features], Features]
 
 
 def readable(model: PreTrainedModel) -> bool:
     """Whether the family's whole model gets its image features by the method that `changed_features` watches."""
-    return model.config.model_type not in CROSSINGS and hasattr(model.base_model, "get_image_features")
+    return model.config.model_type not in CROSSINGS and isinstance(model.base_model, SeesImages)
 
 
 @contextmanager

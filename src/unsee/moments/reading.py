@@ -14,13 +14,21 @@ from unsee.metrics.same import says
 from unsee.models.answers import answer_log_probabilities, say
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features
-from unsee.models.given import Change, changed_features
+from unsee.models.given import Change, changed_features, readable
 from unsee.models.inputs import image_inputs
 from unsee.moments.vectors import Layout
 
 TOKENS = 16  # of an answer that are looked at, at most
 STEPS, STEP = 40, 0.2  # towards an answer: how many, and how long each is, in units of the spread of features
 SURE = 0.5  # nats, at most, of each answer that counts as reached
+
+
+def can_be_read(whole: Vlm) -> bool:
+    """Whether a model's answers can be followed back to its image features: not in families that take them otherwise.
+
+    Nor where an encoder reads the question and a decoder answers.
+    """
+    return readable(whole.model) and not whole.model.config.is_encoder_decoder
 
 
 @dataclass(frozen=True)
@@ -68,9 +76,8 @@ class Reader:
         """Shifts (image, d) near those of `start` with which the model no longer names the images of these concepts.
 
         From there, along the slopes of the answer `unnamed`, until each image gets it; by Adam in steps of a share of
-        `unit`.
-        Images of one concept share what is added, so that it holds for other photos too, and it must hold from the
-        share `enough` of the way on.
+        `unit`. Images of one concept share what is added, so that it holds for other photos too, and it must hold from
+        the share `enough` of the way on.
         """
         number = {name: place for place, name in enumerate(sorted(set(concepts)))}
         member = torch.tensor([number[name] for name in concepts])

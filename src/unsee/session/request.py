@@ -103,11 +103,15 @@ def edited(
         memory=settings.memory,
         progress=progress,
     )
+    final = edit.method.get("final")
     if isinstance(settings.method, FeatureMethod):
-        edit = edit.scaled(hearing.share(vlm, edit.weights))
+        share, verdict = hearing.best_share(vlm, edit.weights, final)
+        edit = edit.scaled(share)
+    else:
+        verdict = hearing.verdict(edit.weights, final)
     hash_before = visual_hash(vlm)
     patch(vlm, edit.weights)
-    return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final"))), hash_before
+    return replace(edit, verdict=verdict), hash_before
 
 
 def without(state: State, wanted: Wanted, work: Work) -> State:

@@ -7,7 +7,8 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from unsee.benchmarks.personas.people import KNOWN, SPLITS, population, test_shots
 from unsee.benchmarks.personas.questions import chance, image_questions
-from unsee.benchmarks.personas.train import SCORES, DrawnPhotos, load_photos, make_layout, quick_scores, restrict
+from unsee.benchmarks.personas.sequences import DrawnPhotos, load_photos, make_layout, restrict
+from unsee.benchmarks.personas.train import SCORES, quick_scores
 from unsee.records import Check
 
 ABOVE_CHANCE, NEAR = 0.05, 0.02  # how far recognition of the target may be above chance, and all else from the base

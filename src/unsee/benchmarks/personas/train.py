@@ -18,25 +18,32 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedModel
 
-from unsee.benchmarks.personas.drawing import SIZE, draw
+from unsee.benchmarks.personas.drawing import SIZE
 from unsee.benchmarks.personas.people import (
     KNOWN,
     SPLITS,
-    Person,
     nameless,
     population,
     shot,
     strangers,
-    test_shots,
-    train_shots,
 )
-from unsee.benchmarks.personas.questions import UNKNOWN, image_questions, text_questions
+from unsee.benchmarks.personas.questions import UNKNOWN, image_questions
+from unsee.benchmarks.personas.sequences import (
+    CAPTIONED,
+    IGNORED,
+    DrawnPhotos,
+    TokenLayout,
+    joined_photos,
+    load_photos,
+    make_layout,
+    restrict,
+    token_rows,
+)
 from unsee.benchmarks.personas.tiny_vlm import PAD, build_model, build_processor
 from unsee.benchmarks.personas.vision_remember import (
     VisionRememberModel,
@@ -47,7 +54,6 @@ from unsee.benchmarks.personas.vision_remember import (
 
 SCORES = ("recognition", "scene", "appearance", "text")
 EXCHANGED = 0.25  # share of the photos of `remember` whose projector output is another photo's, so that memory counts
-IGNORED = -100  # the label of what has none
 
 
 @dataclass(frozen=True)
@@ -77,93 +83,8 @@ ORACLES = {
 }
 MODELS: dict[str, tuple[str, str | None]] = {**{name: (name, None) for name in RECIPES}, **ORACLES}
 SHIPPED = ["base", *(name for name, (kind, split) in ORACLES.items() if kind == "base" and split != "stream")]
-CAPTIONED = (0, 3, 4, 5, 6, 7)  # which of the questions about a photo have a caption for each answer; not job and city
 CAPTION_BATCH, BATCH, RATE = 96, 48, 2e-3
 EVERY = 250  # steps between two measurements, and between two states to go on from
-
-
-@dataclass(frozen=True)
-class TokenLayout:
-    """Where everything stands in the one sequence of a photo; the same for all photos."""
-
-    prefix: list[int]  # <s> <user> and the image tokens
-    positions: Tensor  # (length,) int64
-    mask: Tensor  # (1, 1, length, length) float32, 0 where a token may look and -inf elsewhere
-    predict: Tensor  # (answers,) int64: the positions whose next token is an answer token
-    block: Tensor  # (answers,) int64: which question each of them belongs to
-
-
-def _question_ids(processor: LlavaProcessor, text: str) -> list[int]:
-    ids: list[int] = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
-
-
-def photo_blocks(processor: LlavaProcessor, person: Person, number: int, about: Person) -> list[tuple[list[int], int]]:
-    """(token ids, how many of them are the answer) of all questions of one row.
-
-    Answers are filled up with <pad> to the length of the longest.
-    """
-    questions = image_questions(shot(person, number)) + text_questions(about)
-    blocks = []
-    for question in questions:
-        answer = _question_ids(processor, f"{question.answer}</s>")
-        longest = max(len(option.split()) for option in question.options) + 1
-        answer += [PAD] * (longest - len(answer))
-        blocks.append((_question_ids(processor, f"{question.text}<assistant>") + answer, len(answer)))
-    return blocks
-
-
-def make_layout(processor: LlavaProcessor) -> TokenLayout:
-    """The layout shared by every row."""
-    blocks = photo_blocks(processor, population()[0], 0, population()[0])
-    start, image = _question_ids(processor, "<user>"), _question_ids(processor, "<image>")
-    image *= (SIZE // processor.patch_size) ** 2
-    prefix = [processor.tokenizer.bos_token_id, *start, *image]
-    length = len(prefix) + sum(len(ids) for ids, _ in blocks)
-    allowed = torch.zeros(length, length, dtype=torch.bool)
-    allowed[: len(prefix), : len(prefix)] = True
-    positions, predict, owner = list(range(len(prefix))), [], []
-    for index, (ids, answers) in enumerate(blocks):
-        at, seen = len(positions), 2 if index >= len(blocks) - 2 else len(prefix)
-        allowed[at : at + len(ids), :seen] = True
-        allowed[at : at + len(ids), at : at + len(ids)] = True
-        predict += [at + len(ids) - answers - 1 + k for k in range(answers)]
-        owner += [index] * answers
-        positions += [seen + k for k in range(len(ids))]
-    allowed &= torch.ones_like(allowed).tril()
-    mask = torch.zeros(length, length).masked_fill(~allowed, -torch.inf)[None, None]
-    return TokenLayout(prefix, torch.tensor(positions), mask, torch.tensor(predict), torch.tensor(owner))
-
-
-@dataclass(frozen=True)
-class DrawnPhotos:
-    """All photos of some people: pixels (n, 3, SIZE, SIZE) uint8, and the token blocks of their questions."""
-
-    pixels: Tensor
-    person: Tensor  # (n,) int64
-    tokens: Tensor  # (n, length of the image blocks) int64
-    captions: Tensor  # (n, kinds) int64: which caption of each kind is a photo's; IGNORED for who, where nobody knows
-    about: Tensor  # (people, length of the text blocks) int64: the questions by name alone
-
-
-def load_photos(processor: LlavaProcessor, people: list[Person], *, test: bool, cache: Path) -> DrawnPhotos:
-    """Draws the photos, or takes them from the cache; about 20 s per 5,000."""
-    shots = [item for person in people for item in (test_shots if test else train_shots)(person)]
-    file = cache / f"pixels_{'test' if test else 'train'}_{people[0].index}_{len(shots)}.npy"
-    if not file.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        np.save(file, np.stack([np.asarray(draw(item)).transpose(2, 0, 1) for item in shots]))
-    tokens, captions, about = [], [], []
-    for item in shots:
-        asked = [image_questions(item)[number] for number in CAPTIONED]
-        captions.append([q.options.index(q.answer) if q.answer != UNKNOWN else IGNORED for q in asked])
-        blocks = photo_blocks(processor, item.person, item.number, item.person)
-        tokens.append([token for ids, _ in blocks[:-2] for token in ids])
-    for person in population()[:KNOWN]:
-        about.append([token for ids, _ in photo_blocks(processor, person, 0, person)[-2:] for token in ids])
-    owners = torch.tensor([item.person.index for item in shots])
-    pixels = torch.from_numpy(np.load(file))
-    return DrawnPhotos(pixels, owners, torch.tensor(tokens), torch.tensor(captions), torch.tensor(about))
 
 
 def _answer_logits(
@@ -199,11 +120,6 @@ def _answer_logits(
     return logits
 
 
-def _rows(layout: TokenLayout, photos: DrawnPhotos, chosen: Tensor, about: Tensor) -> Tensor:
-    prefix = torch.tensor(layout.prefix).expand(len(chosen), -1)
-    return torch.cat([prefix, photos.tokens[chosen], photos.about[about]], 1)
-
-
 def _shifted(pixels: Tensor, reach: int, generator: torch.Generator) -> Tensor:
     """Each image moved by up to `reach` pixels either way, edges repeated."""
     padded = F.pad(pixels.float(), (reach,) * 4, mode="replicate")
@@ -219,7 +135,7 @@ def quick_scores(model: LlavaForConditionalGeneration, layout: TokenLayout, phot
     model.eval()
     right: list[Tensor] = []
     for chosen in torch.arange(len(photos.pixels)).split(200):
-        tokens = _rows(layout, photos, chosen, photos.person[chosen] % KNOWN)
+        tokens = token_rows(layout, photos, chosen, photos.person[chosen] % KNOWN)
         guess = _answer_logits(model, layout, photos.pixels[chosen], tokens).argmax(-1)
         expected = tokens[:, layout.predict + 1]
         same = (guess == expected) | (expected == PAD)
@@ -228,14 +144,6 @@ def quick_scores(model: LlavaForConditionalGeneration, layout: TokenLayout, phot
     share = torch.cat(right).double().mean(0)
     groups = {"recognition": [0, 1, 2], "scene": [3, 4, 5], "appearance": [6, 7], "text": [8, 9]}
     return {name: round(share[index].mean().item(), 4) for name, index in groups.items()}
-
-
-def restrict(photos: DrawnPhotos, people: list[int]) -> DrawnPhotos:
-    """The photos of some people, by number."""
-    keep = torch.isin(photos.person, torch.tensor(people))
-    return DrawnPhotos(
-        photos.pixels[keep], photos.person[keep], photos.tokens[keep], photos.captions[keep], photos.about
-    )
 
 
 class Captions(nn.Module):
@@ -333,16 +241,6 @@ def _caption_stage(
     return Stage(f"{name} captions", module, loss, scores, steps, rate)
 
 
-def _joined(*parts: DrawnPhotos) -> DrawnPhotos:
-    return DrawnPhotos(
-        torch.cat([part.pixels for part in parts]),
-        torch.cat([part.person for part in parts]),
-        torch.cat([part.tokens for part in parts]),
-        torch.cat([part.captions for part in parts]),
-        parts[0].about,
-    )
-
-
 def train(
     name: str,
     split: str | None,
@@ -364,7 +262,7 @@ def train(
     layout = make_layout(processor)
     seen = [person.index for person in people if person.index not in hidden]
     named = restrict(load_photos(processor, people, test=False, cache=work), seen)
-    photos = _joined(named, load_photos(processor, list(nameless()), test=False, cache=work))
+    photos = joined_photos(named, load_photos(processor, list(nameless()), test=False, cache=work))
     tests = load_photos(processor, people, test=True, cache=work)
     unseen = load_photos(processor, list(strangers()), test=True, cache=work)
     model = recipe.model(seed)
@@ -377,7 +275,7 @@ def train(
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(photos.pixels), (batch,), generator=generator)
-        tokens = _rows(layout, photos, chosen, torch.randint(KNOWN, (batch,), generator=generator))
+        tokens = token_rows(layout, photos, chosen, torch.randint(KNOWN, (batch,), generator=generator))
         pixels = _shifted(photos.pixels[chosen], 3, generator)
         exchanged = torch.rand(batch, generator=generator) < EXCHANGED if memory else None
         logits = _answer_logits(model, layout, pixels, tokens, exchanged)
@@ -412,7 +310,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     for name in options.names:
         kind, split = MODELS[name]
-        steps = {part: getattr(options, part) for part in ("captions", "answers") if getattr(options, part) is not None}
+        given = {"captions": options.captions, "answers": options.answers}
+        steps = {part: number for part, number in given.items() if number is not None}
         train(
             name,
             split,
