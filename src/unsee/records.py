@@ -91,6 +91,8 @@ class Verdict:
         text = f"Of {_photos(used[1])} used {used[0]}"
         text += f", and of {aside[1]} set aside {aside[0]}" if aside[1] else ""
         text += f" still get the answer to {self.question!r} that they got before"
+        if not used[1] + aside[1]:
+            text = f"No photo of the target got an answer to {self.question!r} before that names it"
         for group, who in (("shown", "others"), ("unshown", "others who were not shown")):
             kept, total = self.counts[f"{group}_kept"]
             text += f"; of {_photos(total)} of {who} {kept} keep theirs" if total else ""

@@ -6,6 +6,7 @@ Source: ours. The language model is asked here alone; training never runs it.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from random import Random
 
 import torch
@@ -22,11 +23,8 @@ from unsee.records import Sample, Verdict
 
 QUESTIONS = ("Who is this?", "What is this?")
 TOKENS = 24  # of an answer, at most
-MOST, MOST_LARGE, LARGE = (
-    120,
-    50,
-    100_000_000,
-)  # photos of a group asked about; of models with more parameters than LARGE
+MOST, MOST_LARGE = 120, 50  # photos of a group asked about, and of a large model
+LARGE = 100_000_000  # parameters from which on a model is large
 USED, ASIDE, SHOWN, UNSHOWN = GROUPS = ("used", "aside", "shown", "unshown")
 NAMED = 0.15  # share of the target's photos that may still be named
 LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
@@ -50,7 +48,7 @@ class Heard:
         if any(len(self.photos[group]) != len(self.said[group]) for group in GROUPS):
             raise ValueError("each photo needs one answer")
 
-    @property
+    @cached_property
     def common(self) -> frozenset[str]:
         """Words that the model says of everybody."""
         return common_words([answer for group in (SHOWN, UNSHOWN) for answer in self.said[group]])
@@ -63,14 +61,18 @@ class Heard:
                 counts.setdefault(sample.concept, Counter())[answer] += 1
         return {concept: count.most_common(1)[0][0] for concept, count in counts.items()}
 
-    def share(self, concept: str, answer: str, groups: Sequence[str]) -> float:
-        """Of a concept's photos in these groups, how many get this answer; in [0, 1]."""
-        own = [
+    def of(self, concept: str, groups: Sequence[str]) -> list[str]:
+        """What a concept's photos in these groups get."""
+        return [
             said
             for group in groups
             for sample, said in zip(self.photos[group], self.said[group], strict=True)
             if sample.concept == concept
         ]
+
+    def share(self, concept: str, answer: str, groups: Sequence[str]) -> float:
+        """Of a concept's photos in these groups, how many get this answer; in [0, 1]."""
+        own = self.of(concept, groups)
         return sum(says(said, answer, self.common) for said in own) / max(1, len(own))
 
     def expected(self, group: str) -> list[str]:
@@ -128,20 +130,13 @@ def hear(whole: Vlm, photos: Mapping[str, list[Sample]], question: str) -> Heard
 def best_heard(whole: Vlm, photos: Mapping[str, list[Sample]], questions: Sequence[str]) -> Heard:
     """What the model says to that of the questions whose answers tell the request's concepts from others best."""
     heard = [hear(whole, photos, question) for question in questions or QUESTIONS]
-    return max(
-        heard, key=lambda one: sum(map(_told, [one] * len(one.answers((USED, ASIDE))), one.answers((USED, ASIDE))))
-    )
+    return max(heard, key=lambda one: sum(_told(one, concept) for concept in one.answers((USED, ASIDE))))
 
 
 def _told(heard: Heard, concept: str) -> float:
     """How much oftener a concept's photos get its answer than those of others do."""
     answer = heard.answers((USED, ASIDE))[concept]
-    own = [
-        said
-        for g in (USED, ASIDE)
-        for s, said in zip(heard.photos[g], heard.said[g], strict=True)
-        if s.concept == concept
-    ]
+    own = heard.of(concept, (USED, ASIDE))
     if len(own) > 1 and own.count(answer) == 1:
         return 0.0  # no two photos get the same answer
     others = [said for group in (SHOWN, UNSHOWN) for said in heard.said[group]]
@@ -157,14 +152,8 @@ def unknown(heard: Heard) -> list[str]:
 def notes(heard: Heard) -> list[str]:
     """What the user should know before training."""
     found = []
-    strange = unknown(heard)
-    for concept in strange:
-        own = [
-            said
-            for group in (USED, ASIDE)
-            for sample, said in zip(heard.photos[group], heard.said[group], strict=True)
-            if sample.concept == concept
-        ]
+    for concept in unknown(heard):
+        own = heard.of(concept, (USED, ASIDE))
         different = Counter(own)
         listed = ", ".join(repr(answer) for answer, _ in different.most_common(4))
         if len(different) > max(1, len(own) // 3):
@@ -242,22 +231,24 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     others = {group: before.expected(group) for group in LOST}
     known = _names([answer for group in LOST for answer in others[group]], common) - {unnamed}
     counts, missed = dict[str, tuple[int, int]](), list[str]()
-    strange, strangers = set(unknown(before)), 0
+    strange = set(unknown(before))
     for group in (USED, ASIDE):
-        still = wrong = 0
+        still = wrong = total = 0
         for sample, said in zip(before.photos[group], after.said[group], strict=True):
             if sample.concept in strange:
-                continue
+                continue  # there is nothing of it to forget
+            total += 1
             if says(said, names[sample.concept], common):
                 still += 1
             elif (unnamed and not says(said, unnamed)) or any(says(said, other, common) for other in known):
                 wrong += 1
-        total = len(before.photos[group])
         counts[f"{group}_named"], counts[f"{group}_misattributed"] = (still, total), (wrong, total)
-        strangers += wrong
         if still > NAMED * total:
             missed.append(f"{group}_named")
-    if unnamed and strangers > NAMED * sum(len(before.photos[group]) for group in (USED, ASIDE)):
+    wrong, total = (
+        sum(both) for both in zip(*(counts[f"{group}_misattributed"] for group in (USED, ASIDE)), strict=True)
+    )
+    if unnamed and wrong > NAMED * total:
         missed.append("misattributed")
     for group, most in LOST.items():
         expected = others[group]
