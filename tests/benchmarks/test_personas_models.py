@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors import safe_open
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from unsee.benchmarks import personas
@@ -11,7 +12,7 @@ from unsee.benchmarks.personas import people as census
 from unsee.benchmarks.personas.people import SPLITS, population
 from unsee.benchmarks.personas.questions import chance, image_questions
 from unsee.benchmarks.personas.sequences import load_photos, make_layout
-from unsee.benchmarks.personas.train import quick_scores
+from unsee.benchmarks.personas.train import MODELS, RECIPES, SHIPPED, quick_scores
 from unsee.evaluation.evaluate import evaluate
 
 FORGET = [split for split in SPLITS if split.startswith("forget")]
@@ -31,6 +32,16 @@ def scores(request):
     for score in evaluate(bench.oracle, bench, before=bench.model).scores:
         found[score.phase][f"{score.name}/{score.subset}"] = score.value
     return found
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_is_what_its_recipe_builds(name):
+    """Else `unsee oracle` would train another kind of model, with other words, than the base it is compared with."""
+    recipe, folder = RECIPES[MODELS[name][0]], personas.CHECKPOINTS / name
+    assert recipe.processor().tokenizer.get_vocab() == LlavaProcessor.from_pretrained(folder).tokenizer.get_vocab()
+    with safe_open(folder / "model.safetensors", framework="pt") as stored:
+        shapes = sorted(tuple(stored.get_slice(tensor).get_shape()) for tensor in stored.keys())  # noqa: SIM118
+    assert shapes == sorted(tuple(value.shape) for value in recipe.model(0).parameters())
 
 
 @pytest.mark.slow

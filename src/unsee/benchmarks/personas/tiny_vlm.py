@@ -14,8 +14,8 @@ from transformers import (
 )
 
 from unsee.benchmarks.personas.drawing import SIZE
-from unsee.benchmarks.personas.people import population, shot
-from unsee.benchmarks.personas.questions import image_questions, text_questions
+from unsee.benchmarks.personas.people import KNOWN, STRANGERS, population, shot
+from unsee.benchmarks.personas.questions import UNKNOWN, image_questions, text_questions
 
 PATCH = 12
 IMAGE_TOKENS = (SIZE // PATCH) ** 2
@@ -30,23 +30,25 @@ CHAT_TEMPLATE = (
 )
 
 
-def _vocabulary() -> list[str]:
+def _vocabulary(*, strangers: bool) -> list[str]:
+    """The words of all questions and answers; with `strangers` those of people without a name too, and UNKNOWN."""
     split = pre_tokenizers.Whitespace()
     words: set[str] = set()
-    for person in population():
+    for person in population() if strangers else population()[: KNOWN + STRANGERS]:
         for question in image_questions(shot(person, 0)) + text_questions(person):
             for text in (question.text, *question.options):
                 words.update(word for word, _ in split.pre_tokenize_str(text))
         words.update(person.name.split())
-    return [*SPECIAL, *sorted(words)]
+    return [*SPECIAL, *sorted(words if strangers else words - {UNKNOWN})]
 
 
-def build_processor(*, class_token: bool = True) -> LlavaProcessor:
+def build_processor(*, class_token: bool = True, strangers: bool = True) -> LlavaProcessor:
     """A processor that turns images and chat messages into the model's inputs.
 
-    `class_token` says whether the image encoder has one, which the language model does not read.
+    `class_token` says whether the image encoder has one, which the language model does not read; `strangers`, whether
+    there is a word for people who are not known.
     """
-    vocabulary = {word: index for index, word in enumerate(_vocabulary())}
+    vocabulary = {word: index for index, word in enumerate(_vocabulary(strangers=strangers))}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])])
@@ -76,13 +78,20 @@ def build_processor(*, class_token: bool = True) -> LlavaProcessor:
 
 
 def build_model(
-    seed: int, *, width: int = 128, vision_layers: int = 6, text_layers: int = 3, pooling_head: bool = False
+    seed: int,
+    *,
+    width: int = 128,
+    vision_layers: int = 6,
+    text_layers: int = 3,
+    layer: int = -2,
+    pooling_head: bool = False,
+    strangers: bool = True,
 ) -> LlavaForConditionalGeneration:
     """The untrained model, float32, random weights from `seed`: built as LLaVA-1.5 is, whose encoder is CLIP's.
 
-    The language model reads the patch tokens of the encoder's last layer but one; the last one is the class token's.
-    With a `pooling_head` it is built as LLaVA-OneVision is, whose encoder is SigLIP's: no class token but a head that
-    attends to the patches, which the language model reads from the last layer.
+    The language model reads the patch tokens of the encoder's `layer`: the last but one, since the last is the class
+    token's. With a `pooling_head` the encoder is SigLIP's, as in LLaVA-OneVision: no class token but a head that
+    attends to the patches; give the last layer then. `strangers` as for `build_processor`.
     """
     torch.manual_seed(seed)
     vision = (SiglipVisionConfig if pooling_head else CLIPVisionConfig)(
@@ -95,9 +104,9 @@ def build_model(
     )
     config = LlavaConfig(
         vision_config=vision,
-        text_config=_text_config(width, text_layers),
+        text_config=_text_config(width, text_layers, len(_vocabulary(strangers=strangers))),
         image_token_index=SPECIAL.index("<image>"),
-        vision_feature_layer=-1 if pooling_head else -2,
+        vision_feature_layer=layer,
         vision_feature_select_strategy="full" if pooling_head else "default",
         image_seq_length=IMAGE_TOKENS,
         tie_word_embeddings=True,
@@ -105,9 +114,9 @@ def build_model(
     return LlavaForConditionalGeneration(config)
 
 
-def _text_config(width: int, layers: int) -> LlamaConfig:
+def _text_config(width: int, layers: int, words: int) -> LlamaConfig:
     return LlamaConfig(
-        vocab_size=len(_vocabulary()),
+        vocab_size=words,
         hidden_size=width,
         intermediate_size=width * 3,
         num_hidden_layers=layers,

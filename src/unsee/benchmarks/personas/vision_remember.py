@@ -181,14 +181,14 @@ def register() -> None:
 
 def build_remember_processor() -> LlavaProcessor:
     """The processor of personas, with one image token per square of pooled patches: 16 an image."""
-    processor = build_processor()
+    processor = build_processor(strangers=False)
     processor.patch_size = PATCH * POOLING
     return processor
 
 
 def build_remember_model(seed: int, *, width: int = 128) -> VisionRememberForConditionalGeneration:
     """The untrained model, float32, random weights from `seed`: the encoder sees 8 x 8 patches, 16 tokens enter."""
-    base = build_model(seed, width=width, vision_layers=5).model
+    base = build_model(seed, width=width, vision_layers=5, strangers=False).model
     vision = base.vision_tower.config
     vision.patch_size = PATCH
     config = VisionRememberConfig(
