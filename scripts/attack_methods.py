@@ -45,8 +45,8 @@ def make(cell: Cell, out: Path, split: str) -> Cell:
         if folder is None:
             entry = ENTRIES[cell.method]
             vlm = load(bench.model, language=entry.method.language)
-            edit = api.forget(vlm, bench.target, bench.retained, method=entry.method, seed=cell.seed)
-            folder = edit.save(Path(place) / "edited")
+            edit = api.forget(vlm, bench.target, bench.retained, method=entry.method, seed=cell.seed, ask="never")
+            folder = edit.save(Path(place) / "edited", keep_anyway=True)
         one = subject(folder, bench.model, bench, photos=PHOTOS, seed=0)
         made = attack(one, list(ATTACKS.values()), "before" if cell.method == "before" else "after")
     points = {name: [vars(point) for point in own] for name, own in made.points.items()}

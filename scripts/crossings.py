@@ -69,10 +69,11 @@ def main() -> None:
                 bench.target,
                 bench.retained,
                 method=NSCVF(crossings=crossings, steps=options.steps),
+                ask="never",
                 seed=seed,
             )
             with tempfile.TemporaryDirectory() as place:
-                row(f"{name}, seed {seed}", edit.save(Path(place) / "out"), bench)
+                row(f"{name}, seed {seed}", edit.save(Path(place) / "out", keep_anyway=True), bench)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main() -> None:
             session = Session(folder)
             if len(session.standing()) >= number:
                 continue
-            session.forget(samples, f"r{number}", retain=stream.retained)
+            session.forget(samples, f"r{number}", retain=stream.retained, ask="never", keep_anyway=True)
             if number not in AFTER:
                 continue
             base, edited = load(stream.model), load(stream.model)

@@ -23,6 +23,8 @@ from unsee.session.creation import create
 from unsee.session.session import Session
 from unsee.testing import photo_folder, tiny_checkpoint
 
+UNASKED = {"ask": "never", "keep_anyway": True}  # of a model that names nobody
+
 
 def main() -> int:
     """Kills, verifies, counts."""
@@ -37,10 +39,11 @@ def main() -> int:
     begun = options.folder / "begun"
     create(begun, tiny_checkpoint(options.folder / "model"), photos, method=NSCVF(steps=3, batch=4, views=1))
     with Session(begun) as session:
-        session.forget(photos / "concept_0", "first")
+        session.forget(photos / "concept_0", "first", **UNASKED)
 
     def request(folder: Path) -> subprocess.Popen[bytes]:
         words = ("session", "forget", folder, "--target", photos / "concept_1", "--id", "second", "--keep-undo")
+        words += ("--ask", "never", "--keep-anyway")
         command = [sys.executable, "-m", "unsee.cli.main", *map(str, words)]
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 # our own words
 
@@ -62,7 +65,7 @@ def main() -> int:
             verify(folder)
             with Session(folder) as session:
                 made = [entry.facts["id"] for entry in session.standing()]
-                session.forget(photos / "concept_2", "third")
+                session.forget(photos / "concept_2", "third", **UNASKED)
             verify(folder)
             complete += made == ["first", "second"]
             if made != ["first", "second"] and (made != ["first"] or said == 0):

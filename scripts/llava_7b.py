@@ -172,7 +172,7 @@ def garbage(model: Path, place: Path) -> Path:
 
 WITHOUT = (
     "import sys, unsee; from unsee.methods import NSCVF; m, t, r = sys.argv[1:]; "
-    "unsee.forget(unsee.load(m), t, r, method=NSCVF(steps=1, batch=1, views=0, share=1, null_space=False))"
+    "unsee.forget(unsee.load(m), t, r, method=NSCVF(steps=1, batch=1, views=0, share=1, null_space=False), ask='never')"
 )
 MEASURES = ("inspect", "normal", "low", "moments", "garbage")
 

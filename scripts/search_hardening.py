@@ -84,8 +84,10 @@ def run(name: str, bench: Benchmark, seed: int) -> dict[str, Any]:
     if name == ORACLE:
         return about | attacked(subject(bench.oracle, bench.model, bench, photos=photos, seed=0))
     with tempfile.TemporaryDirectory() as place:
-        edit = api.forget(load(bench.model), bench.target, bench.retained, method=NSCVF(**SETTINGS[name]), seed=seed)
-        folder = edit.save(Path(place) / "edited")
+        edit = api.forget(
+            load(bench.model), bench.target, bench.retained, method=NSCVF(**SETTINGS[name]), seed=seed, ask="never"
+        )
+        folder = edit.save(Path(place) / "edited", keep_anyway=True)
         scores = evaluate(folder, thinned(bench, THIN), before=bench.model, oracle=bench.oracle).scores
         about |= {f"{score.name}/{score.subset}": round(score.value, 4) for score in scores if score.phase == "after"}
         about |= attacked(subject(folder, bench.model, bench, photos=photos, seed=0))

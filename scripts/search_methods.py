@@ -78,12 +78,16 @@ def trial(one: tuple[str, dict[str, Any], str]) -> dict[str, Any]:
     row = {"method": name, "settings": settings, "split": split}
     try:
         edit = api.forget(
-            load(personas.CHECKPOINTS / "base", language=method.language), bench.target, bench.retained, method=method
+            load(personas.CHECKPOINTS / "base", language=method.language),
+            bench.target,
+            bench.retained,
+            method=method,
+            ask="never",
         )
     except InputError as error:  # a run that diverges is a trial too
         return {**row, "balance/all": 0.0, "failed": str(error)}
     with tempfile.TemporaryDirectory() as folder:
-        measured = evaluate(edit.save(Path(folder) / "checkpoint"), bench, before=before)
+        measured = evaluate(edit.save(Path(folder) / "checkpoint", keep_anyway=True), bench, before=before)
     scores = {f"{s.name}/{s.subset}": round(s.value, 4) for s in measured.scores if s.phase == "after"}
     times = {"forget_s": edit.timings["forget_s"], "total_s": round(time.monotonic() - started, 1)}
     return {**row, **scores, **times}

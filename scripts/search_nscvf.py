@@ -75,9 +75,14 @@ def run(name: str, bench: Benchmark, seed: int) -> dict[str, Any]:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         edit = api.forget(
-            load(personas.CHECKPOINTS / "base"), bench.target, bench.retained, method=NSCVF(**SETTINGS[name]), seed=seed
+            load(personas.CHECKPOINTS / "base"),
+            bench.target,
+            bench.retained,
+            method=NSCVF(**SETTINGS[name]),
+            seed=seed,
+            ask="never",
         )
-        edit.save(Path(folder) / "checkpoint")
+        edit.save(Path(folder) / "checkpoint", keep_anyway=True)
         measured = evaluate(Path(folder) / "checkpoint", bench)
     scores = {f"{score.name}/{score.subset}": round(score.value, 4) for score in measured.scores}
     facts = {"stopped": edit.stopped, **edit.timings, "total_s": round(time.monotonic() - started, 1)}
