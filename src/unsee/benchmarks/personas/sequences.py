@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LlavaProcessor
+from transformers import LlavaProcessor, Qwen2VLProcessor
 
 from unsee.benchmarks.personas.drawing import SIZE, draw
+from unsee.benchmarks.personas.merger import token_positions
 from unsee.benchmarks.personas.people import KNOWN, Person, population, shot, test_shots, train_shots
 from unsee.benchmarks.personas.questions import UNKNOWN, image_questions, text_questions
 from unsee.benchmarks.personas.tiny_vlm import PAD
 
+Processor = LlavaProcessor | Qwen2VLProcessor
 IGNORED = -100  # the label of what has none
 CAPTIONED = (0, 3, 4, 5, 6, 7)  # which of the questions about a photo have a caption for each answer; not job and city
 
@@ -22,18 +24,19 @@ class TokenLayout:
     """Where everything stands in the one sequence of a photo; the same for all photos."""
 
     prefix: list[int]  # <s> <user> and the image tokens
-    positions: Tensor  # (length,) int64
+    positions: Tensor  # (length,) int64; (3, length) of a model that reads an image's rows and columns
     mask: Tensor  # (1, 1, length, length) float32, 0 where a token may look and -inf elsewhere
     predict: Tensor  # (answers,) int64: the positions whose next token is an answer token
     block: Tensor  # (answers,) int64: which question each of them belongs to
+    canvas: tuple[int, int] | None = None  # height and width of photos, for a model that takes several
 
 
-def _question_ids(processor: LlavaProcessor, text: str) -> list[int]:
+def _question_ids(processor: Processor, text: str) -> list[int]:
     ids: list[int] = processor.tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 
 
-def photo_blocks(processor: LlavaProcessor, person: Person, number: int, about: Person) -> list[tuple[list[int], int]]:
+def photo_blocks(processor: Processor, person: Person, number: int, about: Person) -> list[tuple[list[int], int]]:
     """(token ids, how many of them are the answer) of all questions of one row.
 
     Answers are filled up with <pad> to the length of the longest.
@@ -48,26 +51,35 @@ def photo_blocks(processor: LlavaProcessor, person: Person, number: int, about: 
     return blocks
 
 
-def make_layout(processor: LlavaProcessor) -> TokenLayout:
-    """The layout shared by every row."""
+def make_layout(processor: Processor, canvas: tuple[int, int] | None = None) -> TokenLayout:
+    """The layout shared by every row; of a model with a merger, that for photos of this height and width."""
     blocks = photo_blocks(processor, population()[0], 0, population()[0])
     start, image = _question_ids(processor, "<user>"), _question_ids(processor, "<image>")
-    image *= (SIZE // processor.patch_size) ** 2
-    prefix = [processor.tokenizer.bos_token_id, *start, *image]
+    first = 1 + len(start)
+    if isinstance(processor, Qwen2VLProcessor):
+        canvas = canvas or (SIZE, SIZE)
+        places, after = token_positions(first, canvas)
+    else:
+        places = first + torch.arange((SIZE // processor.patch_size) ** 2)
+        after = first + len(places)
+    prefix = [processor.tokenizer.bos_token_id, *start, *image * places.shape[-1]]
     length = len(prefix) + sum(len(ids) for ids, _ in blocks)
     allowed = torch.zeros(length, length, dtype=torch.bool)
     allowed[: len(prefix), : len(prefix)] = True
-    positions, predict, owner = list(range(len(prefix))), [], []
+    predict, owner, later = list[int](), list[int](), list[int]()
     for index, (ids, answers) in enumerate(blocks):
-        at, seen = len(positions), 2 if index >= len(blocks) - 2 else len(prefix)
-        allowed[at : at + len(ids), :seen] = True
+        by_name = index >= len(blocks) - 2
+        at = len(prefix) + len(later)
+        allowed[at : at + len(ids), : first if by_name else len(prefix)] = True
         allowed[at : at + len(ids), at : at + len(ids)] = True
         predict += [at + len(ids) - answers - 1 + k for k in range(answers)]
         owner += [index] * answers
-        positions += [seen + k for k in range(len(ids))]
+        later += [(first if by_name else after) + k for k in range(len(ids))]
     allowed &= torch.ones_like(allowed).tril()
     mask = torch.zeros(length, length).masked_fill(~allowed, -torch.inf)[None, None]
-    return TokenLayout(prefix, torch.tensor(positions), mask, torch.tensor(predict), torch.tensor(owner))
+    texts = [torch.tensor(part).expand(*places.shape[:-1], -1) for part in (range(first), later)]
+    positions = torch.cat([texts[0], places, texts[1]], -1)
+    return TokenLayout(prefix, positions, mask, torch.tensor(predict), torch.tensor(owner), canvas)
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ class DrawnPhotos:
     about: Tensor  # (people, length of the text blocks) int64: the questions by name alone
 
 
-def load_photos(processor: LlavaProcessor, people: list[Person], *, test: bool, cache: Path) -> DrawnPhotos:
+def load_photos(processor: Processor, people: list[Person], *, test: bool, cache: Path) -> DrawnPhotos:
     """Draws the photos, or takes them from the cache; about 20 s per 5,000."""
     shots = [item for person in people for item in (test_shots if test else train_shots)(person)]
     file = cache / f"pixels_{'test' if test else 'train'}_{people[0].index}_{len(shots)}.npy"

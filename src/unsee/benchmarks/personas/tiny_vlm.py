@@ -2,6 +2,7 @@
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch import Tensor
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
@@ -20,7 +21,8 @@ from unsee.benchmarks.personas.questions import UNKNOWN, image_questions, text_q
 PATCH = 12
 IMAGE_TOKENS = (SIZE // PATCH) ** 2
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>", "<user>", "<assistant>")
-PAD = SPECIAL.index("<pad>")
+PAD, IMAGE = SPECIAL.index("<pad>"), SPECIAL.index("<image>")
+MEAN, STD = 0.5, 0.25  # of the pixels that the models take
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}<user>{% for part in message['content'] %}"
@@ -28,6 +30,11 @@ CHAT_TEMPLATE = (
     "{% else %}<assistant>{% for part in message['content'] %}{{ part['text'] }}{% endfor %}</s>{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 )
+
+
+def normal(pixels: Tensor) -> Tensor:
+    """Pixels in 0 to 255, as the models take them."""
+    return (pixels.float() / 255 - MEAN) / STD
 
 
 def _vocabulary(*, strangers: bool) -> list[str]:
@@ -42,17 +49,13 @@ def _vocabulary(*, strangers: bool) -> list[str]:
     return [*SPECIAL, *sorted(words if strangers else words - {UNKNOWN})]
 
 
-def build_processor(*, class_token: bool = True, strangers: bool = True) -> LlavaProcessor:
-    """A processor that turns images and chat messages into the model's inputs.
-
-    `class_token` says whether the image encoder has one, which the language model does not read; `strangers`, whether
-    there is a word for people who are not known.
-    """
+def build_tokenizer(*, strangers: bool) -> PreTrainedTokenizerFast:
+    """One token a word; `strangers` says whether there is a word for people who are not known."""
     vocabulary = {word: index for index, word in enumerate(_vocabulary(strangers=strangers))}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])])
-    tokenizer = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token="<pad>",
         bos_token="<s>",
@@ -61,15 +64,23 @@ def build_processor(*, class_token: bool = True, strangers: bool = True) -> Llav
         additional_special_tokens=["<image>", "<user>", "<assistant>"],
         padding_side="left",
     )
+
+
+def build_processor(*, class_token: bool = True, strangers: bool = True) -> LlavaProcessor:
+    """A processor that turns images and chat messages into the model's inputs.
+
+    `class_token` says whether the image encoder has one, which the language model does not read; `strangers` as for
+    `build_tokenizer`.
+    """
     image_processor = CLIPImageProcessor(
         size={"height": SIZE, "width": SIZE},
         do_center_crop=False,
-        image_mean=[0.5, 0.5, 0.5],
-        image_std=[0.25, 0.25, 0.25],
+        image_mean=[MEAN] * 3,
+        image_std=[STD] * 3,
     )
     return LlavaProcessor(
         image_processor=image_processor,
-        tokenizer=tokenizer,
+        tokenizer=build_tokenizer(strangers=strangers),
         patch_size=PATCH,
         vision_feature_select_strategy="default" if class_token else "full",
         num_additional_image_tokens=int(class_token),
@@ -105,7 +116,7 @@ def build_model(
     config = LlavaConfig(
         vision_config=vision,
         text_config=_text_config(width, text_layers, len(_vocabulary(strangers=strangers))),
-        image_token_index=SPECIAL.index("<image>"),
+        image_token_index=IMAGE,
         vision_feature_layer=layer,
         vision_feature_select_strategy="full" if pooling_head else "default",
         image_seq_length=IMAGE_TOKENS,

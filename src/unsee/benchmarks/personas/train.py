@@ -13,30 +13,36 @@ not see the image.
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import LlavaForConditionalGeneration, LlavaProcessor, PreTrainedModel
+from transformers import LlavaForConditionalGeneration, PreTrainedModel, Qwen2VLForConditionalGeneration
 
+from unsee.benchmarks.personas.captions import Captioned
 from unsee.benchmarks.personas.drawing import SIZE
+from unsee.benchmarks.personas.merger import (
+    CANVASES,
+    build_merger_model,
+    build_merger_processor,
+    on_canvas,
+    patches,
+)
 from unsee.benchmarks.personas.people import (
     KNOWN,
     SPLITS,
     nameless,
     population,
-    shot,
     strangers,
 )
-from unsee.benchmarks.personas.questions import UNKNOWN, image_questions
 from unsee.benchmarks.personas.sequences import (
-    CAPTIONED,
-    IGNORED,
     DrawnPhotos,
+    Processor,
     TokenLayout,
     joined_photos,
     load_photos,
@@ -44,14 +50,17 @@ from unsee.benchmarks.personas.sequences import (
     restrict,
     token_rows,
 )
-from unsee.benchmarks.personas.tiny_vlm import PAD, build_model, build_processor
+from unsee.benchmarks.personas.tiny_vlm import PAD, build_model, build_processor, normal
 from unsee.benchmarks.personas.vision_remember import (
     VisionRememberModel,
     build_remember_model,
     build_remember_processor,
     reread_inputs,
 )
+from unsee.models.processors import without_torchvision
 
+T = TypeVar("T")
+Model = LlavaForConditionalGeneration | Qwen2VLForConditionalGeneration
 SCORES = ("recognition", "scene", "appearance", "text")
 EXCHANGED = 0.25  # share of the photos of `remember` whose projector output is another photo's, so that memory counts
 
@@ -61,16 +70,18 @@ class Recipe:
     """How a model is built, and the steps of its training by captions, of the encoder alone, and by answers.
 
     Without steps by captions the answers train the encoder too. Captions are told by what the encoder makes of a whole
-    photo, its class token or pooling head, or with `token_mean` by the mean of its patches. `nameless` says whether
-    people without a name are among the photos.
+    photo, its class token or pooling head; with `token_mean` by the mean of its patches; of an encoder that has
+    neither, by a pooling head that is left behind. `nameless` says whether people without a name are among the photos;
+    `canvases` are the heights and widths of photos where the model takes several.
     """
 
-    model: Callable[[int], LlavaForConditionalGeneration]
-    processor: Callable[[], LlavaProcessor] = build_processor
+    model: Callable[[int], Model]
+    processor: Callable[[], Processor] = build_processor
     captions: int = 1600
     answers: int = 1400
     token_mean: bool = False
     nameless: bool = True
+    canvases: tuple[tuple[int, int] | None, ...] = (None,)
 
 
 RECIPES = {
@@ -86,6 +97,7 @@ RECIPES = {
     "attention": Recipe(partial(build_model, layer=-1, pooling_head=True), partial(build_processor, class_token=False)),
     "joint": Recipe(build_model, captions=0, answers=3000),
     "wide": Recipe(partial(build_model, width=256, vision_layers=8)),
+    "merger": Recipe(build_merger_model, build_merger_processor, canvases=CANVASES),
     "remember": Recipe(build_remember_model, build_remember_processor, captions=0, answers=3000, nameless=False),
 }
 ORACLES = {
@@ -99,8 +111,19 @@ CAPTION_BATCH, BATCH, RATE = 96, 48, 2e-3
 EVERY = 250  # steps between two measurements, and between two states to go on from
 
 
+def _images(
+    model: Model, pixels: Tensor, canvas: tuple[int, int] | None
+) -> tuple[Sequence[Tensor], list[Tensor] | None]:
+    """What of images (rows, 3, SIZE, SIZE) enters the language model: (tokens, width) each, and levels read later."""
+    if canvas:
+        rows, grid = patches(on_canvas(normal(pixels), canvas))
+        return model.model.get_image_features(rows, grid).pooler_output, None
+    seen = model.model.get_image_features(pixel_values=normal(pixels))
+    return seen.pooler_output, seen.deepstack_features if isinstance(model.model, VisionRememberModel) else None
+
+
 def _answer_logits(
-    model: LlavaForConditionalGeneration,
+    model: Model,
     layout: TokenLayout,
     pixels: Tensor,
     tokens: Tensor,
@@ -110,21 +133,18 @@ def _answer_logits(
 
     Where `exchanged`, bool (rows,), is true, the projector's output is that of the row before.
     """
-    normal = (pixels.float() / 255 - 0.5) / 0.25
-    images = model.model.get_image_features(pixel_values=normal)
-    features = torch.stack(list(images.pooler_output))
+    images, levels = _images(model, pixels, layout.canvas)
+    features = torch.stack(list(images))
     if exchanged is not None:
         features = torch.where(exchanged[:, None, None], features.roll(1, 0), features)
     embedded = model.model.language_model.embed_tokens(tokens)
     end = len(layout.prefix)
     embedded = torch.cat([embedded[:, : end - features.shape[1]], features, embedded[:, end:]], 1)
-    reread = {}
-    if isinstance(model.model, VisionRememberModel):
-        reread = reread_inputs(images.deepstack_features, tokens == model.config.image_token_id)
+    reread = reread_inputs(levels, tokens == model.config.image_token_id) if levels else {}
     hidden = model.model.language_model(
         inputs_embeds=embedded,
         attention_mask=layout.mask.expand(len(tokens), -1, -1, -1),
-        position_ids=layout.positions[None].expand(len(tokens), -1),
+        position_ids=layout.positions.unsqueeze(-2).expand(*layout.positions.shape[:-1], len(tokens), -1),
         use_cache=False,
         **reread,
     ).last_hidden_state
@@ -142,9 +162,9 @@ def _shifted(pixels: Tensor, reach: int, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def quick_scores(model: LlavaForConditionalGeneration, layout: TokenLayout, photos: DrawnPhotos) -> dict[str, float]:
+def quick_scores(model: Model, layout: TokenLayout, photos: DrawnPhotos) -> dict[str, float]:
     """Share of questions whose every answer token is the most likely one, per score, in [0, 1]."""
-    model.eval()
+    model.train(False)
     right: list[Tensor] = []
     for chosen in torch.arange(len(photos.pixels)).split(200):
         tokens = token_rows(layout, photos, chosen, photos.person[chosen] % KNOWN)
@@ -156,27 +176,6 @@ def quick_scores(model: LlavaForConditionalGeneration, layout: TokenLayout, phot
     share = torch.cat(right).double().mean(0)
     groups = {"recognition": [0, 1, 2], "scene": [3, 4, 5], "appearance": [6, 7], "text": [8, 9]}
     return {name: round(share[index].mean().item(), 4) for name, index in groups.items()}
-
-
-class Captions(nn.Module):
-    """An embedding of each caption that a photo can have, by kind, and of photos beside them.
-
-    A caption is one word or name, so that its text encoder is a table.
-    """
-
-    def __init__(self, width: int) -> None:
-        """`width` is that of the image encoder."""
-        super().__init__()
-        questions = image_questions(shot(population()[0], 0))
-        counts = [len(set(questions[number].options) - {UNKNOWN}) for number in CAPTIONED]
-        self.texts = nn.ParameterList([nn.Parameter(torch.randn(count, width) * 0.1) for count in counts])
-        self.photo = nn.Linear(width, width)
-        self.scale = nn.Parameter(torch.tensor(2.3))
-
-    def forward(self, encoded: Tensor) -> list[Tensor]:
-        """For each kind, logits (photos, captions) of photos encoded as one vector each (photos, width)."""
-        photos = F.normalize(self.photo(encoded), dim=-1)
-        return [self.scale.exp() * photos @ F.normalize(text, dim=-1).T for text in self.texts]
 
 
 @dataclass(frozen=True)
@@ -230,27 +229,27 @@ def _run(stage: Stage, seed: int, state_file: Path) -> None:
 def _caption_stage(
     name: str, vision: PreTrainedModel, photos: DrawnPhotos, tests: DrawnPhotos, recipe: Recipe, rate: float
 ) -> Stage:
-    heads = Captions(vision.config.hidden_size)
-    module = nn.ModuleDict({"vision": vision, "heads": heads})
-
-    def logits(pixels: Tensor) -> list[Tensor]:
-        seen = vision((pixels.float() / 255 - 0.5) / 0.25)
-        found: list[Tensor] = heads(seen.last_hidden_state[:, 1:].mean(1) if recipe.token_mean else seen.pooler_output)
-        return found
+    several = len(recipe.canvases) > 1
+    captioned = Captioned(vision, token_mean=recipe.token_mean, attends=several)
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(photos.pixels), (CAPTION_BATCH,), generator=generator)
-        found = logits(_shifted(photos.pixels[chosen], 3, generator))
-        labels = photos.captions[chosen]
-        each = [F.cross_entropy(part, labels[:, kind], ignore_index=IGNORED) for kind, part in enumerate(found)]
-        return torch.stack([each[0], *each]).sum()  # who it is counts twice, being the hardest
+        pixels = _shifted(photos.pixels[chosen], 3, generator)
+        return captioned.loss(pixels, photos.captions[chosen], _drawn(recipe.canvases, generator))
 
     @torch.no_grad()
     def scores() -> str:
-        right = [torch.stack([part.argmax(1) for part in logits(pixels)], 1) for pixels in tests.pixels.split(200)]
-        return f"captions {[round(x, 4) for x in (torch.cat(right) == tests.captions).double().mean(0).tolist()]}"
+        found = [captioned(pixels, recipe.canvases[0]) for pixels in tests.pixels.split(200)]
+        right = torch.cat([torch.stack([part.argmax(1) for part in logits], 1) for logits in found]) == tests.captions
+        return f"captions {[round(x, 4) for x in right.double().mean(0).tolist()]}"
 
-    return Stage(f"{name} captions", module, loss, scores, recipe.captions, rate)
+    return Stage(f"{name} captions", captioned, loss, scores, recipe.captions, rate)
+
+
+def _drawn(choices: Sequence[T], generator: torch.Generator) -> T:
+    """One of them; the generator is left alone where there is one."""
+    place = int(torch.randint(len(choices), (), generator=generator)) if len(choices) > 1 else 0
+    return choices[place]
 
 
 def train(
@@ -271,7 +270,7 @@ def train(
     hidden = set(SPLITS[split]) if split else set()
     people = list(population()[:KNOWN])
     processor = recipe.processor()
-    layout = make_layout(processor)
+    layouts = [make_layout(processor, canvas) for canvas in recipe.canvases]
     seen = [person.index for person in people if person.index not in hidden]
     named = restrict(load_photos(processor, people, test=False, cache=work), seen)
     photos = named
@@ -281,7 +280,7 @@ def train(
     unseen = load_photos(processor, list(strangers()), test=True, cache=work)
     model = recipe.model(seed)
     if recipe.captions:
-        vision = model.model.vision_tower
+        vision = model.model.visual if isinstance(model, Qwen2VLForConditionalGeneration) else model.model.vision_tower
         known = restrict(tests, seen)
         stage = _caption_stage(name, vision, photos, known, recipe, rate)
         _run(stage, seed, work / f"{name}_captions.pt")
@@ -290,6 +289,7 @@ def train(
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(photos.pixels), (batch,), generator=generator)
+        layout = _drawn(layouts, generator)
         tokens = token_rows(layout, photos, chosen, torch.randint(KNOWN, (batch,), generator=generator))
         pixels = _shifted(photos.pixels[chosen], 3, generator)
         exchanged = torch.rand(batch, generator=generator) < EXCHANGED if memory else None
@@ -298,6 +298,7 @@ def train(
         return F.cross_entropy(logits.flatten(0, 1), expected, ignore_index=PAD)
 
     def scores() -> str:
+        layout = layouts[0]
         line = f"known {quick_scores(model, layout, restrict(tests, seen))}"
         if hidden:
             line += f" hidden {quick_scores(model, layout, restrict(tests, sorted(hidden)))}"
@@ -307,8 +308,9 @@ def train(
 
     model.train()
     _run(Stage(name, model, loss, scores, recipe.answers, rate), seed, work / f"{name}.pt")
-    model.half().save_pretrained(out)
-    processor.save_pretrained(out)
+    model.half().save_pretrained(out)  # type: ignore[no-untyped-call] # transformers does not annotate it
+    with without_torchvision():
+        processor.save_pretrained(out)
 
 
 def main() -> None:
