@@ -9,8 +9,10 @@ from typing import Any
 from unsee import __version__, benchmarks, data, reporting
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
+from unsee.data.requested import request_of
 from unsee.errors import InputError
-from unsee.evaluation.evaluate import Evaluation
+from unsee.evaluation import own
+from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
 from unsee.evaluation.evaluate import evaluate as measure_answers
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
@@ -21,8 +23,8 @@ from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import Vlm, load
 from unsee.moments.records import Moments
-from unsee.records import Check, Result, Sample
-from unsee.system.environment import environment
+from unsee.records import Check, Result, Sample, plain
+from unsee.system.environment import environment, now
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
 
@@ -37,7 +39,10 @@ def forget(
     seed: int = 0,
     memory: str = "normal",
     ask: Ask = AUTO,
+    questions: Sequence[Sample] = (),
+    answer_from_folder: bool = False,
     drop_similar: bool = False,
+    identifier: str = "",
     state: Path | None = None,
     progress: Progress | None = None,
     tell: Tell = silent,
@@ -51,8 +56,10 @@ def forget(
     With `ask` "auto", and where the whole model fits into memory, some photos are kept out of training (see
     `unsee.data.aside`), the model is asked about them before and after, and the edit has a verdict on what it says;
     "never" asks nothing and uses all photos, and anything else is the question, or the questions of which the best is
-    taken. `tell` is given warnings. With `drop_similar`, retained images that the model takes for the target are left
-    out.
+    taken. The right answer is what the model says before, or with `answer_from_folder` the name of the photo's concept.
+    `questions` are further ones with right answers, see `unsee.data.read_questions`; all that was said is in the edit's
+    `replies`. `tell` is given warnings. With `drop_similar`, retained images that the model takes for the target are
+    left out. `identifier` names the request in records.
 
     Raises InputError for images that cannot be used, an image on both sides, retained images that the model takes for
     the target, or neither retained images nor moments.
@@ -64,12 +71,17 @@ def forget(
         retained = data.check_disjoint(targets, retained, drop=drop_similar)
     if moments is not None:
         _check_not_counted(targets, moments)
-    hearing = heard_before(vlm, targets, retained or [], seed=seed, ask=ask, drop_similar=drop_similar, tell=tell)
+    hearing = heard_before(
+        vlm, targets, retained or [], seed=seed, ask=ask, further=questions, by_name=answer_from_folder,
+        drop_similar=drop_similar, tell=tell,
+    )  # fmt: skip
+    request = request_of(hearing.parts, identifier, now())
     given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
     shown = None if retained is None else hearing.parts.shown
     if not isinstance(method, FeatureMethod):
         edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
-        return replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final")))
+        verdict = hearing.verdict(edit.weights, edit.method.get("final"))
+        return replace(edit, verdict=verdict, request=request, replies=hearing.replies(edit.weights))
     tried = list[Edit]()
     reader = hearing.reader
     for attempt in method.attempts(asked=reader is not None and moments is None):
@@ -81,7 +93,8 @@ def forget(
         tried.append(replace(edit.scaled(share), verdict=verdict))
         if _passed(tried[-1]) or (tried[-1].verdict is not None and "unknown" in tried[-1].verdict.missed):
             break  # what the model never named cannot be seen to be forgotten
-    return min(tried, key=_shortfall)
+    best = min(tried, key=_shortfall)
+    return replace(best, request=request, replies=hearing.replies(best.weights))
 
 
 def _passed(edit: Edit) -> bool:
@@ -121,6 +134,28 @@ def evaluate(
     return assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
 
 
+def request_result(edit: Edit, folder: Path | str, *, name: str = "", with_photos: bool = True) -> Result:
+    """The record of a request as the model itself answered: `folder` is the checkpoint that was written.
+
+    It is called `name` in the record, else as the folder is. Without photos, no photo, name or answer is in it.
+    """
+    replies, written = edit.replies, load(folder)
+    checks = [language_model_unchanged(edit.vlm, written.folder)] if not edit.protected else []
+    measured = Evaluation(
+        scores=own.reply_scores(replies) if replies else [],
+        outcomes={},
+        checks=checks,
+        examples=own.examples(replies) if with_photos else [],
+        feature_map=[],
+        model=model_facts(written),
+        seconds=0.0,
+    )
+    made = assemble(measured, own.benchmark([reply.sample for reply in replies]), model=name or folder, edit=edit)
+    facts = {key: value for key, value in made.model.items() if key != "path"}
+    verdict = made.verdict if with_photos or made.verdict is None else {**made.verdict, "notes": []}
+    return replace(made, model=facts, verdict=verdict)
+
+
 def assemble(
     measured: Evaluation,
     bench: Benchmark,
@@ -146,6 +181,9 @@ def assemble(
         environment=environment(),
         layers=[] if edit is None else edit.layers,
         feature_map=measured.feature_map,
+        time=now(),
+        request=None if edit is None or edit.request is None else plain(edit.request),
+        verdict=None if edit is None else plain(edit.told()),
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 PHASES = ("before", "after", "oracle")
+OWN_ANSWERS = "own_answers"  # the check that stands for a request's verdict
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,13 @@ class Sample:
     shots: "tuple[Sample, ...]" = ()
     tokens: int = 0
     reading: str = ""
+
+    @property
+    def picture(self) -> Path | int:
+        """The same for samples about one photo; of one without a photo, its own."""
+        if self.image is None:
+            return id(self)
+        return self.image if isinstance(self.image, Path) else id(self.image)
 
 
 @dataclass(frozen=True)
@@ -102,11 +110,41 @@ class Verdict:
 
     def check(self) -> Check:
         """The verdict as a check of a result."""
-        return Check("own_answers", self.passed, f"{self.sentence()} {self.missing()}".strip().removesuffix("."))
+        return Check(OWN_ANSWERS, self.passed, f"{self.sentence()} {self.missing()}".strip().removesuffix("."))
 
     def missing(self) -> str:
         """What is beyond its bound and what to try, in words; empty where nothing is."""
         return " ".join(f"{why}; {advice}." for name, (why, advice) in MISSED.items() if name in self.missed)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model said to one question before and after a request.
+
+    The sample holds the photo, if there is one, the question, the answer that is expected, and what it counts towards.
+    """
+
+    sample: Sample
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a request was about, for records: it can be compared with photos, and shows and names nobody.
+
+    `time` is in UTC. Hashes are SHA-256 in hex of the salt and a photo's content hash: `used` and `aside` those of the
+    target's photos that were trained on and set aside, `concepts` those of the names of their concepts.
+    """
+
+    id: str
+    time: str
+    salt: str
+    used: tuple[str, ...]
+    aside: tuple[str, ...]
+    concepts: tuple[str, ...]
+    retained_images: int
+    retained_concepts: int
 
 
 MISSED = {
@@ -174,7 +212,10 @@ class MapPoint:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything that was asked, done and measured; `result.json` is this record."""
+    """Everything that was asked, done and measured; `result.json` is this record.
+
+    `time` is in UTC; `request` is a Request and `verdict` a Verdict with its sentence, where there was one.
+    """
 
     unsee: str
     model: dict[str, Any]
@@ -188,6 +229,9 @@ class Result:
     environment: dict[str, Any]
     layers: list[LayerDrift] = field(default_factory=list)
     feature_map: list[MapPoint] = field(default_factory=list)
+    time: str = ""
+    request: dict[str, Any] | None = None
+    verdict: dict[str, Any] | None = None
     schema: int = SCHEMA
 
     def value(self, name: str, subset: str, phase: str) -> float | None:

@@ -14,10 +14,11 @@ from unsee.evaluation.self_check import (
     LOST,
     MOST,
     NAMED,
+    QUESTIONS,
     Heard,
+    all_heard,
     among_retained,
     asked_photos,
-    best_heard,
     cost,
     notes,
     unheard,
@@ -253,11 +254,11 @@ def test_an_edit_goes_to_where_the_answers_are_best_and_of_equals_farthest(
     parameters = dict(whole.model.named_parameters())
     start, seen = parameters[name].detach().clone(), list[float]()
 
-    def said(_: Vlm, photos: object, question: str) -> Heard:
+    def said(_: Vlm, __: Heard) -> Heard:
         seen.append(round(float((parameters[name] - start).mean()), 4))
         return heard(**GONE, shown=first("shown", lost[len(seen) - 1]))
 
-    monkeypatch.setattr(hearing, "hear", said)
+    monkeypatch.setattr(hearing, "hear_again", said)
     parts = Divided(PHOTOS["used"], PHOTOS["aside"], PHOTOS["shown"], PHOTOS["unshown"])
     try:
         assert hearing.Hearing(parts, whole, BEFORE).best_share(vlm, {name: start + 1}, None)[0] == expected
@@ -357,10 +358,10 @@ def test_the_question_that_tells_the_target_best_is_taken(vlm: Vlm, monkeypatch:
         "Where?": heard(used=["alice"] * 4 + ["bob"] * 4),
     }
     asked = list[str]()
-    monkeypatch.setattr(self_check, "hear", lambda _, __, question: asked.append(question) or said[question])
-    assert best_heard(vlm, PHOTOS, ()) is BEFORE
+    monkeypatch.setattr(self_check, "hear", lambda _, __, question, **___: asked.append(question) or said[question])
+    assert all_heard(vlm, PHOTOS, QUESTIONS)[0] is BEFORE
     assert asked == ["Who is this?", "What is this?"]
-    assert best_heard(vlm, PHOTOS, ["Where?", "Who is this?"]) is said["Where?"]
+    assert all_heard(vlm, PHOTOS, ["Where?", "Who is this?"])[0] is said["Where?"]
 
 
 def test_of_many_photos_so_many_are_asked_about_and_a_seed_draws_them() -> None:

@@ -1,26 +1,25 @@
 """`unsee attack`: tries to bring the target back."""
 
-import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from unsee import api, benchmarks
 from unsee.attacks import ATTACKS
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.cli.evaluate import write_result
 from unsee.cli.parse import located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
+from unsee.cli.written import write_result
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
 from unsee.experiments.recovery import attack, checks, scores, subject
+from unsee.forgetting.edit import read_record
 from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.records import Result, to_json
 from unsee.reporting.page import attempts
-from unsee.system.output import RECORD, refuse_existing, with_folder
+from unsee.system.output import refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb
 
 
@@ -83,11 +82,11 @@ def main(args: list[str]) -> int:
     if before is None:
         raise InputError(f"{bench.name} has no model of its own; name the checkpoint before the request with --before.")
     vlm = load(options.model, trust_remote_code=options.trust_remote_code)
-    method, seed = _made(vlm.folder)
+    record = read_record(vlm.folder)
     measured = _attacked(options, names, bench, vlm, before, oracle)
     extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
     result = api.assemble(measured, bench, model=options.model, before=before, oracle=oracle, timings=extra)
-    result = replace(result, method=method, seed=seed)
+    result = replace(result, method=record.get("method", {}), seed=record.get("seed", 0))
     with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
     if options.json:
         print(to_json(result), end="")
@@ -133,19 +132,6 @@ def _attacked(
         model=model_facts(vlm),
         seconds=time.monotonic() - started,
     )
-
-
-def _made(model: Path) -> tuple[dict[str, Any], int]:
-    """The method and seed that the checkpoint was made with, where it says so."""
-    file = model / RECORD
-    if not file.is_file():
-        return {}, 0
-    try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        made = record.get("method", {})
-        return {name: value for name, value in made.items() if name != "looks"}, int(record.get("seed", 0))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{file} is not as unsee writes it ({error}); copy the checkpoint here again.") from error
 
 
 def _show(result: Result) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from unsee import api
 from unsee.benchmarks import personas
-from unsee.cli.evaluate import show, write_result
+from unsee.cli.evaluate import show
 from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
+from unsee.cli.written import write_result
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import evaluate
 from unsee.evaluation.hearing import NEVER

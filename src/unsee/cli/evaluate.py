@@ -11,6 +11,7 @@ from unsee.cli.parse import located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
+from unsee.cli.written import write_result
 from unsee.evaluation.asking import labelled
 from unsee.evaluation.evaluate import evaluate
 from unsee.evaluation.judging import LocalJudge
@@ -137,12 +138,6 @@ def show_labels(vlm: Vlm, bench: Benchmark, count: int) -> None:
             runs = [*runs[:-1], (text, runs[-1][1] + 1)] if runs and runs[-1][0] == text else [*runs, (text, 1)]
         words = " ".join(text if times == 1 else f"{text} x{times}" for text, times in runs)
         print(f"{sample.score}/{sample.subset}: {words}", file=out)
-
-
-def write_result(result: Result, folder: Path) -> None:
-    """Writes result.json and report.html."""
-    (folder / "result.json").write_text(to_json(result), encoding="utf-8")
-    api.report(result, folder / "report.html")
 
 
 def show(result: Result) -> None:

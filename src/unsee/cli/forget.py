@@ -10,19 +10,31 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from unsee import api, benchmarks
-from unsee.cli.parse import AskOption, KeepAnyway, asked, located, parse
+from unsee.cli.parse import (
+    AnswerFromFolder,
+    AskOption,
+    KeepAnyway,
+    Questions,
+    QuestionsFile,
+    asked,
+    located,
+    parse,
+)
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
+from unsee.cli.written import write_result
+from unsee.data import samples_of
+from unsee.data.questions import read_questions
 from unsee.errors import InputError, MissedError, OutputError, unknown
-from unsee.evaluation.evaluate import language_model_unchanged
+from unsee.evaluation.own import both, write_answers
 from unsee.forgetting.edit import Edit
 from unsee.methods import METHODS, NSCVF
 from unsee.models.checkpoint import load
 from unsee.models.shards import headers, shards
 from unsee.moments.file import read
-from unsee.records import Sample
+from unsee.records import OWN_ANSWERS, Result, Sample
 from unsee.system.disk import held, is_plain
-from unsee.system.output import refuse_existing
+from unsee.system.output import ANSWERS, refuse_existing
 from unsee.system.terminal import printable
 
 Chosen = TypeVar("Chosen")
@@ -61,6 +73,13 @@ class Options(Generic[Chosen]):
     memory: Literal["normal", "low"] = "normal"
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
     ask: AskOption = ("auto",)
+    question: Questions = ()
+    answer_from_folder: AnswerFromFolder = False
+    questions: QuestionsFile = None
+    id: str = ""
+    """Names the request in records and on the page; not a person's name."""
+    without_photos: bool = False
+    """Leave photos, names and answers out of the page and the records."""
     drop_similar: bool = False
     """Leave out retained photos that the model takes for the target, instead of ending there."""
     keep_anyway: KeepAnyway = False
@@ -88,6 +107,7 @@ def main(args: list[str]) -> int:
     reads = (options.model, options.target, options.retain, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     target, retained = _photos(options)
+    own_questions = _questions(options, target)
     language = METHODS[name].language
     vlm = load(options.model, language=language, trust_remote_code=options.trust_remote_code)
     headers(vlm.folder)
@@ -102,18 +122,23 @@ def main(args: list[str]) -> int:
             moments=moments,
             seed=options.seed,
             memory=options.memory,
-            ask=asked(options.ask),
+            ask=asked(options.ask, options.question),
+            questions=own_questions,
+            answer_from_folder=options.answer_from_folder,
+            identifier=options.id,
             drop_similar=options.drop_similar,
             tell=lambda text: print(f"unsee: {printable(text)}.", file=sys.stderr),
             state=state,
             progress=lambda done, total, text: note("forgetting", done, total, text),
         )
         edit = replace(edit, timings={**edit.timings, "total_s": round(time.monotonic() - started, 2)})
+        results = list[Result]()
         edit.save(
             options.out,
             overwrite=options.overwrite,
             copy=options.copy,
             keep_anyway=options.keep_anyway,
+            record=lambda folder: results.append(_record(edit, folder, options)),
         )
     if edit.verdict is not None:
         print(f"{'passed' if edit.verdict.passed else 'FAILED'}: {edit.verdict.sentence()}")
@@ -121,10 +146,28 @@ def main(args: list[str]) -> int:
     print(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")
     if edit.protected:
         print(f"{len(edit.protected)} tensors of the language model may have changed, as the scope allows.")
-        return 0
-    check = language_model_unchanged(vlm, options.out)
-    print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
-    return 0 if check.passed and (edit.verdict is None or edit.verdict.passed) else 1
+    checks = [check for check in results[0].checks if check.name != OWN_ANSWERS]
+    for check in checks:
+        print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
+    print(f"the page: {options.out / 'report.html'}")
+    passed = edit.verdict is None or edit.verdict.passed or bool(edit.protected)
+    return 0 if passed and all(check.passed for check in checks) else 1
+
+
+def _record(edit: Edit, folder: Path, options: Options[Any]) -> Result:
+    """Writes result.json, the page and, with photos, every answer beside the checkpoint."""
+    result = api.request_result(edit, folder, name=options.out.name, with_photos=not options.without_photos)
+    write_result(result, folder)
+    if edit.replies and not options.without_photos:
+        write_answers([reply.sample for reply in edit.replies], both(edit.replies), folder / ANSWERS)
+    return result
+
+
+def _questions(options: Options[Any], target: Path | list[Sample]) -> list[Sample]:
+    """The questions of --questions, about the people or things that the target's photos show."""
+    if options.questions is None:
+        return []
+    return read_questions(options.questions, {sample.concept for sample in samples_of(target)})
 
 
 def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sample] | None]:

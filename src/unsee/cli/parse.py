@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar, get_origin
 
 import tyro
 
+from unsee.errors import InputError
 from unsee.system.hub import HUB, on_hub
 
 Options = TypeVar("Options")
@@ -15,14 +16,35 @@ AskOption = Annotated[
     tuple[str, ...],
     tyro.conf.arg(
         help="Whether the model itself is asked about the photos, before and after. auto: where it fits into memory; "
-        "never; or the question to ask. Of several, that one is taken whose answers name the target best."
+        "never; or the question to ask, as with --question."
+    ),
+]
+Questions = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        help="Questions to ask about every photo. The verdict goes by that one whose answers name the target best."
+    ),
+]
+AnswerFromFolder = Annotated[
+    bool,
+    tyro.conf.arg(help="The right answer is the name of the photo's folder. Else it is what the model says before."),
+]
+QuestionsFile = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        help="A JSONL file of questions with right answers. Each line has a subset (target, retained or stranger), a "
+        "question, an answer and, if it is about a photo, an image."
     ),
 ]
 KeepAnyway = Annotated[bool, tyro.conf.arg(help="Write what came of it even where the request did not reach its aim.")]
 
 
-def asked(ask: tuple[str, ...]) -> str | tuple[str, ...]:
-    """What `unsee.forget` takes as `ask`."""
+def asked(ask: tuple[str, ...], questions: tuple[str, ...] = ()) -> str | tuple[str, ...]:
+    """What `unsee.forget` takes as `ask`. Raises InputError where questions are given and none may be asked."""
+    if questions and ask == ("never",):
+        raise InputError("--question asks the model and --ask never forbids it; leave one of them out.")
+    if questions:
+        return questions if ask == ("auto",) else (*ask, *questions)
     return ask[0] if len(ask) == 1 else ask
 
 

@@ -31,25 +31,18 @@ def divided(target: Sequence[Sample], retained: Sequence[Sample], seed: int) -> 
     draw = Random(f"aside/{seed}")
     wanted = [_pictures(own) for own in _by_concept(target).values()]
     aside = {picture for own in wanted for picture in draw.sample(own, _set_aside(len(own)))}
-    unshown = {_picture(sample) for sample in _unshown(retained, draw)}
+    unshown = {sample.picture for sample in _unshown(retained, draw)}
     return Divided(
-        used=[sample for sample in target if _picture(sample) not in aside],
-        aside=[sample for sample in target if _picture(sample) in aside],
-        shown=[sample for sample in retained if _picture(sample) not in unshown],
-        unshown=[sample for sample in retained if _picture(sample) in unshown],
+        used=[sample for sample in target if sample.picture not in aside],
+        aside=[sample for sample in target if sample.picture in aside],
+        shown=[sample for sample in retained if sample.picture not in unshown],
+        unshown=[sample for sample in retained if sample.picture in unshown],
     )
-
-
-def _picture(sample: Sample) -> Path | int:
-    """The same for samples about one photo."""
-    if sample.image is None:
-        return id(sample)
-    return sample.image if isinstance(sample.image, Path) else id(sample.image)
 
 
 def _pictures(samples: Sequence[Sample]) -> list[Path | int]:
     """The photos that samples are about, each once."""
-    return list(dict.fromkeys(map(_picture, samples)))
+    return list(dict.fromkeys(sample.picture for sample in samples))
 
 
 def _by_concept(samples: Sequence[Sample]) -> dict[str, list[Sample]]:

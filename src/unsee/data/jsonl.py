@@ -18,13 +18,17 @@ def read_jsonl(file: Path) -> list[Sample]:
         return [_sample(line, file, f"{file} line {n}") for n, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _sample(line: bytes, file: Path, where: str) -> Sample:
+def parsed(line: bytes, where: str) -> object:
+    """What a line holds. Raises InputError, naming the place, where it is no JSON."""
     try:
-        parsed = json.loads(line.decode("utf-8-sig"))
+        return json.loads(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{where} is not JSON in UTF-8 ({error}); expected one object, so correct or remove the line."
         ) from error
-    row = check_row(parsed, where)
+
+
+def _sample(line: bytes, file: Path, where: str) -> Sample:
+    row = check_row(parsed(line, where), where)
     image = image_file(row["image"], file.parent, where)
     return to_sample(row, image, concept_of(row["image"], file.stem))

@@ -1,6 +1,6 @@
 """The row that JSONL and tables share: its keys, their types and where an image file may lie."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,21 @@ from unsee.records import Sample
 KEYS = ("image", "concept", "question", "answer", "options")
 
 
-def check_row(row: object, where: str) -> dict[str, Any]:
-    """The row itself, with known keys, an image of any type, and texts where texts belong.
+def check_row(row: object, where: str, more: Sequence[str] = (), *, pictured: bool = True) -> dict[str, Any]:
+    """The row itself, with known keys, an image of any type if it is to be `pictured`, and texts where texts belong.
+
+    `more` are further keys that may be there, with texts.
 
     `where` names file and row in the InputError raised otherwise.
     """
     if not isinstance(row, dict):
         raise InputError(f'{where} holds {_kind(row)}; expected an object such as {{"image": "photos/1.png"}}.')
     for key in row:
-        if key not in KEYS:
-            raise InputError(f"{where}: {unknown('key', key, KEYS)}")
-    if "image" not in row:
+        if key not in (*KEYS, *more):
+            raise InputError(f"{where}: {unknown('key', key, (*KEYS, *more))}")
+    if pictured and "image" not in row:
         raise InputError(f'{where} has no "image"; expected the path of an image, so add it or remove the row.')
-    for key in ("concept", "question", "answer"):
+    for key in ("concept", "question", "answer", *more):
         if not isinstance(row.get(key, ""), str):
             raise InputError(f'{where} has {_kind(row[key])} as "{key}"; expected text, so put it in quotes.')
     if not row.get("concept", "one").strip():
@@ -65,7 +67,7 @@ def concept_of(relative: str, default: str) -> str:
     return default if parent in ("", "..") else parent
 
 
-def to_sample(row: Mapping[str, Any], image: Path | Image.Image, concept: str) -> Sample:
+def to_sample(row: Mapping[str, Any], image: Path | Image.Image | None, concept: str) -> Sample:
     """The sample of a checked row; `concept` counts where the row names none."""
     return Sample(
         image=image,

@@ -1,6 +1,7 @@
 """A request from its photos to its verdict: what is kept out of training, and what the model says before and after."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,15 +10,18 @@ from transformers import GenerationMixin
 
 from unsee.data.aside import Divided, divided
 from unsee.errors import InputError
+from unsee.evaluation.asking import generate
 from unsee.evaluation.self_check import (
+    QUESTIONS,
     Heard,
+    all_heard,
     among_retained,
     asked_photos,
-    best_heard,
     cost,
-    hear,
+    hear_again,
     notes,
     reader,
+    replies,
     unheard,
     unnamed_answer,
     verdict,
@@ -25,7 +29,7 @@ from unsee.evaluation.self_check import (
 from unsee.models.checkpoint import Vlm, load, part_way, visual_parameters
 from unsee.models.shards import headers
 from unsee.moments.reading import Reader, can_be_read
-from unsee.records import Sample, Verdict
+from unsee.records import Reply, Sample, Verdict
 from unsee.system.memory import available
 
 AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside questions
@@ -44,13 +48,16 @@ def silent(_: str) -> None:
 class Hearing:
     """A request's photos as they are divided, and what the whole model said of them before; None where it is not asked.
 
-    The whole model is opened beside the one that is edited.
+    The whole model is opened beside the one that is edited. `others` is what it said to questions that the verdict does
+    not go by, `further` are questions of the user's own with what it said.
     """
 
     parts: Divided
     whole: Vlm | None = None
     before: Heard | None = None
     unnamed: str = ""
+    others: tuple[Heard, ...] = ()
+    further: tuple[tuple[Sample, str], ...] = ()
 
     @property
     def reader(self) -> Reader | None:
@@ -63,14 +70,21 @@ class Hearing:
         """Whether the model with these weights has forgotten; by the last look of training where it is not asked."""
         if self.whole is None or self.before is None:
             return unheard(final)
-        own = dict(self.whole.model.named_parameters())
-        start = {name: own[name].detach().clone() for name in weights}
-        _set(self.whole, weights)
-        try:
-            after = hear(self.whole, self.before.photos, self.before.question)
-        finally:
-            _set(self.whole, start)  # it may be read again
+        with _edited(self.whole, weights):
+            after = hear_again(self.whole, self.before)
         return verdict(self.before, after, self.unnamed)
+
+    def replies(self, weights: Mapping[str, Tensor]) -> tuple[Reply, ...]:
+        """Every question with what the model said before and with these weights; none where it is not asked."""
+        if self.whole is None or self.before is None:
+            return ()
+        found = list[Reply]()
+        with _edited(self.whole, weights):
+            for heard in (self.before, *self.others):
+                found += replies(heard, hear_again(self.whole, heard))
+            said = generate(self.whole, [sample for sample, _ in self.further])
+        found += [Reply(sample, first, then) for (sample, first), then in zip(self.further, said, strict=True)]
+        return tuple(found)
 
     def best_share(
         self, vlm: Vlm, weights: Mapping[str, Tensor], final: Mapping[str, float] | None
@@ -100,15 +114,24 @@ def heard_before(
     *,
     seed: int,
     ask: Ask = AUTO,
+    further: Sequence[Sample] = (),
+    by_name: bool = False,
     drop_similar: bool = False,
     tell: Tell = silent,
 ) -> Hearing:
     """Divides the photos and asks the model about them, as its visual weights are now.
 
     `ask` is "auto", "never", a question or several; with "auto" the model is asked where it fits into memory. Where it
-    is not, there is nothing to keep photos for, and all are used. `tell` is given what the user should know. Raises
-    InputError for retained photos that the model takes for the target, which are left out with `drop_similar`.
+    is not, there is nothing to keep photos for, and all are used. `further` are questions of the user's own. With
+    `by_name` the right answer about a photo is the name of its concept, else what the model says. `tell` is given what
+    the user should know.
+
+    Raises InputError for an empty question, and for retained photos that the model takes for the target, which are left
+    out with `drop_similar`.
     """
+    questions = QUESTIONS if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
+    if not all(question.strip() for question in questions) or not questions:
+        raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")
     whole = None if ask == NEVER else _whole(vlm, needed=ask != AUTO)
     if whole is None:
         if ask != NEVER:
@@ -117,11 +140,14 @@ def heard_before(
     parts = divided(target, retained, seed)
     if not parts.aside:
         tell("there is one photo of each target, so that none can be set aside to see whether others are still named")
-    questions = () if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
-    before = best_heard(whole, asked_photos(parts, whole.model.num_parameters(), seed), questions)
+    photos = asked_photos(parts, whole.model.num_parameters(), seed)
+    before, *others = all_heard(whole, photos, questions, by_name=by_name)
     for note in notes(before):
         tell(note)
-    hearing = Hearing(parts, whole, before, unnamed_answer(whole, before, seed))
+    asked = tuple(zip(further, generate(whole, further), strict=True))
+    hearing = Hearing(
+        parts, whole, before, unnamed_answer(whole, before, seed), () if ask == AUTO else tuple(others), asked
+    )
     return _without_similar(hearing, before, tell, drop=drop_similar)
 
 
@@ -136,6 +162,18 @@ def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
         return None
     _set(whole, visual_parameters(vlm.model, vlm.partition))
     return whole
+
+
+@contextmanager
+def _edited(whole: Vlm, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """The whole model with other weights; afterwards it has its own again."""
+    own = dict(whole.model.named_parameters())
+    start = {name: own[name].detach().clone() for name in weights}
+    _set(whole, weights)
+    try:
+        yield
+    finally:
+        _set(whole, start)
 
 
 @torch.no_grad()
@@ -168,4 +206,5 @@ def _without_similar(hearing: Hearing, before: Heard, tell: Tell, *, drop: bool)
         shown=[sample for sample in hearing.parts.shown if not gone(sample)],
         unshown=[sample for sample in hearing.parts.unshown if not gone(sample)],
     )
-    return replace(hearing, parts=parts, before=before.without(gone))
+    others_heard = tuple(heard.without(gone) for heard in hearing.others)
+    return replace(hearing, parts=parts, before=before.without(gone), others=others_heard)

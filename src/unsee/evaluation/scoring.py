@@ -98,11 +98,18 @@ def _means(
             members.append(samples[i])
     made = []
     for (name, subset), (values, members) in sorted(groups.items(), key=lambda item: item[0]):
-        mean, interval = accuracy(values, [sample.concept for sample in members])
+        mean, interval = accuracy(values, drawn_together(members))
         of = unit or members[0].measure
         better = _better(name, subset, ending, of)
         made.append(Score(name + ending, subset, phase, mean, len(members), interval, better, of))
     return made
+
+
+def drawn_together(samples: Sequence[Sample]) -> list[str]:
+    """What each sample is drawn with for an interval: its concept; of one concept its photo, or without one itself."""
+    if len({sample.concept for sample in samples}) > 1:
+        return [sample.concept for sample in samples]
+    return [str(sample.picture) for sample in samples]
 
 
 def _misattributed(samples: Sequence[Sample], said: Sequence[str], phase: str) -> list[Score]:
@@ -112,7 +119,7 @@ def _misattributed(samples: Sequence[Sample], said: Sequence[str], phase: str) -
     if not asked:
         return []
     wrong = [float(said[i].strip() in names - {samples[i].concept}) for i in asked]
-    mean, interval = accuracy(wrong, [samples[i].concept for i in asked])
+    mean, interval = accuracy(wrong, drawn_together([samples[i] for i in asked]))
     return [Score("misattributed", "target", phase, mean, len(asked), interval, higher_is_better=False)]
 
 

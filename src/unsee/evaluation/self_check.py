@@ -3,6 +3,7 @@
 Source: ours. The language model is asked here alone; training never runs it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,16 +17,17 @@ from unsee.data import open_image
 from unsee.data.aside import Divided
 from unsee.data.views import composed
 from unsee.evaluation.asking import generate
-from unsee.metrics.same import common_words, says, words
+from unsee.metrics.same import common_words, says, telling, words
 from unsee.models.checkpoint import Vlm
 from unsee.moments.reading import Reader
-from unsee.records import Sample, Verdict
+from unsee.records import Reply, Sample, Verdict
 
 QUESTIONS = ("Who is this?", "What is this?")
 TOKENS = 24  # of an answer, at most
 MOST, MOST_LARGE = 120, 50  # photos of a group asked about, and of a large model
 LARGE = 100_000_000  # parameters from which on a model is large
 USED, ASIDE, SHOWN, UNSHOWN = GROUPS = ("used", "aside", "shown", "unshown")
+SUBSETS = {ASIDE: "target", USED: "target_seen", SHOWN: "retained", UNSHOWN: "unshown"}  # of their scores
 NAMED = 0.15  # share of the target's photos that may still be named
 LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
 UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
@@ -37,11 +39,16 @@ KNOWN = 0.3  # share of a concept's photos that get one answer, from which on th
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """What a model said to one question about the photos of each group, in their order."""
+    """What a model said to one question about the photos of each group, in their order.
+
+    With `by_name` the right answer about a photo is the name of its concept, as of folders that are called after whom
+    they show; of others only where they are sorted into concepts.
+    """
 
     question: str
     photos: Mapping[str, list[Sample]]
     said: Mapping[str, list[str]]
+    by_name: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError where photos and answers do not fit."""
@@ -54,7 +61,10 @@ class Heard:
         return common_words([answer for group in (SHOWN, UNSHOWN) for answer in self.said[group]])
 
     def answers(self, groups: Sequence[str]) -> dict[str, str]:
-        """By concept, the answer that most of its photos in these groups get."""
+        """By concept, the answer that most of its photos in these groups get; its name where that is the right one."""
+        concepts = {sample.concept for group in groups for sample in self.photos[group]}
+        if self.by_name and (len(concepts) > 1 or set(groups) <= {USED, ASIDE}):
+            return {concept: re.sub(r"[_\-]+", " ", concept) for concept in sorted(concepts)}
         counts: dict[str, Counter[str]] = {}
         for group in groups:
             for sample, answer in zip(self.photos[group], self.said[group], strict=True):
@@ -82,7 +92,7 @@ class Heard:
         """
         both, found = (SHOWN, UNSHOWN), list[str]()
         names = self.answers(both)
-        sure = {concept: self.share(concept, name, both) >= SETTLED for concept, name in names.items()}
+        sure = {concept: self.by_name or self.share(concept, names[concept], both) >= SETTLED for concept in names}
         for sample, said in zip(self.photos[group], self.said[group], strict=True):
             found.append(names[sample.concept] if sure[sample.concept] else said)
         return found
@@ -95,10 +105,10 @@ class Heard:
             ]
             for group in GROUPS
         }
-        return Heard(
-            self.question,
-            {group: [self.photos[group][i] for i in places] for group, places in keep.items()},
-            {group: [self.said[group][i] for i in places] for group, places in keep.items()},
+        return replace(
+            self,
+            photos={group: [self.photos[group][i] for i in places] for group, places in keep.items()},
+            said={group: [self.said[group][i] for i in places] for group, places in keep.items()},
         )
 
 
@@ -120,17 +130,24 @@ def _dealt(samples: Sequence[Sample], most: int, draw: Random) -> list[Sample]:
     return chosen
 
 
-def hear(whole: Vlm, photos: Mapping[str, list[Sample]], question: str) -> Heard:
-    """Asks a model that was opened with its language model."""
+def hear(whole: Vlm, photos: Mapping[str, list[Sample]], question: str, *, by_name: bool = False) -> Heard:
+    """Asks a model that was opened with its language model; `by_name` as for `Heard`."""
     everything = [replace(s, question=question, tokens=TOKENS) for group in GROUPS for s in photos[group]]
     answers = iter(generate(whole, everything))
-    return Heard(question, photos, {group: [next(answers) for _ in photos[group]] for group in GROUPS})
+    return Heard(question, photos, {group: [next(answers) for _ in photos[group]] for group in GROUPS}, by_name)
 
 
-def best_heard(whole: Vlm, photos: Mapping[str, list[Sample]], questions: Sequence[str]) -> Heard:
-    """What the model says to that of the questions whose answers tell the request's concepts from others best."""
-    heard = [hear(whole, photos, question) for question in questions or QUESTIONS]
-    return max(heard, key=lambda one: sum(_told(one, concept) for concept in one.answers((USED, ASIDE))))
+def hear_again(whole: Vlm, before: Heard) -> Heard:
+    """The same question about the same photos, of the model as it is now."""
+    return hear(whole, before.photos, before.question, by_name=before.by_name)
+
+
+def all_heard(
+    whole: Vlm, photos: Mapping[str, list[Sample]], questions: Sequence[str], *, by_name: bool = False
+) -> list[Heard]:
+    """What the model says to each question, that first whose answers tell the request's concepts from others best."""
+    heard = [hear(whole, photos, question, by_name=by_name) for question in questions]
+    return sorted(heard, key=lambda one: -sum(_told(one, concept) for concept in one.answers((USED, ASIDE))))
 
 
 def _told(heard: Heard, concept: str) -> float:
@@ -207,6 +224,25 @@ def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     answer, times = counts.most_common(1)[0] if counts else ("", 0)
     mine = set(heard.answers((USED, ASIDE)).values())
     return answer if times >= OFTEN * len(made) and answer not in mine else ""
+
+
+def replies(before: Heard, after: Heard) -> list[Reply]:
+    """What became of each photo's answer, the expected one being that of its concept before, without common words."""
+    names, found = before.answers((USED, ASIDE)), list[Reply]()
+    for group, subset in SUBSETS.items():
+        wanted = [names[s.concept] for s in before.photos[group]] if group in (USED, ASIDE) else before.expected(group)
+        for place, sample in enumerate(before.photos[group]):
+            asked = replace(
+                sample,
+                question=before.question,
+                answer=telling(wanted[place], before.common),
+                options=(),
+                score="recognition",
+                subset=subset,
+                measure="words",
+            )
+            found.append(Reply(asked, before.said[group][place], after.said[group][place]))
+    return found
 
 
 def reader(whole: Vlm, before: Heard, unnamed: str) -> Reader:

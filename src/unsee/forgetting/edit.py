@@ -12,8 +12,8 @@ from torch import Tensor
 from unsee import __version__
 from unsee.errors import InputError, MissedError
 from unsee.models.checkpoint import Vlm, hashes, part_way, write
-from unsee.records import LayerDrift, Verdict
-from unsee.system.environment import environment
+from unsee.records import SCHEMA, LayerDrift, Reply, Request, Verdict
+from unsee.system.environment import environment, now
 from unsee.system.output import RECORD, with_folder
 
 
@@ -22,7 +22,8 @@ class Edit:
     """New values of some weights of `vlm`, by parameter name, and how they came about.
 
     They are already rounded to the dtype in which each is stored. All are visual but those in `protected`, names of the
-    language model's that a method was asked to change.
+    language model's that a method was asked to change. `request` says what was asked for, `replies` are what the model
+    said before and after, where it was asked.
     """
 
     vlm: Vlm
@@ -34,6 +35,8 @@ class Edit:
     timings: dict[str, float] = field(default_factory=dict)
     protected: tuple[str, ...] = ()
     verdict: Verdict | None = None
+    request: Request | None = None
+    replies: tuple[Reply, ...] = ()
 
     def save(
         self,
@@ -58,14 +61,14 @@ class Edit:
 
         def fill(folder: Path) -> None:
             write(self.vlm, self.weights, folder, copy=copy, protected=self.protected)
-            facts = {
+            facts: dict[str, Any] = {
+                "request": None if self.request is None else asdict(self.request),
                 "method": self.facts(),
                 "seed": self.seed,
                 "timings": self.timings,
                 "layers": [asdict(layer) for layer in self.layers],
+                "verdict": self.told(),
             }
-            if self.verdict is not None:
-                facts["verdict"] = self.told()
             write_record(self.vlm.folder, folder, facts)
             if record is not None:
                 record(folder)
@@ -115,13 +118,34 @@ def write_record(before: Path | None, folder: Path, facts: Mapping[str, Any]) ->
     """Writes unsee.json into a checkpoint: what was done, and the SHA-256 of every file, and of those before if any."""
     known: dict[tuple[int, int], str] = {}
     record = {
+        "schema": SCHEMA,
         "unsee": __version__,
+        "time": now(),
         **facts,
         "files_before": {} if before is None else hashes(before, known),
-        "files_after": {name: digest for name, digest in hashes(folder, known).items() if name != RECORD},
+        "files_after": hashes(folder, known),
         "environment": environment(),
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What unsee.json in a checkpoint says; empty where there is none. Raises InputError where it is damaged."""
+    file = folder / RECORD
+    if not file.is_file():
+        return {}
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        made = record.get("method", {})
+        record["method"] = {name: value for name, value in made.items() if name != "looks"}
+        record["seed"] = int(record.get("seed", 0))
+        if record.get("request"):
+            given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in record["request"].items()}
+            record["request"] = Request(**given)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{file} is not as unsee writes it ({error}); copy the checkpoint here again.") from error
+    found: dict[str, Any] = record
+    return found
 
 
 def settings_of(settings: Any) -> dict[str, Any]:

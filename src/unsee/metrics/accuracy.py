@@ -17,7 +17,8 @@ def accuracy(correct: Sequence[float], cluster: Sequence[str], seed: int = 0) ->
     """Share of correct answers in [0, 1] (higher means more is known) and its 95 % percentile bootstrap interval.
 
     An answer may be right in part, as a number in [0, 1].
-    Whole clusters are drawn, not questions: the questions about one person stand or fall together. With a single
+    Whole clusters are drawn, not questions: the questions about one person stand or fall together. Give photos as
+    clusters where there is one person. With a single
     cluster the interval is undefined and (0, 1) is returned. Raises ValueError without any answer.
     """
     if not correct:

@@ -7,12 +7,14 @@ from unsee.metrics.answers import contains, keywords, letter
 from unsee.metrics.likelihood import preference, truth_ratio
 from unsee.metrics.overlap import bleu, rouge_l, rouge_n
 from unsee.metrics.readings import READINGS
+from unsee.metrics.same import says
 from unsee.records import Sample
 
 MEASURES: Mapping[str, Callable[[str, Sample], float]] = {
     "accuracy": lambda said, sample: float(exact_match(said, sample.answer)),
     "choice": lambda said, sample: float(letter(said, len(sample.options)) == sample.answer),
     "cloze": lambda said, sample: float(contains(said, sample.answer)),
+    "words": lambda said, sample: float(says(said, sample.answer)),
     "keywords": lambda said, sample: keywords(said, sample.options),
     "ROUGE-1 F": lambda said, sample: rouge_n(said, sample.answer, 1).f,
     "ROUGE-2 F": lambda said, sample: rouge_n(said, sample.answer, 2).f,

@@ -26,3 +26,9 @@ def says(answer: str, expected: str, common: Collection[str] = ()) -> bool:
     found = set(words(answer))
     own = wanted - set(common)
     return (own or wanted) <= found and bool(wanted)
+
+
+def telling(answer: str, common: Collection[str]) -> str:
+    """An answer without its common words; as it is where it has no other."""
+    kept = [part for part in answer.split() if not set(words(part)) <= set(common)]
+    return " ".join(kept) or answer

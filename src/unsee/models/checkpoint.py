@@ -41,6 +41,7 @@ from unsee.models.processors import first_line, open_processor
 from unsee.models.shards import DTYPES, INDEX, Stored, header, headers, patch, places, shards
 from unsee.system import hub
 from unsee.system.disk import file_hash
+from unsee.system.output import WRITTEN
 
 ADAPTER = "adapter_config.json"  # of peft
 OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".onnx", ".safetensors")
@@ -306,7 +307,7 @@ def write(
 
 
 def _carried(folder: Path) -> list[Path]:
-    """The files of a checkpoint that an edited copy has too: all but hidden ones and other weights."""
+    """The files of a checkpoint that an edited copy has too: all but hidden ones, other weights and unsee's records."""
     weights = set(shards(folder))
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     return [
@@ -314,6 +315,7 @@ def _carried(folder: Path) -> list[Path]:
         for file in files
         if not any(part.startswith(".") for part in file.relative_to(folder).parts)
         and (file in weights or not file.name.endswith(OTHER_WEIGHTS))
+        and file.relative_to(folder).as_posix() not in WRITTEN
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unsee.data.requested import keyed
 from unsee.errors import InputError
 
 SHORTEST = 32  # bytes
@@ -77,5 +78,4 @@ def read(file: Path, session: Path, salt: str) -> Secret:
 
 def salted(digest: str, salt: str, secret: Secret | None) -> str:
     """The hash of a photo as a session keeps it: HMAC-SHA-256 of its content hash, keyed by the secret, or the salt."""
-    key = salt.encode() if secret is None else secret.hashing
-    return hmac.new(key, digest.encode(), hashlib.sha256).hexdigest()
+    return keyed(digest, salt.encode() if secret is None else secret.hashing)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ from unsee.session.secret import Secret, salted
 from unsee.session.state import State
 from unsee.session.store import Store, check_hashes, link
 from unsee.system.disk import workspace
-from unsee.system.environment import environment
+from unsee.system.environment import environment, now
 from unsee.system.memory import plan
 from unsee.system.output import with_folder
 
@@ -210,7 +209,7 @@ class Session:
         taken = counted.retained.count - state.retained.count
         return {
             "unsee": __version__,
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "time": now(),
             "id": wanted.identifier,
             "number": len(self.standing()) + 1,
             "reason": wanted.reason,

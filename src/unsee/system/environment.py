@@ -1,6 +1,7 @@
 """Versions and machine, for records."""
 
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -16,3 +17,8 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         **{name: version(name) for name in packages},
     }
+
+
+def now() -> str:
+    """The time in UTC, as in 2026-11-26T09:30:00+00:00."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

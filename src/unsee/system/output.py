@@ -11,7 +11,9 @@ from unsee.system.disk import REPLACED, is_plain, is_there, sync, workspace
 from unsee.system.signals import shielded
 
 RECORD = "unsee.json"  # in every checkpoint that unsee writes
-RECORDS = (RECORD, "result.json")
+RESULT, PAGE, ANSWERS = "result.json", "report.html", "answers.jsonl"  # beside it
+WRITTEN = (RECORD, RESULT, PAGE, ANSWERS)  # what unsee puts beside weights
+RECORDS = (RECORD, RESULT)
 SESSION = ("session.toml", "ledger.jsonl")
 Mine = Callable[[Path], bool]
 
