@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 PHASES = ("before", "after", "oracle")
+OWN = "own photos"  # the benchmark of a result where somebody's own photos were asked about
 OWN_ANSWERS = "own_answers"  # the check that stands for a request's verdict
 
 

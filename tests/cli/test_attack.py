@@ -49,7 +49,7 @@ def test_required_is_that_nothing_comes_back(tmp_path: Path, capsys: pytest.Capt
     assert main([*asked, *only]) == 0
     assert main([*asked, *only, "--overwrite", "--require"]) == 1
     page = (tmp_path / "attacked" / "report.html").read_text(encoding="utf-8")
-    assert "Some attacks bring the target back" in page
+    assert '<dt>Attacks</dt><dd class="bad">failed</dd>' in page
     assert "1 of 1 attempts bring back more" in page
     assert "language_model_unchanged" in capsys.readouterr().out
 
@@ -60,7 +60,10 @@ def test_required_is_that_nothing_comes_back(tmp_path: Path, capsys: pytest.Capt
         (["--attacks", "relearn,hypnosis"], "unknown attack 'hypnosis'"),
         (["--photos", "0"], "photos"),
         (["--benchmark", "personas/forget_99"], "split of personas"),
-        (["--model", "nowhere"], "nowhere is not a folder"),
+        (["--model", "nowhere", "--benchmark", "personas"], "nowhere is not a folder"),
+        (["--benchmark", "personas", "--oracle", "nowhere"], "nowhere is not a folder"),
+        ([], "there is nothing to ask; give --benchmark NAME, photos with --target, or --questions FILE."),
+        (["--benchmark", "personas", "--target", "photos"], "brings its questions along"),
     ],
 )
 def test_what_cannot_be_attacked_is_refused(
@@ -75,7 +78,8 @@ def test_a_record_that_is_damaged_is_named_before_the_work(tmp_path: Path, capsy
     model = tmp_path / "model"
     shutil.copytree(CHECKPOINTS / "base", model)
     (model / "unsee.json").write_text("{", encoding="utf-8")
-    assert main(["attack", "--model", str(model), "--out", str(tmp_path / "x")]) == 2
+    asked = ["--benchmark", "personas", "--out", str(tmp_path / "x")]
+    assert main(["attack", "--model", str(model), *asked]) == 2
     assert "unsee.json is not as unsee writes it" in capsys.readouterr().err
 
 

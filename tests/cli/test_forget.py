@@ -85,7 +85,8 @@ def test_the_checkpoint_that_is_written(unsee: Run, asked: list[object], checkpo
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert all("vision_tower" in name or "multi_modal_projector" in name for name in changed)
-    assert {path.name for path in out.iterdir()} == {path.name for path in checkpoint.iterdir()} | {"unsee.json"}
+    written = {"unsee.json", "result.json", "report.html"}
+    assert {path.name for path in out.iterdir()} == {path.name for path in checkpoint.iterdir()} | written
     for file in checkpoint.iterdir():
         if file.name != "model.safetensors":
             assert (out / file.name).read_bytes() == file.read_bytes()

@@ -41,7 +41,7 @@ def test_it_is_written_anyway_where_that_is_asked_for_and_is_1_all_the_same(
 ) -> None:
     out = tmp_path / "out"
     assert unsee(*asked, *SHORT, "--keep-anyway", "--out", out) == 1
-    assert "FAILED: The model itself was not asked." in capsys.readouterr().out
+    assert "failed: Forgotten. The model itself was not asked." in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert weights_hash(out) != weights_hash(checkpoint)
     verdict = json.loads((out / "unsee.json").read_text())["verdict"]
@@ -61,7 +61,7 @@ def test_a_model_that_is_asked_and_named_nobody_before_is_told_so(
     verdict = json.loads((tmp_path / "out" / "unsee.json").read_text())["verdict"]
     assert "unknown" in verdict["missed"]
     assert verdict["question"] in (ask[1:] if ask and ask[1] != "auto" else ("Who is this?", "What is this?"))
-    assert f"FAILED: {verdict['sentence']}" in said.out
+    assert f"failed: Forgotten. No photo of the target got an answer to “{verdict['question']}”" in said.out
     assert (
         verdict["counts"]["used_named"] == verdict["counts"]["aside_named"] == [0, 0]
     )  # not forgotten, but never known

@@ -38,7 +38,7 @@ def test_what_knows_the_target_is_no_oracle(
     assert unsee("oracle", "--split", "forget_10", "--work", work, "--out", tmp_path / "new") == code
     assert asked == [("retain_10_0", "forget_10", 0)]
     said = capsys.readouterr().out
-    assert ("FAILED: recognition/target" in said) == bool(code)
+    assert ("failed: recognition/target" in said) == bool(code)
     assert "passed: text/target, 1.000" in said
     assert (tmp_path / "new" / "config.json").exists()
 

@@ -206,9 +206,10 @@ def test_a_target_that_was_measured_as_retained_is_refused(vlm: Vlm, moments: Mo
 
 
 def test_a_failed_write_leaves_nothing(moments: Moments, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist; make it first"):
-        save(moments, tmp_path / "nowhere" / "moments.safetensors")
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is no folder, so that nothing can be written below it"):
+        save(moments, tmp_path / "file" / "moments.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(("count", "concepts"), [(1, 1), (2, 1)])

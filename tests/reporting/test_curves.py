@@ -49,5 +49,5 @@ def test_the_page_says_the_last_values_and_loads_nothing(tmp_path: Path) -> None
 def test_a_stream_without_a_request_has_a_page(tmp_path: Path) -> None:
     page = curves.render(rows("a", 0, [NAN]), "nothing yet")
     assert "\u2013" in page
-    with pytest.raises(InputError, match="does not exist"):
-        curves.write(rows("a", 0, [NAN]), "t", tmp_path / "no" / "page.html")
+    with pytest.raises(InputError, match="is a folder"):
+        curves.write(rows("a", 0, [NAN]), "t", tmp_path)

@@ -199,9 +199,11 @@ def test_a_folder_that_is_no_session_or_there_already_is_refused(tmp_path: Path)
         Store(tmp_path)
     with pytest.raises(InputError, match="exists already"):
         made(tmp_path)
-    with pytest.raises(InputError, match="does not exist; make it first"):
-        made(tmp_path / "a" / "b")
-    with pytest.raises(ZeroDivisionError), creation(tmp_path / "s", {}):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is no folder, so that nothing can be written below it"):
+        made(tmp_path / "file" / "a" / "b")
+    (tmp_path / "file").unlink()
+    with pytest.raises(ZeroDivisionError), creation(tmp_path / "new" / "s", {}):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
 

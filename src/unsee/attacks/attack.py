@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 from unsee.errors import InputError
 from unsee.evaluation.asking import generate
+from unsee.evaluation.scoring import drawn_together
 from unsee.metrics.measures import measured
 from unsee.models.checkpoint import Vlm, load
 from unsee.records import Sample
@@ -82,9 +83,9 @@ def right(vlm: Vlm, asked: Sequence[Sample], prompts: Sequence[Sample] | None = 
 
 
 def scored(asked: Sequence[Sample], said: Sequence[str]) -> Tally:
-    """Right answers by concept."""
+    """Right answers by concept; by photo where there is one concept."""
     good = [measured(text, sample) for text, sample in zip(said, asked, strict=True)]
-    return tally([sample.concept for sample in asked], good)
+    return tally(drawn_together(asked), good)
 
 
 def needed(samples: Sequence[Sample], what: str, attack: str) -> None:

@@ -1,24 +1,24 @@
 """`unsee attack`: tries to bring the target back."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from unsee import api, benchmarks
+from unsee import api
 from unsee.attacks import ATTACKS
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.cli.parse import located, parse
+from unsee.cli.asking import asked_of
+from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.cli.table import print_table
-from unsee.cli.written import write_result
+from unsee.cli.table import print_checks, print_lines, print_table
+from unsee.cli.written import holds, with_record, write_result
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
 from unsee.experiments.recovery import attack, checks, scores, subject
-from unsee.forgetting.edit import read_record
 from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.records import Result, to_json
-from unsee.reporting.page import attempts
+from unsee.reporting.summary import attempts
 from unsee.system.output import refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb
 
@@ -39,8 +39,15 @@ class Options:
     """The checkpoint folder to attack."""
     out: Path
     """Folder to write result.json and report.html to; it must not exist."""
-    benchmark: str = "personas"
+    benchmark: str | None = None
     """NAME or NAME/SPLIT, as when the request was made."""
+    target: Path | None = None
+    """Photos of what is to be forgotten, instead of a benchmark; those of the request are known by their hashes."""
+    retain: Path | None = None
+    """Photos of what is to be kept."""
+    question: Questions = ()
+    answer_from_folder: AnswerFromFolder = False
+    questions: QuestionsFile = None
     data: str | None = None
     """Where a published benchmark is: its folder, or hf://OWNER/NAME; its own on the hub where none is given."""
     before: str | None = None
@@ -58,7 +65,7 @@ class Options:
     trust_remote_code: bool = False
     """Run code that the checkpoints bring along."""
     require: bool = False
-    """Leave with 1 where an attack brings back more than its control, or a check fails."""
+    """Leave with 1 where nothing was forgotten, an attack brings back more than its control, or a check fails."""
     json: bool = False
     """Print result.json instead of a table."""
     overwrite: bool = False
@@ -76,25 +83,26 @@ def main(args: list[str]) -> int:
     check_ranges(options, at_least_1=("photos",))
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.before, options.oracle))
     quiet()
-    bench = benchmarks.load(options.benchmark, options.data)
+    bench, record = asked_of(options, options.data)
     before = options.before or (None if bench.model is None else str(bench.model))
     oracle = options.oracle or (None if bench.oracle is None else str(bench.oracle))
     if before is None:
-        raise InputError(f"{bench.name} has no model of its own; name the checkpoint before the request with --before.")
+        raise InputError("there is no model to compare with; name the checkpoint before the request with --before.")
+    for place in (before, oracle):
+        if place is not None:
+            place_of(place)  # what is missing is said before the work
     vlm = load(options.model, trust_remote_code=options.trust_remote_code)
-    record = read_record(vlm.folder)
     measured = _attacked(options, names, bench, vlm, before, oracle)
     extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
     result = api.assemble(measured, bench, model=options.model, before=before, oracle=oracle, timings=extra)
-    result = replace(result, method=record.get("method", {}), seed=record.get("seed", 0))
+    result = with_record(result, record)
     with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
     if options.json:
         print(to_json(result), end="")
     else:
         _show(result)
         print(f"\n{options.out / 'result.json'}\n{options.out / 'report.html'}")
-    back = any(one.sure for one in attempts(result))
-    return 1 if options.require and (back or not all(check.passed for check in result.checks)) else 0
+    return 1 if options.require and not holds(result) else 0
 
 
 def _attacked(
@@ -142,6 +150,7 @@ def _show(result: Result) -> None:
         rows.append(
             {
                 "attack": f"{one.attack}: {one.budget}",
+                "got": f"{result.value(f'attacked.{one.attack}', one.budget, 'after') or 0.0:.3f}",
                 "recovery": f"{one.scores['after'].value:.3f}",
                 "control": "" if control is None else f"{control.value:.3f}",
                 "excess": "" if excess is None else f"{excess.value:.3f}" + "*" * one.sure,
@@ -149,5 +158,5 @@ def _show(result: Result) -> None:
             }
         )
     print_table(rows)
-    for check in result.checks:
-        print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}")
+    print_checks(result.checks)
+    print_lines(result)

@@ -3,29 +3,33 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from unsee import api, benchmarks
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.cli.parse import located, parse
+from unsee.cli.asking import asked_of
+from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.cli.table import print_table
-from unsee.cli.written import write_result
+from unsee.cli.table import print_checks, print_lines, print_table
+from unsee.cli.written import holds, with_record, write_result
 from unsee.evaluation.asking import labelled
 from unsee.evaluation.evaluate import evaluate
 from unsee.evaluation.judging import LocalJudge
 from unsee.evaluation.lmms import ability, harness
-from unsee.models.checkpoint import Vlm, load
+from unsee.evaluation.own import write_answers
+from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.records import PHASES, Result, Score, to_json
-from unsee.system.output import refuse_existing, with_folder
+from unsee.system.output import ANSWERS, refuse_existing, with_folder
 
 
 @dataclass(frozen=True)
 class Options:
-    """Score a model on a benchmark and write result.json and report.html.
+    """Score a model on a benchmark, or on photos and questions of your own, and write result.json and report.html.
 
     Example:
+      unsee evaluate --model out/alice --before checkpoints/my-vlm --target photos/alice --retain photos/others \
+        --out scores
       unsee evaluate --model out/alice --before checkpoints/my-vlm --benchmark personas/forget_10 --out scores
     """
 
@@ -33,8 +37,15 @@ class Options:
     """The checkpoint folder to score."""
     out: Path
     """Folder to write result.json and report.html to; it must not exist."""
-    benchmark: str = "personas"
+    benchmark: str | None = None
     """NAME or NAME/SPLIT (see `unsee ls benchmarks`), or a JSONL file with questions and answers."""
+    target: Path | None = None
+    """Photos of what is to be forgotten, instead of a benchmark; those of the request are known by their hashes."""
+    retain: Path | None = None
+    """Photos of what is to be kept."""
+    question: Questions = ()
+    answer_from_folder: AnswerFromFolder = False
+    questions: QuestionsFile = None
     data: str | None = None
     """Where a published benchmark is: its folder, or hf://OWNER/NAME; its own on the hub where none is given."""
     protocol: Literal["zero-shot", "official"] = "zero-shot"
@@ -60,7 +71,7 @@ class Options:
     trust_remote_code: bool = False
     """Run code that the checkpoints bring along."""
     require: bool = False
-    """Leave with 1 where a check fails."""
+    """Leave with 1 where a check fails, the page says failed, or a bar of it is missed."""
     json: bool = False
     """Print result.json instead of a table."""
     overwrite: bool = False
@@ -71,12 +82,15 @@ def main(args: list[str]) -> int:
     """Scores one model."""
     options = located(parse(Options, args, "unsee evaluate"))
     quiet()
-    reads = (options.model, options.before, options.oracle, options.benchmark)
+    reads = (options.model, options.before, options.oracle, options.benchmark, options.target, options.retain)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
+    for name in (options.before, options.oracle):
+        if name is not None:
+            place_of(name)  # what is missing is said before models are asked
     judge = None if options.judge is None else LocalJudge(options.judge)
     if options.lmms_eval:
         harness()  # what is missing is said before models are asked
-    bench = _benchmark(options)
+    bench, record = _asked(options)
     oracle = options.oracle
     if oracle is None and options.before is not None and bench.oracle is not None:
         oracle = str(bench.oracle)
@@ -93,20 +107,27 @@ def main(args: list[str]) -> int:
             progress=note,
         )
         measured = replace(measured, scores=[*measured.scores, *_ability(options)])
-    result = api.assemble(measured, bench, model=options.model, before=options.before, oracle=oracle)
-    with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
+    result = with_record(
+        api.assemble(measured, bench, model=options.model, before=options.before, oracle=oracle), record
+    )
+
+    def fill(folder: Path) -> None:
+        write_result(result, folder)
+        write_answers(bench.questions, measured.answers, folder / ANSWERS)
+
+    with_folder(options.out, fill, overwrite=options.overwrite)
     print(to_json(result) if options.json else "", end="")
     if not options.json:
         show(result)
         print(f"\n{options.out / 'result.json'}\n{options.out / 'report.html'}")
-    return 1 if options.require and not all(check.passed for check in result.checks) else 0
+    return 1 if options.require and not holds(result) else 0
 
 
-def _benchmark(options: Options) -> Benchmark:
+def _asked(options: Options) -> tuple[Benchmark, dict[str, Any]]:
     bugs = tuple(filter(None, options.bugs.split(",")))
     if bugs == ("all",):
-        bugs = tuple(benchmarks.OFFICIAL.get(options.benchmark.partition("/")[0], ()))
-    return benchmarks.load(options.benchmark, options.data, official=options.protocol == "official", bugs=bugs)
+        bugs = tuple(benchmarks.OFFICIAL.get((options.benchmark or "").partition("/")[0], ()))
+    return asked_of(options, options.data, official=options.protocol == "official", bugs=bugs)
 
 
 def _ability(options: Options) -> list[Score]:
@@ -150,5 +171,5 @@ def show(result: Result) -> None:
         spread = f" ±{(score.ci95[1] - score.ci95[0]) / 2:.3f}" if score.n else ""
         row[score.phase] = f"{score.value:.3f}{spread}"
     print_table(list(rows.values()))
-    for check in result.checks:
-        print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
+    print_checks(result.checks)
+    print_lines(result)

@@ -22,6 +22,7 @@ from unsee.cli.parse import (
 )
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
+from unsee.cli.table import print_checks, print_lines
 from unsee.cli.written import write_result
 from unsee.data import samples_of
 from unsee.data.questions import read_questions
@@ -33,7 +34,7 @@ from unsee.models.checkpoint import load
 from unsee.models.shards import headers, shards
 from unsee.moments.file import read
 from unsee.records import OWN_ANSWERS, Result, Sample
-from unsee.system.disk import held, is_plain
+from unsee.system.disk import held, is_plain, parents
 from unsee.system.output import ANSWERS, refuse_existing
 from unsee.system.terminal import printable
 
@@ -140,15 +141,13 @@ def main(args: list[str]) -> int:
             keep_anyway=options.keep_anyway,
             record=lambda folder: results.append(_record(edit, folder, options)),
         )
-    if edit.verdict is not None:
-        print(f"{'passed' if edit.verdict.passed else 'FAILED'}: {edit.verdict.sentence()}")
+    print_lines(results[0])
     print(f"{options.out}: {edit.stopped}.")
     print(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")
     if edit.protected:
         print(f"{len(edit.protected)} tensors of the language model may have changed, as the scope allows.")
     checks = [check for check in results[0].checks if check.name != OWN_ANSWERS]
-    for check in checks:
-        print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
+    print_checks(checks)
     print(f"the page: {options.out / 'report.html'}")
     passed = edit.verdict is None or edit.verdict.passed or bool(edit.protected)
     return 0 if passed and all(check.passed for check in checks) else 1
@@ -198,6 +197,7 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
     state = folder / "state.pt"
     with ExitStack() as stack:
         try:
+            stack.enter_context(parents(out))
             stack.enter_context(held(folder))
             if not resume:
                 for left in folder.iterdir():

@@ -11,6 +11,7 @@ from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.moments.file import is_moments, save
 from unsee.moments.measure import measure, waiting_place
+from unsee.system.disk import parents
 from unsee.system.memory import plan
 from unsee.system.output import refuse_existing
 
@@ -52,7 +53,8 @@ def main(args: list[str]) -> int:
     samples = data.load(options.retain)
     data.validate(samples, "retained")
     bounds = plan(options.memory, sum(vlm.partition.groups.values()))
-    with waiting_place(bounds, options.out.absolute().parent, options.out.name) as scratch:
+    place = options.out.absolute()
+    with parents(place), waiting_place(bounds, place.parent, place.name) as scratch:
         moments, _ = measure(vlm, samples, NSCVF().moment_settings(options.seed), bounds, scratch)
         save(moments, options.out, overwrite=options.overwrite)
     size = options.out.stat().st_size / 1e6

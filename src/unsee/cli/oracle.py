@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
+from unsee.cli.table import print_checks
 from unsee.errors import InputError, unknown
 from unsee.system.output import refuse_existing, with_folder
 
@@ -61,8 +62,7 @@ def main(args: list[str]) -> int:
         overwrite=options.overwrite,
     )
     checks = oracle.check(options.out, CHECKPOINTS / "base", options.split, options.work)
-    for check in checks:
-        print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
+    print_checks(checks)
     return 0 if all(check.passed for check in checks) else 1
 
 

@@ -14,9 +14,10 @@ from rich.console import Console
 from unsee.cli.parse import AskOption, KeepAnyway, asked, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.cli.table import print_table, tell
+from unsee.cli.table import print_checks, print_table, say, tell
 from unsee.errors import unknown
 from unsee.methods import METHODS, NSCVF
+from unsee.reporting.summary import FAILED, PASSED
 from unsee.session.audit import verify
 from unsee.session.creation import create
 from unsee.session.ledger import CERTIFICATES, BrokenSessionError, head
@@ -279,7 +280,7 @@ def _forget(args: list[str]) -> int:
             progress=lambda done, total, text: note("forgetting", done, total, text),
         )
     verdict = facts["verdict"]
-    print(f"{'passed' if verdict['passed'] else 'FAILED'}: {verdict['sentence']}")
+    say(PASSED if verdict["passed"] else FAILED, verdict["sentence"])
     for warning in facts["warnings"]:
         print(f"unsee: warning: {warning}.", file=sys.stderr)
     worst = max(facts["drift"], key=facts["drift"].__getitem__)
@@ -339,7 +340,7 @@ def _export(args: list[str]) -> int:
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.dir, session.settings.model))
     check = session.export(options.out, copy=options.copy, overwrite=options.overwrite)
     print(f"{options.out} is written.")
-    print(f"{'passed' if check.passed else 'FAILED'}: {check.name}, {check.detail}.")
+    print_checks([check])
     return 0 if check.passed else 1
 
 

@@ -4,7 +4,7 @@ import base64
 import io
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The measured part of a result; `outcomes` are those of the model itself."""
+    """The measured part of a result; `outcomes` are those of the model itself, `answers` what each model said."""
 
     scores: list[Score]
     outcomes: Outcomes
@@ -52,6 +52,7 @@ class Evaluation:
     feature_map: list[MapPoint]
     model: dict[str, Any]
     seconds: float
+    answers: dict[str, list[str]] = field(default_factory=dict)
 
 
 def png_uri(image: Image) -> str:
@@ -229,4 +230,5 @@ def evaluate(
         feature_map=_feature_map(_map_samples(benchmark), vectors) if vectors else [],
         model=model_facts(asked["after"].vlm),
         seconds=time.monotonic() - started,
+        answers={phase: each.answers for phase, each in answers.items()},
     )

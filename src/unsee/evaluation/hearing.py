@@ -1,5 +1,6 @@
 """A request from its photos to its verdict: what is kept out of training, and what the model says before and after."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from unsee.errors import InputError
 from unsee.evaluation.asking import generate
 from unsee.evaluation.self_check import (
     QUESTIONS,
+    SETTLED,
+    TOKENS,
     Heard,
     all_heard,
     among_retained,
@@ -22,6 +25,7 @@ from unsee.evaluation.self_check import (
     notes,
     reader,
     replies,
+    takes_for_target,
     unheard,
     unnamed_answer,
     verdict,
@@ -35,6 +39,7 @@ from unsee.system.memory import available
 AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside questions
 IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
 SHARES = (1.2, 1.0, 0.85, 0.7, 0.55)  # of a trained change
+CONFIRMING = 6  # photos of others that seem to be the target, asked about before that is said
 SAME = 0.02  # costs that differ by less say nothing
 Ask = str | Sequence[str]
 Tell = Callable[[str], None]
@@ -183,9 +188,26 @@ def _set(whole: Vlm, weights: Mapping[str, Tensor]) -> None:
         parameters[name].copy_(value)
 
 
+def _confirmed(hearing: Hearing, before: Heard, alike: list[Sample]) -> list[Sample]:
+    """Those of the concepts of which most photos get the target's answer: one that was asked may just be mistaken."""
+    others: dict[str, list[Sample]] = {}
+    for sample in (*hearing.parts.shown, *hearing.parts.unshown):
+        if sample.image is not None:
+            others.setdefault(sample.concept, []).append(sample)
+    if hearing.whole is None or len(others) < 2:
+        return alike
+    own = [sample for concept in {s.concept for s in alike} for sample in others[concept][:CONFIRMING]]
+    said = generate(hearing.whole, [replace(s, question=before.question, tokens=TOKENS) for s in own])
+    taken = Counter(
+        sample.concept for sample, answer in zip(own, said, strict=True) if takes_for_target(before, answer)
+    )
+    asked = Counter(sample.concept for sample in own)
+    return [sample for sample in alike if taken[sample.concept] >= SETTLED * asked[sample.concept]]
+
+
 def _without_similar(hearing: Hearing, before: Heard, tell: Tell, *, drop: bool) -> Hearing:
     """Without the retained photos that the model takes for a target, if they are to be dropped."""
-    alike = among_retained(before)
+    alike = _confirmed(hearing, before, among_retained(before))
     if not alike:
         return hearing
     concepts, single = {sample.concept for sample in alike}, {id(sample) for sample in alike}

@@ -12,10 +12,11 @@ from unsee.data import open_image
 from unsee.evaluation.evaluate import png_uri
 from unsee.evaluation.scoring import Answers, scores
 from unsee.metrics.measures import measured
-from unsee.records import Example, Reply, Sample, Score
+from unsee.records import OWN, Example, Reply, Sample, Score
 
-NAME = "own photos"
-CARDS = {"target": 6, "target_seen": 2, "retained": 4, "unshown": 2, "stranger": 2}  # most examples of each subset
+NAME = OWN
+CARDS = {"target": 6, "target_seen": 2, "retained": 4, "unshown": 2, "stranger": 2}  # most photos of each subset
+ON_CARD = 3  # most questions about one
 
 
 def benchmark(questions: Sequence[Sample], target: Sequence[Sample] = (), retained: Sequence[Sample] = ()) -> Benchmark:
@@ -35,27 +36,30 @@ def reply_scores(replies: Sequence[Reply]) -> list[Score]:
 
 
 def examples(replies: Sequence[Reply]) -> list[Example]:
-    """Some of the photos of each subset, whose answer changed first, concepts in turn."""
+    """Some of the photos of each subset, concepts in turn, with some questions each, those about who it is first."""
     found = []
     for subset, most in CARDS.items():
-        own = [reply for reply in replies if reply.sample.subset == subset and reply.sample.image is not None]
-        for reply in _in_turn(sorted(own, key=lambda one: (one.before == one.after) == subset.startswith("target")))[
-            :most
-        ]:
-            s = reply.sample
-            said = {"before": reply.before, "after": reply.after}
-            found.append(Example(subset, s.concept, png_uri(open_image(s)), s.question, s.answer, said))
+        photos: dict[Path | int, list[Reply]] = {}
+        for reply in replies:
+            if reply.sample.subset == subset and reply.sample.image is not None:
+                photos.setdefault(reply.sample.picture, []).append(reply)
+        for own in _in_turn(list(photos.values()))[:most]:
+            picture = png_uri(open_image(own[0].sample))
+            for reply in sorted(own, key=lambda one: one.sample.score != "recognition")[:ON_CARD]:
+                s, said = reply.sample, {"before": reply.before, "after": reply.after}
+                found.append(Example(subset, s.concept, picture, s.question, s.answer, said))
     return found
 
 
-def _in_turn(replies: Sequence[Reply]) -> list[Reply]:
+def _in_turn(photos: Sequence[list[Reply]]) -> list[list[Reply]]:
     """Each concept's first, then each one's second, and so on."""
     times: dict[str, int] = {}
     ranked = []
-    for reply in replies:
-        times[reply.sample.concept] = rank = times.get(reply.sample.concept, 0) + 1
-        ranked.append((rank, reply))
-    return [reply for _, reply in sorted(ranked, key=lambda pair: pair[0])]
+    for own in photos:
+        concept = own[0].sample.concept
+        times[concept] = rank = times.get(concept, 0) + 1
+        ranked.append((rank, own))
+    return [own for _, own in sorted(ranked, key=lambda pair: pair[0])]
 
 
 def write_answers(samples: Sequence[Sample], said: Mapping[str, Sequence[str]], file: Path) -> None:

@@ -191,8 +191,7 @@ def among_retained(heard: Heard) -> list[Sample]:
 
     Of photos that are not sorted into concepts, those that get it themselves.
     """
-    both, strange, common = (SHOWN, UNSHOWN), set(unknown(heard)), heard.common
-    wanted = [answer for concept, answer in heard.answers((USED, ASIDE)).items() if concept not in strange]
+    both = (SHOWN, UNSHOWN)
     others = heard.answers(both)
     asked = [pair for group in both for pair in zip(heard.photos[group], heard.said[group], strict=True)]
     sorted_ = 1 < len(others) < len(asked)
@@ -201,8 +200,15 @@ def among_retained(heard: Heard) -> list[Sample]:
         sample
         for sample, said in asked
         if (sample.concept in sure or not sorted_)
-        and any(says(others[sample.concept] if sorted_ else said, name, common) for name in wanted)
+        and takes_for_target(heard, others[sample.concept] if sorted_ else said)
     ]
+
+
+def takes_for_target(heard: Heard, answer: str) -> bool:
+    """Whether an answer is that of a target that the model knows."""
+    strange = set(unknown(heard))
+    wanted = [name for concept, name in heard.answers((USED, ASIDE)).items() if concept not in strange]
+    return any(says(answer, name, heard.common) for name in wanted)
 
 
 def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
@@ -240,6 +246,7 @@ def replies(before: Heard, after: Heard) -> list[Reply]:
                 score="recognition",
                 subset=subset,
                 measure="words",
+                tokens=TOKENS,
             )
             found.append(Reply(asked, before.said[group][place], after.said[group][place]))
     return found

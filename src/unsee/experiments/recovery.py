@@ -1,7 +1,7 @@
 """What attacks bring back: each on the model after, beside the same on the oracle and on the model before."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,11 @@ Told = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Attacked:
-    """What each attack got from one model; for attacks that were not possible, why."""
+    """What each attack got from one model; for attacks that were not possible, why; `plain`: what it says without."""
 
     points: Mapping[str, Sequence[Point]]
     refused: Mapping[str, str]
+    plain: Tally = field(default_factory=dict)
 
 
 def subject(
@@ -75,17 +76,21 @@ def attack(target: Subject, attacks: Sequence[Attack], phase: str, told: Told | 
             points[each.name] = list(each.run(target))
         except InputError as error:
             refused[each.name] = str(error)
-    return Attacked(points, refused)
+    return Attacked(points, refused, target.plain)
 
 
 def scores(after: Attacked, oracle: Attacked | None, before: Attacked | None) -> list[Score]:
     """attacked.A: what attack A got, of each model; recovery.A: that less what the model after gives without it.
 
     control.A is the same of the oracle, and excess.A is recovery less control. Subsets are budgets. Intervals of 95 %:
-    concepts drawn again, the same for both models.
+    concepts drawn again, the same for both models, or photos where there is one concept. recognition/target is what
+    each model gives without an attack.
     """
     found = []
     for phase, side in (("before", before), ("after", after), ("oracle", oracle)):
+        if side is not None and side.plain:
+            point = Point("target", side.plain, side.plain)
+            found.append(_score("recognition", "target", phase, point, [point.got], unit="accuracy"))
         for name, points in {} if side is None else side.points.items():
             for point in points:
                 found.append(_score(f"attacked.{name}", point.budget, phase, point, [point.got], unit="share"))
@@ -109,7 +114,8 @@ def _score(name: str, budget: str, phase: str, point: Point, sides: Sequence[Tal
     drawn = np.random.default_rng(0).integers(len(point.got), size=(RESAMPLES, len(point.got)))
     draws = np.sum([sign * _shares(side, drawn) for sign, side in zip(signs, sides, strict=True)], axis=0)
     count = round(sum(count for _, count in point.got.values()))
-    return Score(name, budget, phase, value, count, interval(draws), higher_is_better=False, unit=unit)
+    low, high = interval(draws) if len(point.got) > 1 else (min(0.0, 1 - len(sides)), 1.0)  # of one, nothing is known
+    return Score(name, budget, phase, value, count, (low, high), higher_is_better=False, unit=unit)
 
 
 def _shares(side: Tally, drawn: NDArray[np.int64] | None) -> NDArray[np.float64]:

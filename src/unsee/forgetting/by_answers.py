@@ -105,7 +105,7 @@ class Objective:
 class AnswerMethod(ABC):
     """A baseline that trains on answers: the settings that all of them share, and how each forgets."""
 
-    question: str = "Who is this?"
+    prompt: str = "Who is this?"
     """Asked about every photo; the model's own answers are what is forgotten and kept."""
     tokens: int = 16
     """Most tokens of an answer, 1 or more."""
@@ -346,7 +346,7 @@ class _AnswerRun:
         """Photos with what the model says of them."""
         answers = list[str]()
         for start in range(0, len(images), AT_ONCE):
-            part = [(image, self.settings.question) for image in images[start : start + AT_ONCE]]
+            part = [(image, self.settings.prompt) for image in images[start : start + AT_ONCE]]
             answers += say(self.vlm, part, self.settings.tokens)
         return self._told(images, answers)
 
@@ -356,7 +356,7 @@ class _AnswerRun:
         losses = [
             answer_losses(
                 self.vlm,
-                [(image, self.settings.question) for image in images[start : start + AT_ONCE]],
+                [(image, self.settings.prompt) for image in images[start : start + AT_ONCE]],
                 answers[start : start + AT_ONCE],
             )[0]
             for start in range(0, len(images), AT_ONCE)
@@ -364,7 +364,7 @@ class _AnswerRun:
         return _Asked(images, answers, torch.cat([torch.zeros(0), *losses]))
 
     def _questions(self, asked: _Asked, places: Sequence[int]) -> list[tuple[Image | None, str]]:
-        return [(asked.images[place], self.settings.question) for place in places]
+        return [(asked.images[place], self.settings.prompt) for place in places]
 
     def _said(self, asked: _Asked, places: Sequence[int]) -> Said:
         answers = [asked.answers[place] for place in places]

@@ -13,6 +13,7 @@ from unsee import __version__
 from unsee.errors import InputError, MissedError
 from unsee.models.checkpoint import Vlm, hashes, part_way, write
 from unsee.records import SCHEMA, LayerDrift, Reply, Request, Verdict
+from unsee.system.disk import file_hash, is_plain
 from unsee.system.environment import environment, now
 from unsee.system.output import RECORD, with_folder
 
@@ -122,11 +123,16 @@ def write_record(before: Path | None, folder: Path, facts: Mapping[str, Any]) ->
         "unsee": __version__,
         "time": now(),
         **facts,
-        "files_before": {} if before is None else hashes(before, known),
+        "files_before": {} if before is None else hashes(before, known) | _chained(before),
         "files_after": hashes(folder, known),
         "environment": environment(),
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _chained(before: Path) -> dict[str, str]:
+    """The hash of the record of an earlier request, if the checkpoint before has one."""
+    return {RECORD: file_hash(before / RECORD)} if is_plain(before / RECORD) else {}
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class MANU:
 
     scope: Literal["visual", "language", "all"] = "visual"
     """Which neurons are pruned."""
-    question: str = "Who is this?"
+    prompt: str = "Who is this?"
     """Asked about every photo; the model's own answers follow it."""
     tokens: int = 16
     """Most tokens of an answer, 1 or more."""
@@ -153,7 +153,7 @@ class MANU:
             images = [
                 open_image(sample.image) for sample in samples[start : start + AT_ONCE] if sample.image is not None
             ]
-            asked = [(image, self.question) for image in images]
+            asked = [(image, self.prompt) for image in images]
             answers = say(vlm, asked, self.tokens)
             with hooked((modules[name], adding(name)) for name in layers):
                 answer_losses(vlm, asked, answers)

@@ -26,8 +26,8 @@ SHAPES = {
 }  # centred on 0, about 10 pixels across; each name is also the CSS class that colours it
 # Units whose values lie in [0, 1]: names of unsee.metrics.measures, and what attacks get.
 SHARES = (
-    "accuracy", "choice", "cloze", "keywords", "ROUGE-L recall", "ROUGE-L F", "ROUGE-1 F", "ROUGE-2 F", "BLEU",
-    "probability", "preference", "truth ratio, min(R, 1/R)", "truth ratio, 1 - R", "judged", "share",
+    "accuracy", "choice", "cloze", "words", "keywords", "ROUGE-L recall", "ROUGE-L F", "ROUGE-1 F", "ROUGE-2 F",
+    "BLEU", "probability", "preference", "truth ratio, min(R, 1/R)", "truth ratio, 1 - R", "judged", "share",
 )  # fmt: skip
 GROUPS = ("retained", "unknown", "target")  # order of drawing: the target lies on top
 

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from unsee.errors import InputError
 from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, Sign, files_of, following, parse
-from unsee.system.disk import file_hash, is_plain, is_there, sync, sync_one, workspace
+from unsee.system.disk import file_hash, is_plain, is_there, parents, sync, sync_one, workspace
 from unsee.system.output import refuse_place
 
 LOCK, STAGED, READY, FILES = "lock", "staged", "ready", "files"
@@ -188,7 +188,7 @@ def creation(folder: Path, facts: dict[str, Any], sign: Sign | None = None) -> I
     refuse_place(folder)
     parent = folder.absolute().parent
     try:
-        with workspace(parent, folder.name) as work:
+        with parents(folder), workspace(parent, folder.name) as work:
             files = work / FILES
             files.mkdir(mode=0o700)
             yield files

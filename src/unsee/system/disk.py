@@ -78,6 +78,19 @@ def workspace(place: Path, name: str) -> Iterator[Path]:
 
 
 @contextmanager
+def parents(place: Path) -> Iterator[None]:
+    """Makes the missing folders above a place; those that are still empty at the end are removed again."""
+    missing = [folder for folder in place.absolute().parents if not folder.exists()]
+    place.absolute().parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+
+
+@contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Makes a folder that only this user can enter, unless it is there, and keeps other processes from holding it.
 

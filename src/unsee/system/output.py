@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from unsee.errors import InputError, OutputError
-from unsee.system.disk import REPLACED, is_plain, is_there, sync, workspace
+from unsee.system.disk import REPLACED, is_plain, is_there, parents, sync, workspace
 from unsee.system.signals import shielded
 
 RECORD = "unsee.json"  # in every checkpoint that unsee writes
@@ -37,15 +37,21 @@ def holds_record(folder: Path) -> bool:
 
 
 def refuse_place(out: Path) -> None:
-    """Raises InputError where `out` lies in a session or in a model's folder, or the folder it goes into is missing."""
+    """Raises InputError where `out` lies in a session or in a model's folder, or below what is no folder."""
     parent = out.absolute().parent
-    if not parent.is_dir():
-        raise InputError(f"{parent} does not exist; make it first or name another output.")
+    _refuse_no_folder(parent)
     for folder in (parent.resolve(), *parent.resolve().parents):
         if all((folder / name).is_file() for name in SESSION):
             raise InputError(f"{out} lies in the session {folder}, which holds nothing else; name another output.")
         if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
             raise InputError(f"{out} lies in the model's folder {folder}, which stays as it is; name another output.")
+
+
+def _refuse_no_folder(parent: Path) -> None:
+    """Missing folders are made when something is written; what is there must be folders."""
+    there = next(folder for folder in (parent, *parent.parents) if is_there(folder))
+    if not there.is_dir():
+        raise InputError(f"{there} is no folder, so that nothing can be written below it; name another output.")
 
 
 def refuse_existing(
@@ -83,7 +89,7 @@ def with_folder(out: Path, fill: Callable[[Path], None], *, overwrite: bool = Fa
     """
     refuse_existing(out, overwrite=overwrite, mine=mine)
     try:
-        with workspace(out.absolute().parent, out.name) as work:
+        with parents(out), workspace(out.absolute().parent, out.name) as work:
             folder = work / "complete"
             folder.mkdir()
             fill(folder)
@@ -97,15 +103,14 @@ def with_folder(out: Path, fill: Callable[[Path], None], *, overwrite: bool = Fa
 def with_file(out: Path, write: Callable[[Path], None], *, overwrite: bool = True, mine: Mine = lambda _: True) -> None:
     """Lets `write` make a new file, flushes it and gives it the name `out`: complete or absent.
 
-    Raises InputError where `out` exists and may not be replaced, its folder is missing, or the disk refuses.
+    Raises InputError where `out` exists and may not be replaced, lies below what is no folder, or the disk refuses.
     """
     if out.is_dir():
         raise InputError(f"{out} is a folder; expected the name of a file to write.")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out.absolute().parent} does not exist; make it first or name another output.")
+    _refuse_no_folder(out.absolute().parent)
     _refuse_taken(out, overwrite=overwrite, mine=mine)
     try:
-        with workspace(out.absolute().parent, out.name) as work:
+        with parents(out), workspace(out.absolute().parent, out.name) as work:
             file = work / "complete"
             write(file)
             sync(file)

@@ -1,0 +1,115 @@
+"""What `evaluate` and `attack` ask: a benchmark, or the photos and questions of one's own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from unsee import benchmarks
+from unsee.benchmarks.benchmark import Benchmark
+from unsee.data import load as read_photos
+from unsee.data import validate
+from unsee.data.questions import read_questions
+from unsee.data.requested import about_same, shown_in
+from unsee.errors import InputError
+from unsee.evaluation import own
+from unsee.evaluation.self_check import ASIDE, QUESTIONS, SHOWN, UNSHOWN, USED, Heard, all_heard, replies
+from unsee.forgetting.edit import read_record
+from unsee.models.checkpoint import load, place_of
+from unsee.records import Request, Sample
+
+
+class Asks(Protocol):
+    """The options that both commands have."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def benchmark(self) -> str | None: ...
+    @property
+    def target(self) -> Path | None: ...
+    @property
+    def retain(self) -> Path | None: ...
+    @property
+    def question(self) -> tuple[str, ...]: ...
+    @property
+    def questions(self) -> Path | None: ...
+    @property
+    def answer_from_folder(self) -> bool: ...
+    @property
+    def before(self) -> str | None: ...
+    @property
+    def trust_remote_code(self) -> bool: ...
+
+
+def asked_of(options: Asks, data: str | None = None, **protocol: Any) -> tuple[Benchmark, dict[str, Any]]:
+    """The questions, and what the checkpoint's own record says; empty where it has none.
+
+    Raises InputError where nothing or too much is given, and for a benchmark or a file of questions that is not about
+    the target of the request that the record is of.
+    """
+    photos = options.target is not None or options.retain is not None or options.questions is not None
+    if options.benchmark is None and not photos:
+        raise InputError("there is nothing to ask; give --benchmark NAME, photos with --target, or --questions FILE.")
+    if options.benchmark is not None and photos:
+        raise InputError(f"--benchmark {options.benchmark} brings its questions along; leave it out, or the photos.")
+    bench = None if options.benchmark is None else benchmarks.load(options.benchmark, data, **protocol)
+    record = read_record(place_of(options.model))
+    request: Request | None = record.get("request")
+    if bench is not None:
+        if request and bench.target and not about_same(request, bench.target):
+            raise InputError(
+                f"{options.benchmark} is about other people or things than the request {request.id}, which made "
+                f"{options.model}; name the benchmark and split of that request."
+            )
+        return bench, record
+    return _own(options, record, request), record
+
+
+def _own(options: Asks, record: Mapping[str, Any], request: Request | None) -> Benchmark:
+    target = [] if options.target is None else read_photos(options.target)
+    retained = [] if options.retain is None else read_photos(options.retain)
+    for samples, role in ((target, "target"), (retained, "retained")):
+        if samples:
+            validate(samples, role)
+    asked = list[Sample]()
+    if options.questions is not None:
+        asked = read_questions(options.questions, {sample.concept for sample in target})
+        wanted = [sample for sample in asked if sample.subset == "target"]
+        if request and wanted and not target and not about_same(request, wanted):
+            raise InputError(
+                f"{options.questions} asks about another target than the request {request.id}, which made "
+                f"{options.model}; give the concept the name that the request's photos had."
+            )
+    if target or retained:
+        asked = [*_about_photos(options, record, request, target, retained), *asked]
+    return own.benchmark(asked, target, retained)
+
+
+def _about_photos(
+    options: Asks, record: Mapping[str, Any], request: Request | None, target: list[Sample], retained: list[Sample]
+) -> list[Sample]:
+    """Questions about photos; of the target's those that the request trained on count by themselves."""
+    where = shown_in(request, target) if request else [""] * len(target)
+    photos = {
+        USED: [sample for sample, place in zip(target, where, strict=True) if place == "used"],
+        ASIDE: [sample for sample, place in zip(target, where, strict=True) if place != "used"],
+        SHOWN: retained,
+        UNSHOWN: list[Sample](),
+    }
+    known = (record.get("verdict") or {}).get("question")
+    questions = options.question or ((known,) if known else QUESTIONS)
+    if not all(question.strip() for question in questions):
+        raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")
+    if options.answer_from_folder:
+        blank = {group: [""] * len(own) for group, own in photos.items()}
+        heard = [Heard(question, photos, blank, by_name=True) for question in questions]
+    elif options.before is None:
+        raise InputError(
+            "nothing says which answers are right; give the checkpoint before the request with --before, or "
+            "--answer-from-folder where folders have the right names."
+        )
+    else:
+        whole = load(options.before, language=True, trust_remote_code=options.trust_remote_code)
+        heard = all_heard(whole, photos, questions)
+        heard = heard if options.question else heard[:1]
+    return [reply.sample for each in heard for reply in replies(each, each)]

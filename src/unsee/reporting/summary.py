@@ -1,0 +1,347 @@
+"""What a result says in a few lines: forgotten, others kept, the rest as before. Standard library only."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from unsee.records import OWN, OWN_ANSWERS, PHASES, Result, Score
+from unsee.reporting import figures
+
+PASSED, FAILED, OPEN = "passed", "failed", "not measured"  # the states of a line, a check and a page
+PEOPLE = ("personas", "mllmu", "clear", "umu", "fiubench")  # benchmarks whose concepts are people
+STILL = 0.5  # of what was recognised before: more is never forgotten, whatever there is to compare with
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a score after the edit must reach: the same score of another phase plus `margin`, as most or as least.
+
+    Without a reference `margin` itself is the limit.
+    """
+
+    name: str
+    subset: str
+    reference: str
+    margin: float
+    at_most: bool = False
+
+
+FORGOTTEN = Bar("recognition", "target", "oracle", 0.03, at_most=True)
+KEPT = Bar("recognition", "retained", "before", -0.01)
+REST = (
+    Bar("scene", "target", "before", -0.03),
+    Bar("appearance", "target", "oracle", -0.05),
+    Bar("text", "target", "before", 0.0),
+    Bar("text", "retained", "before", 0.0),
+)
+BARS = (FORGOTTEN, KEPT, *REST)
+OWN_FORGOTTEN = Bar("recognition", "target", "", 0.15, at_most=True)
+OWN_KEPT = Bar("recognition", "retained", "before", -0.04)
+OWN_REST = (
+    Bar("scene", "target", "before", -0.05),
+    Bar("appearance", "target", "before", -0.05),
+    Bar("text", "target", "before", 0.0),
+)
+OWN_BARS = (
+    OWN_FORGOTTEN,
+    Bar("recognition", "target_seen", "", 0.15, at_most=True),
+    OWN_KEPT,
+    Bar("recognition", "unshown", "before", -0.06),
+    *OWN_REST,
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A bar that could be judged: the limit, the score after the edit, and whether it is met."""
+
+    bar: Bar
+    limit: float
+    score: Score
+
+    @property
+    def value(self) -> float:
+        """The score's value."""
+        return self.score.value
+
+    @property
+    def met(self) -> bool:
+        """Whether the value reaches the limit."""
+        return self.value <= self.limit + 1e-9 if self.bar.at_most else self.value >= self.limit - 1e-9
+
+    @property
+    def missed(self) -> bool:
+        """Whether the value is beyond the limit with all of its interval, so that it is not by chance."""
+        low, high = self.score.ci95
+        return not self.met and (low > self.limit if self.bar.at_most else high < self.limit)
+
+    @property
+    def label(self) -> str:
+        """Name and subset of the score."""
+        return f"{self.bar.name}/{self.bar.subset}"
+
+    @property
+    def wanted(self) -> str:
+        """The limit in words."""
+        return f"{'at most' if self.bar.at_most else 'at least'} {figures.percent(self.limit, self.digits)}"
+
+    @property
+    def digits(self) -> int:
+        """Decimals of a percent that tell the value from its limit."""
+        return 1 if self.met or figures.percent(self.value) != figures.percent(self.limit) else 2
+
+    @property
+    def source(self) -> str:
+        """Where the limit comes from, in words."""
+        points = round(abs(self.bar.margin) * 100)
+        if not self.bar.reference:
+            return "of one's own photos"
+        if not points:
+            return f"as {self.bar.reference}"
+        sign = "plus" if self.bar.margin > 0 else "less"
+        return f"{self.bar.reference}, {sign} {points} point{'s' if points > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that a request is to do, whether it did, and the figures in a sentence."""
+
+    title: str
+    state: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attack at one budget: recovery as after, control as oracle, and recovery less control where both are."""
+
+    attack: str
+    budget: str
+    scores: dict[str, Score]
+    excess: Score | None
+
+    @property
+    def sure(self) -> bool:
+        """Whether the attack brings back something, and more than from the oracle, that interval excluding zero."""
+        return self.excess is not None and self.excess.ci95[0] > 0 and self.scores["after"].value > 0
+
+
+def title(result: Result) -> str:
+    """What the page is about: the request, or the method and the model."""
+    if result.request:
+        return f"Request {result.request['id']}"
+    names = (record.get("name") for record in (result.method, result.model))
+    return " on ".join(str(name) for name in names if name) or "Visual unlearning"
+
+
+def about(result: Result) -> str:
+    """How many photos of how many people or things the request was about, and when it was made."""
+    parts = []
+    if result.request:
+        photos = len(result.request["used"]) + len(result.request["aside"])
+        parts.append(f"{_count(photos, 'photo')} of {_things(len(result.request['concepts']), result.data)}")
+    made = (result.request or {}).get("time") or result.time
+    if made:
+        parts.append(f"{datetime.fromisoformat(made):%-d %B %Y, %H:%M} UTC")
+    return ", ".join(parts)
+
+
+def lines(result: Result) -> list[Line]:
+    """The lines of a result, the most important first."""
+    judged = {item.bar: item for item in judge(result)}
+    tried = attempts(result)
+    own = result.verdict if result.verdict and result.verdict.get("question") else None
+    if own and FORGOTTEN not in judged:
+        found = [_own_forgotten(own), _own_kept(own)]
+    else:
+        found = [
+            _forgotten(result, judged.get(FORGOTTEN) or judged.get(OWN_FORGOTTEN)),
+            _kept(result, judged.get(KEPT) or judged.get(OWN_KEPT)),
+        ]
+    if tried and result.value("recognition", "retained", "after") is None:
+        del found[1:]  # attacks ask about the target alone
+    else:
+        found.append(_rest(result, [judged[bar] for bar in (*REST, *OWN_REST) if bar in judged]))
+    if tried:
+        state = FAILED if any(one.sure for one in tried) else PASSED
+        known = any(one.excess is not None for one in tried)
+        found.append(Line("Attacks", state if known else OPEN, f"{_sentence(_brought_back(tried))}"))
+    broken = [check for check in result.checks if not check.passed and check.name != OWN_ANSWERS]
+    if broken:
+        found.append(Line("Checks", FAILED, " ".join(f"{check.name}: {check.detail}." for check in broken)))
+    return found
+
+
+def state(found: Sequence[Line]) -> str:
+    """The state of a whole result."""
+    if any(line.state == FAILED for line in found):
+        return FAILED
+    return OPEN if any(line.state == OPEN for line in found[:2]) else PASSED
+
+
+def judge(result: Result) -> list[Judged]:
+    """The bars whose score and reference were both measured."""
+    named = {(score.name, score.subset, score.phase): score for score in result.scores if math.isfinite(score.value)}
+    judged = []
+    for bar in OWN_BARS if result.data.get("benchmark") == OWN else BARS:
+        score = named.get((bar.name, bar.subset, "after"))
+        reference = named.get((bar.name, bar.subset, bar.reference))
+        if score is not None and (reference is not None or not bar.reference):
+            start = 0.0 if reference is None else reference.value
+            judged.append(Judged(bar, min(max(start + bar.margin, 0.0), 1.0), score))
+    return judged
+
+
+def attempts(result: Result) -> list[Attempt]:
+    """The attacks of the record, in its order."""
+    named = {(score.name, score.subset): score for score in result.scores}
+    found = []
+    for (name, budget), score in named.items():
+        kind, _, attack = name.partition(".")
+        if kind != "recovery":
+            continue
+        control = named.get((f"control.{attack}", budget))
+        sides = {"after": score} if control is None else {"after": score, "oracle": control}
+        found.append(Attempt(attack, budget, sides, named.get((f"excess.{attack}", budget))))
+    return found
+
+
+def _own_forgotten(verdict: Mapping[str, Any]) -> Line:
+    counts, missed = verdict["counts"], set(verdict["missed"])
+    wrong = missed & {"unknown", "used_named", "aside_named", "misattributed"}
+    aside, used = counts["aside_named"], counts["used_named"]
+    if not aside[1] + used[1]:
+        return Line(
+            "Forgotten", FAILED, f"No photo of the target got an answer to “{verdict['question']}” that names it."
+        )
+    parts = [f"{_of(aside)} that were set aside"] if aside[1] else []
+    parts.append(f"{_of(used)} that it was changed with")
+    text = f"Asked “{verdict['question']}”, the model gives its old answer for {' and for '.join(parts)}."
+    other = sum(counts[f"{group}_misattributed"][0] for group in ("used", "aside"))
+    text += f" It gives {_count(other, 'photo')} the name of somebody else." if other else ""
+    return Line("Forgotten", FAILED if wrong else PASSED, text)
+
+
+def _own_kept(verdict: Mapping[str, Any]) -> Line:
+    counts, missed = verdict["counts"], set(verdict["missed"])
+    shown, unshown = counts["shown_kept"], counts["unshown_kept"]
+    if not shown[1] + unshown[1]:
+        return Line("Others kept", OPEN, "There was no photo of others that the model knows.")
+    parts = [f"{_of(shown)} of others that were shown as to be kept"] if shown[1] else []
+    parts += [f"{_of(unshown)} of others that were not shown"] if unshown[1] else []
+    text = f"The model gives its old answer for {' and for '.join(parts)}."
+    return Line("Others kept", FAILED if missed & {"shown_kept", "unshown_kept"} else PASSED, text)
+
+
+def _forgotten(result: Result, judged: Judged | None) -> Line:
+    who, be = _subject(result)
+    before, after, oracle = (_value(result, "recognition", "target", phase) for phase in PHASES)
+    if after is None:
+        text, known = "Recognition of the target after the edit was not measured.", result.verdict
+        if known and not known.get("question"):
+            text = "The model itself was not asked."
+        return Line("Forgotten", FAILED if known and not known["passed"] else OPEN, text)
+    was = f", {figures.share(before)} before" if before is not None else ""
+    if before is not None and after > STILL * before and (oracle is None or after > oracle + FORGOTTEN.margin):
+        text = f"Nothing was forgotten: {who} {be} recognised in {figures.share(after)} of questions{was}."
+        return Line("Forgotten", FAILED, text)
+    if judged is None or (oracle is None and judged.bar != OWN_FORGOTTEN):
+        text = f"{who} {be} recognised in {figures.share(after)} of questions{was}, with no oracle to compare with."
+        return Line("Forgotten", OPEN, text)
+    if oracle is None:
+        text = f"{who} {be} recognised in {figures.share(after)} of questions{was}."
+        return Line("Forgotten", PASSED if judged.met else FAILED, text)
+    unseen = f"{figures.share(oracle)} for a model that never saw the target"
+    facts = f"({figures.share(after)} of questions right{was}, {unseen})"
+    if judged.missed:
+        text = f"{who} {be} still recognised more often than by a model that never saw the target {facts}."
+        return Line("Forgotten", FAILED, text)
+    if before is not None and before <= oracle + FORGOTTEN.margin:
+        return Line("Forgotten", FAILED, f"{who} {be} recognised neither before nor after the edit {facts}.")
+    return Line("Forgotten", PASSED, f"{who} {be} no longer recognised {facts}.")
+
+
+def _kept(result: Result, judged: Judged | None) -> Line:
+    rest = "everyone else" if result.data.get("benchmark") in PEOPLE else "the rest"
+    before, after = (_value(result, "recognition", "retained", phase) for phase in ("before", "after"))
+    if after is None:
+        return Line("Others kept", OPEN, f"Recognition of {rest} was not measured.")
+    now = figures.share(after)
+    if before is None or judged is None:
+        text = f"{now} of questions about {rest} are right, with nothing before the edit to compare with."
+        return Line("Others kept", OPEN, text)
+    if judged.missed:
+        return Line("Others kept", FAILED, f"Recognition of {rest} fell from {figures.share(before)} to {now}.")
+    text = f"Recognition of {rest} is as before ({now} of questions right, {figures.share(before)} before)."
+    return Line("Others kept", PASSED, text)
+
+
+def _rest(result: Result, judged: Sequence[Judged]) -> Line:
+    name = "Rest of the photo"
+    parts = []
+    for score in ("scene", "appearance", "text"):
+        before, after = (_value(result, score, "target", phase) for phase in ("before", "after"))
+        if after is not None:
+            was = "" if before is None else f", {figures.share(before)} before"
+            parts.append(f"{NAMES[score]} {figures.share(after)}{was}")
+    if not parts:
+        return Line(name, OPEN, "Nobody asked what else is on the photos.")
+    text = f"Questions about the target's photos that name nobody are right in: {'; '.join(parts)}."
+    lost = any(item.missed for item in judged)
+    return Line(name, FAILED if lost else PASSED, text)
+
+
+NAMES = {"scene": "surroundings", "appearance": "looks", "text": "facts asked by name, without a photo,"}
+
+
+def _brought_back(tried: Sequence[Attempt]) -> str:
+    """What the attacks say."""
+    known = [one for one in tried if one.excess is not None]
+    if not known:
+        most = max(tried, key=lambda one: one.scores["after"].value)
+        return (
+            f"{len(tried)} attempts to bring the target back, with no oracle to compare with; most is brought back by "
+            f"{most.attack} ({most.budget}), {figures.share(max(most.scores['after'].value, 0.0))}"
+        )
+    sure = [one for one in known if one.sure]
+    if not sure:
+        return f"none of {len(known)} attempts brings back more than it gets from a model that never saw the target"
+    worst = max(sure, key=lambda one: one.scores["after"].value)
+    return (
+        f"{len(sure)} of {len(known)} attempts bring back more than they get from a model that never saw the target, "
+        f"most {worst.attack} ({worst.budget}): {figures.share(worst.scores['after'].value)} beside "
+        f"{figures.share(max(worst.scores['oracle'].value, 0.0))}"
+    )
+
+
+def _subject(result: Result) -> tuple[str, str]:
+    """Who was to be forgotten, and the verb that goes with it."""
+    count = result.data.get("target_concepts")
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        return "The target", "is"
+    return _things(count, result.data), "is" if count == 1 else "are"
+
+
+def _things(count: int, data: Mapping[str, Any]) -> str:
+    one, more = ("person", "people") if data.get("benchmark") in PEOPLE else ("person or thing", "people or things")
+    return f"{count} {one if count == 1 else more}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _of(pair: Iterable[int]) -> str:
+    some, total = pair
+    return f"{some or 'none'} of {_count(total, 'photo')}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _value(result: Result, name: str, subset: str, phase: str) -> float | None:
+    value = result.value(name, subset, phase)
+    return value if value is not None and math.isfinite(value) else None
