@@ -37,6 +37,17 @@ def test_the_life_of_a_session(
     said = capsys.readouterr()
     assert "[b]x[/b]" in said.out
     assert "undo data of 2026-1 is kept" in said.out
+    assert unsee("session", "certificate", folder, "2026-1") == 0
+    assert json.loads(capsys.readouterr().out)["protected_tensors"] > 0
+    page = tmp_path / "pages" / "certificate.html"
+    assert unsee("session", "certificate", folder, "2026-1", "--html", page) == 0
+    said = page.read_text(encoding="utf-8")
+    assert "<h1>Certificate of request 2026-1</h1>" in said
+    assert "[b]x[/b]" in said
+    assert json.loads((folder / "certificates" / "2026-1.json").read_text())["weights_after"] in said
+    assert unsee("session", "certificate", folder, "2026-1", "--html", page) == 2
+    assert unsee("session", "certificate", folder, "2026-9") == 2
+    assert "has no request 2026-9" in capsys.readouterr().err
     assert unsee("session", "verify", folder) == 0
     assert "holds: 2 entries" in capsys.readouterr().out
     assert unsee("session", "undo", folder, "--id", "2026-1") == 0

@@ -11,9 +11,13 @@ from rich.console import Console
 
 from unsee.cli.parse import parse
 from unsee.cli.table import print_table, tell
-from unsee.errors import unknown
-from unsee.session.ledger import Entry, head, kept_undo
-from unsee.session.store import Store
+from unsee.errors import InputError, unknown
+from unsee.reporting.certificate import render_certificate
+from unsee.reporting.page import is_page, put
+from unsee.session import certificate
+from unsee.session.ledger import CERTIFICATES, Entry, files_of, head, kept_undo
+from unsee.session.store import Store, check_hashes
+from unsee.system.output import refuse_existing
 
 ACTIONS = {
     "init": "measure the retained photos and begin a session",
@@ -22,6 +26,7 @@ ACTIONS = {
     "capacity": "how many directions are left in each layer",
     "undo": "take back the last request, where its undo data was kept",
     "seal": "destroy all undo data",
+    "certificate": "show the certificate of a request, or make a page of it",
     "verify": "check ledger, files, model, weights, certificates and signatures",
     "export": "write the model as it is now as a checkpoint",
 }
@@ -55,6 +60,24 @@ class Options:
     """Print the ledger's entries as JSON."""
 
 
+@dataclass(frozen=True)
+class Certificate:
+    """Show what the certificate of a request says, or make a page of it that can be printed.
+
+    Example:
+      unsee session certificate sessions/shop 2026-017 --html certificate.html
+    """
+
+    dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
+    """The session's folder."""
+    id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
+    """The request's."""
+    html: Path | None = None
+    """The page to write."""
+    overwrite: bool = False
+    """Replace the page if it exists and unsee made it."""
+
+
 def main(args: list[str]) -> int:
     """Runs one action."""
     if not args or args[0] in ("-h", "--help", "help"):
@@ -64,6 +87,8 @@ def main(args: list[str]) -> int:
         raise unknown("action", args[0], ACTIONS)
     if args[0] == "log":
         return _log(args[1:])
+    if args[0] == "certificate":
+        return _certificate(args[1:])
     code: int = import_module("unsee.cli.session_actions").main(args[0], args[1:])  # the others need torch
     return code
 
@@ -86,6 +111,24 @@ def _log(args: list[str]) -> int:
             style="bold red",
             highlight=False,
         )
+    return 0
+
+
+def _certificate(args: list[str]) -> int:
+    options = parse(Certificate, args, "unsee session certificate")
+    store = Store(options.dir)
+    name = f"{CERTIFICATES}/{options.id}.json"
+    known = files_of(store.entries)
+    if name not in known:
+        raise InputError(f"{options.dir} has no request {options.id}; see unsee session log {options.dir}.")
+    check_hashes(store, {name: known[name]})
+    facts = certificate.read(store.path(name))
+    if options.html is None:
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        return 0
+    refuse_existing(options.html, overwrite=options.overwrite, reads=(options.dir,), mine=is_page)
+    put(render_certificate(facts), options.html)
+    print(options.html)
     return 0
 
 

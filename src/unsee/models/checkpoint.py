@@ -41,7 +41,7 @@ from unsee.models.processors import first_line, open_processor
 from unsee.models.shards import DTYPES, INDEX, Stored, header, headers, patch, places, shards
 from unsee.system import hub
 from unsee.system.disk import file_hash
-from unsee.system.output import WRITTEN
+from unsee.system.output import SESSION, WRITTEN
 
 ADAPTER = "adapter_config.json"  # of peft
 OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".onnx", ".safetensors")
@@ -79,6 +79,8 @@ def place_of(model: str | Path) -> Path:
 def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
     """The config of a checkpoint, where it is one of a vision-language model that can be edited."""
     file = folder / "config.json"
+    if all((folder / name).is_file() for name in SESSION):
+        raise InputError(f"{folder} is a session; export it first: unsee session export {folder} --out CHECKPOINT.")
     if not file.is_file():
         raise InputError(f"{folder} has no config.json; expected a checkpoint folder of transformers.")
     try:

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from unsee.records import PHASES, Example, Result, Score
 from unsee.reporting import figures, summary
@@ -111,6 +111,24 @@ def changed(example: Example, phase: str) -> bool:
     return phase == "after" and {"before", "after"} <= answers.keys() and answers["before"] != answers["after"]
 
 
+def environment() -> Environment:
+    """The templates of this room, every text of a record escaped."""
+    page = Environment(
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for show in (figures.percent, figures.measured, figures.interval, figures.small, figures.breakable):
+        page.filters[show.__name__] = show
+    return page
+
+
+def _template(name: str) -> str:
+    return resources.files("unsee.reporting").joinpath(name).read_text(encoding="utf-8")
+
+
 def _without_paths(model: Mapping[str, Any]) -> dict[str, Any]:
     """What a record says of a model; of the folders of this machine only their names."""
     return {
@@ -120,12 +138,7 @@ def _without_paths(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def render(result: Result) -> str:
     """The page of a result as HTML text: self-contained, without scripts, every text of the record escaped."""
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    for show in (figures.percent, figures.measured, figures.interval, figures.small, figures.breakable):
-        page.filters[show.__name__] = show
-    template = page.from_string(
-        resources.files("unsee.reporting").joinpath("template.html").read_text(encoding="utf-8")
-    )
+    template = environment().get_template("template.html")
     table, points, told = rows(result), figures.drawable(result.feature_map), summary.lines(result)
     present = [phase for phase in PHASES if any(phase in row.scores for row in table)]
     return template.render(

@@ -144,8 +144,13 @@ def about(result: Result) -> str:
         parts.append(f"{_count(photos, 'photo')} of {_things(len(result.request['concepts']), result.data)}")
     made = (result.request or {}).get("time") or result.time
     if made:
-        parts.append(f"{datetime.fromisoformat(made):%-d %B %Y, %H:%M} UTC")
+        parts.append(date(made))
     return ", ".join(parts)
+
+
+def date(time: str) -> str:
+    """A time in UTC as people write it."""
+    return f"{datetime.fromisoformat(time):%-d %B %Y, %H:%M} UTC"
 
 
 def lines(result: Result) -> list[Line]:

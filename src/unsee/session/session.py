@@ -25,7 +25,7 @@ from unsee.models.checkpoint import write as write_checkpoint
 from unsee.moments.file import read_guarded
 from unsee.moments.file import save as save_moments
 from unsee.moments.measure import waiting_place
-from unsee.records import Check, Sample
+from unsee.records import SCHEMA, Check, Sample
 from unsee.session import certificate, secret, settings
 from unsee.session.capacity import Capacity, capacities
 from unsee.session.certificate import Signer
@@ -208,6 +208,7 @@ class Session:
         """What the certificate says, but for the weights and what was measured on them."""
         taken = counted.retained.count - state.retained.count
         return {
+            "schema": SCHEMA,
             "unsee": __version__,
             "time": now(),
             "id": wanted.identifier,
@@ -222,7 +223,7 @@ class Session:
             "method": {name: value for name, value in edit.facts().items() if name != "looks"},
             "verdict": edit.told(),
             "changed": sorted(edit.weights),
-            "protected_parameters": len(edit.vlm.partition.protected),
+            "protected_tensors": len(edit.vlm.partition.protected),
             "warnings": warnings(taken, len(wanted.hashes)),
             "previous": self.store.entries[-1].hash,
             "environment": environment(),
