@@ -1,6 +1,7 @@
 """Bad arguments: exit 2, a message that suggests what was meant, and nothing written; help: exit 0."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,8 +96,33 @@ def test_every_method_has_its_settings_in_both_commands_that_take_them(
     name: str, unsee: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in (("forget", name), ("session", "init", "--method", name)):
-        assert unsee(*command, "--help") == 0
+        assert unsee(*command, "--help-all") == 0
         said = capsys.readouterr().out
         for setting in dataclasses.fields(METHODS[name]):
             flag = setting.name.replace("_", "-")
             assert f"--{flag}" in said or f"--no-{flag}" in said
+
+
+@pytest.mark.parametrize("command", ["forget", "evaluate", "attack", "demo"])
+def test_help_shows_a_dozen_options_at_most_and_help_all_the_rest(
+    command: str, unsee: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert unsee(command, "--help") == 0
+    brief = re.findall(r"^ *(--[a-z-]+)", capsys.readouterr().out, flags=re.MULTILINE)
+    assert 3 < len(brief) <= 12
+    assert unsee(command, "--help-all") == 0
+    every = re.findall(r"[│ ] *(--[a-z-]+)", capsys.readouterr().out)
+    assert set(brief) < set(every)
+
+
+def test_options_may_stand_in_a_file(unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is typed counts more, and what is no option is refused as if it were typed."""
+    file = tmp_path / "request.toml"
+    file.write_text('model = "nowhere"\ntarget = "photos"\n[method]\nsteps = 5\nretain = "others"\n', encoding="utf-8")
+    assert unsee("forget", "--config", file, "--out", tmp_path / "out", "--model", "elsewhere") == 2
+    assert "elsewhere is not a folder" in capsys.readouterr().err
+    file.write_text("stepz = 5\n", encoding="utf-8")
+    assert unsee("forget", "--config", file) == 2
+    file.write_text("steps = ", encoding="utf-8")
+    assert unsee("forget", f"--config={file}") == 2
+    assert "cannot be read as TOML" in capsys.readouterr().err

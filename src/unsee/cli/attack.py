@@ -22,6 +22,8 @@ from unsee.reporting.summary import attempts
 from unsee.system.output import refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb
 
+SHORT = ("model", "before", "oracle", "target", "retain", "benchmark", "attacks", "out", "require", "json", "overwrite")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -74,7 +76,7 @@ class Options:
 
 def main(args: list[str]) -> int:
     """Attacks the model, the oracle and the model before."""
-    options = located(parse(Options, args, "unsee attack"))
+    options = located(parse(Options, args, "unsee attack", SHORT))
     started = time.monotonic()
     names = options.attacks.split(",")
     for name in names:

@@ -48,7 +48,7 @@ class Options:
 
 def main(args: list[str]) -> int:
     """Runs the demo; 1 where a check failed."""
-    options = parse(Options, args, "unsee demo")
+    options = parse(Options, args, "unsee demo", ("out", "split", "seed", "open", "overwrite"))
     started = time.monotonic()
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite)
@@ -63,7 +63,6 @@ def main(args: list[str]) -> int:
             method=options.method,
             seed=options.seed,
             ask=NEVER,  # the benchmark asks, about photos of its own
-            progress=lambda done, total, text: note("forgetting", done, total, text),
         )
 
         def fill(folder: Path) -> None:

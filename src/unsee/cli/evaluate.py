@@ -22,6 +22,20 @@ from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.records import PHASES, Result, Score, to_json
 from unsee.system.output import ANSWERS, refuse_existing, with_folder
 
+SHORT = (
+    "model",
+    "before",
+    "oracle",
+    "target",
+    "retain",
+    "benchmark",
+    "questions",
+    "out",
+    "require",
+    "json",
+    "overwrite",
+)
+
 
 @dataclass(frozen=True)
 class Options:
@@ -80,7 +94,7 @@ class Options:
 
 def main(args: list[str]) -> int:
     """Scores one model."""
-    options = located(parse(Options, args, "unsee evaluate"))
+    options = located(parse(Options, args, "unsee evaluate", SHORT))
     quiet()
     reads = (options.model, options.before, options.oracle, options.benchmark, options.target, options.retain)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)

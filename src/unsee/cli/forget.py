@@ -39,6 +39,19 @@ from unsee.system.output import ANSWERS, refuse_existing
 from unsee.system.terminal import printable
 
 Chosen = TypeVar("Chosen")
+SHORT = (
+    "model",
+    "target",
+    "retain",
+    "out",
+    "question",
+    "questions",
+    "id",
+    "seed",
+    "keep-anyway",
+    "resume",
+    "overwrite",
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,8 @@ class Options(Generic[Chosen]):
 
     Photos are a folder of images (optionally one sub-folder per person or thing), a JSONL or Parquet file, or a folder
     saved by `datasets`. The language model of the checkpoint stays byte for byte what it was, unless a baseline gets a
-    scope that holds it.
+    scope that holds it. Beside the checkpoint stand its record, unsee.json, and a page, report.html. nscvf is the
+    method where none is named; `unsee ls methods` shows the others. --config FILE.toml may hold options.
 
     Example:
       unsee forget nscvf --model checkpoints/my-vlm --target photos/alice --retain photos/others --out out/alice
@@ -103,7 +117,7 @@ def main(args: list[str]) -> int:
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     kind: Any = Options
-    options = located(parse(kind[METHODS[name]], rest, f"unsee forget {name}"))
+    options = located(parse(kind[METHODS[name]], rest, f"unsee forget {name}", SHORT))
     quiet()
     reads = (options.model, options.target, options.retain, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
@@ -114,7 +128,7 @@ def main(args: list[str]) -> int:
     headers(vlm.folder)
     moments = None if options.moments is None else read(options.moments, vlm)
     started = time.monotonic()
-    with _unfinished(options.out, resume=options.resume) as state, noting() as note:
+    with _unfinished(options.out, resume=options.resume) as state, noting():
         edit = api.forget(
             vlm,
             target,
@@ -130,7 +144,6 @@ def main(args: list[str]) -> int:
             drop_similar=options.drop_similar,
             tell=lambda text: print(f"unsee: {printable(text)}.", file=sys.stderr),
             state=state,
-            progress=lambda done, total, text: note("forgetting", done, total, text),
         )
         edit = replace(edit, timings={**edit.timings, "total_s": round(time.monotonic() - started, 2)})
         results = list[Result]()

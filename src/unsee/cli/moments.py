@@ -6,6 +6,7 @@ from typing import Literal
 
 from unsee import data
 from unsee.cli.parse import located, parse
+from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
@@ -54,7 +55,7 @@ def main(args: list[str]) -> int:
     data.validate(samples, "retained")
     bounds = plan(options.memory, sum(vlm.partition.groups.values()))
     place = options.out.absolute()
-    with parents(place), waiting_place(bounds, place.parent, place.name) as scratch:
+    with noting(), parents(place), waiting_place(bounds, place.parent, place.name) as scratch:
         moments, _ = measure(vlm, samples, NSCVF().moment_settings(options.seed), bounds, scratch)
         save(moments, options.out, overwrite=options.overwrite)
     size = options.out.stat().st_size / 1e6

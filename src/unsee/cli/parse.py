@@ -2,7 +2,11 @@
 
 import re
 import sys
+import tomllib
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
 
@@ -48,20 +52,79 @@ def asked(ask: tuple[str, ...], questions: tuple[str, ...] = ()) -> str | tuple[
     return ask[0] if len(ask) == 1 else ask
 
 
-def parse(kind: type[Options], args: list[str], prog: str) -> Options:
+def parse(kind: type[Options], args: list[str], prog: str, short: Sequence[str] = ()) -> Options:
     """The options of one command. Prints help and leaves with 0, or an error and leaves with 2.
 
-    The dataclass's docstring is the description; its paragraphs and the example stay as they are written.
+    The dataclass's docstring is the description; its paragraphs and the example stay as they are written. --help shows
+    the options named in `short`, and --help-all every one; without `short` both show all. --config FILE.toml stands for
+    the options that are written in the file; what is typed beside it counts more.
     """
     text = re.sub(r"\n {4}", "\n", (get_origin(kind) or kind).__doc__ or "").strip()
-    return tyro.cli(
-        kind,
-        args=args,
-        prog=prog,
-        description=text,
-        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
-        console_outputs=sys.stderr is not None,
-    )
+    given = _configured(args)
+    every = "--help-all" in given
+    given = ["--help" if word == "--help-all" else word for word in given]
+    with ExitStack() as stack:
+        brief = short and not every and {"-h", "--help"} & set(given)
+        told = stack.enter_context(redirect_stdout(StringIO())) if brief else None
+        try:
+            return tyro.cli(
+                kind,
+                args=given,
+                prog=prog,
+                description=text,
+                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+                console_outputs=sys.stderr is not None,
+            )
+        except SystemExit:
+            stack.close()
+            if told is not None:
+                print(_shortened(told.getvalue(), {"help", *short}, prog))
+            raise
+
+
+def _shortened(text: str, names: Collection[str], prog: str) -> str:
+    """Help with these options only, and a word on where the others are."""
+    kept, inside, wanted = list[str](), False, True
+    for line in text.splitlines():
+        heading = line.strip("╭╮─ ") in ("options", "method options")
+        if inside and (heading or line.startswith("╰")):
+            break  # the box of the command's own options has ended
+        inside = inside or heading
+        if inside and (option := re.match(r"[│ ] (?:-h, )?--([a-z-]+)", line)):
+            wanted = option[1] in names
+        if wanted:
+            kept.append(line.strip("│ ") if not line.strip("│ ") else line.removeprefix("│").removesuffix("│").rstrip())
+    command = " ".join(prog.split()[:3] if prog.startswith("unsee session") else prog.split()[:2])
+    return "\n".join([*kept, f"Every option, and the settings of the method: {command} --help-all"])
+
+
+def _configured(args: Sequence[str]) -> list[str]:
+    """The arguments, with what a file named by --config says before them."""
+    given, file = list(args), None
+    for place, word in enumerate(args):
+        if word == "--config" and place + 1 < len(args):
+            file, given = Path(args[place + 1]), [*args[:place], *args[place + 2 :]]
+        elif word.startswith("--config="):
+            file, given = Path(word.partition("=")[2]), [*args[:place], *args[place + 1 :]]
+    return given if file is None else [*_from_file(file), *given]
+
+
+def _from_file(file: Path) -> list[str]:
+    """The options that a TOML file holds, as they would be typed; tables are for the eye alone."""
+    try:
+        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read as TOML ({error}); expected lines such as seed = 1.") from error
+    for table in [value for value in values.values() if isinstance(value, dict)]:
+        values |= table
+    words = list[str]()
+    for name, value in values.items():
+        if isinstance(value, dict) or value is False:
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if value is not True:
+            words += [str(part) for part in value] if isinstance(value, list) else [str(value)]
+    return words
 
 
 def located(options: Options) -> Options:

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere, always on stderr."""
+"""Progress of long work: a bar on a terminal, plain lines with the time elsewhere, always on stderr."""
 
 import sys
 import time
@@ -7,9 +7,13 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-EVERY = 5.0  # seconds between plain lines
+from unsee.system.progress import reported
+
+EVERY, AT_END = 5.0, 0.5  # seconds between plain lines of one kind of work, and before its last
+WIDE = 100  # columns from which on there is room for the figures of a training
 
 
 class Note(Protocol):
@@ -18,33 +22,57 @@ class Note(Protocol):
     def __call__(self, what: str, done: int, total: int, detail: str = "", /) -> None: ...
 
 
+class _Rate(TextColumn):
+    """Steps per second, or seconds per step."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not speed:
+            return Text("")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+
+
 @contextmanager
 def noting() -> Iterator[Note]:
-    """Gives a function (what, done, total, detail) that shows how far the work is."""
-    if sys.stderr.isatty():
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[detail]}"),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            tasks: dict[str, TaskID] = {}
+    """Gives a function (what, done, total, detail) that shows how far the work is; deep code reports to it too."""
+    show = _bars if sys.stderr.isatty() else _lines
+    with show() as note, reported(note):
+        yield note
 
-            def show(what: str, done: int, total: int, detail: str = "") -> None:
-                if what not in tasks:
-                    tasks[what] = bar.add_task(what, total=total, detail=detail)
-                bar.update(tasks[what], completed=done, detail=detail)
 
-            yield show
-        return
+@contextmanager
+def _bars() -> Iterator[Note]:
+    console = Console(stderr=True)
+    columns = [TextColumn("{task.description}"), BarColumn(bar_width=12), MofNCompleteColumn(), _Rate()]
+    columns += [TimeRemainingColumn(compact=True, elapsed_when_finished=True)]
+    if console.width >= WIDE:
+        columns.append(TextColumn("{task.fields[detail]}", style="dim"))
+    with Progress(*columns, console=console) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int, detail: str = "") -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total, detail=detail)
+            elif done == 0:
+                bar.reset(tasks[what], total=total, detail=detail)
+            bar.update(tasks[what], completed=done, total=total, detail=detail)
+
+        yield show
+
+
+@contextmanager
+def _lines() -> Iterator[Note]:
     last: dict[str, float] = {}
 
     def line(what: str, done: int, total: int, detail: str = "") -> None:
         now = time.monotonic()
-        if done < total and now - last.get(what, 0.0) < EVERY:
+        if now - last.get(what, -EVERY) < (EVERY if done < total else AT_END):
             return
         last[what] = now
-        print(f"{what} {done}/{total} {detail}".rstrip(), file=sys.stderr, flush=True)
+        left = f"{time.strftime('%H:%M:%S')} {what} {done}/{total}"
+        print(f"{left} {detail}".rstrip(), file=sys.stderr, flush=True)
 
     yield line

@@ -214,19 +214,20 @@ def _init(args: list[str]) -> int:
     kind: Any = Init
     options = located(parse(InitSingle if name == NSCVF.name else kind[METHODS[name]], rest, "unsee session init"))
     quiet()
-    create(
-        options.dir,
-        options.model,
-        options.retain,
-        method=options.method,
-        seed=options.seed,
-        memory=options.memory,
-        guard=options.guard,
-        max_drift=options.max_drift,
-        key=options.key,
-        secret_file=options.secret,
-        trust_remote_code=options.trust_remote_code,
-    )
+    with noting():
+        create(
+            options.dir,
+            options.model,
+            options.retain,
+            method=options.method,
+            seed=options.seed,
+            memory=options.memory,
+            guard=options.guard,
+            max_drift=options.max_drift,
+            key=options.key,
+            secret_file=options.secret,
+            trust_remote_code=options.trust_remote_code,
+        )
     session = Session(options.dir)
     first = session.entries[0].facts
     print(f"{options.dir}: {first['retained_images']} retained images, weights {first['weights_after'][:12]}.")
@@ -265,7 +266,7 @@ def _after(session: Session) -> None:
 def _forget(args: list[str]) -> int:
     options = parse(Forget, args, "unsee session forget")
     session = _open(options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code)
-    with noting() as note:
+    with noting():
         facts = session.forget(
             options.target,
             options.id,
@@ -277,7 +278,6 @@ def _forget(args: list[str]) -> int:
             ask=asked(options.ask),
             keep_anyway=options.keep_anyway,
             tell=partial(tell, session.folder),
-            progress=lambda done, total, text: note("forgetting", done, total, text),
         )
     verdict = facts["verdict"]
     say(PASSED if verdict["passed"] else FAILED, verdict["sentence"])

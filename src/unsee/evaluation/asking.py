@@ -18,6 +18,7 @@ from unsee.models.features import Inputs
 from unsee.models.inputs import chat_inputs
 from unsee.models.processors import first_line
 from unsee.records import Sample
+from unsee.system.progress import report
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
 StageProgress = Callable[[str, int, int], None]
@@ -103,7 +104,9 @@ def generate(vlm: Vlm, samples: Sequence[Sample], progress: StageProgress | None
         inputs = _inputs(vlm, chosen)
         output = _generate(vlm, inputs, max_new_tokens=chosen[0].tokens or limits[chosen[0].measure])
         said |= {_key(sample): text for sample, text in zip(chosen, decoded(vlm, inputs, output), strict=True)}
-        if progress is not None:
+        if progress is None:
+            report("asking", len(said), len(asked))
+        else:
             progress("answering", len(said), len(asked))
     return [said[_key(sample)] for sample in samples]
 

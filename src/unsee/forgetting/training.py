@@ -20,6 +20,7 @@ from unsee.errors import InputError, OutputError
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.system.disk import is_plain, is_there
 from unsee.system.output import with_file
+from unsee.system.progress import report
 from unsee.system.tensors import tensor_hash
 
 Loss = Callable[[Generator], Iterable[Tensor]]  # parts whose sum is the loss; each is let go before the next is made
@@ -249,6 +250,7 @@ def train(
         _restore(state, key, run)
     while run.step < schedule.steps and run.factor > LEAST and not (run.looks and bars.reached(run.looks[-1])):
         _step(run, loss, schedule, seed)
+        report("forgetting", run.step, schedule.steps, bars.describe(run.looks[-1]) if run.looks else "")
         if run.step % schedule.look_every and run.step < schedule.steps:
             continue
         run.looks.append({"step": run.step, **look()})

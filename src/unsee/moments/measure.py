@@ -26,6 +26,7 @@ from unsee.moments.vectors import RUNS, Layout, layout, spreads
 from unsee.records import Sample
 from unsee.system.disk import workspace
 from unsee.system.memory import Memory, give_back
+from unsee.system.progress import steps
 from unsee.system.tensors import TensorFile, opened, write
 
 BATCH = 64
@@ -43,7 +44,7 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     inputs: list[Inputs] = []
     hashes: list[str] = []
     pictures = [sample.image for sample in samples if sample.image is not None]
-    for picture in pictures:
+    for picture in steps("reading photos", pictures):
         image = open_image(picture)
         hashes.append(content_hash(image))
         inputs += image_inputs(vlm.processor, [image])
@@ -140,7 +141,8 @@ def retained_grams(
     for group in _passes({name: modules[name].in_features for name in layers}, memory.grams):
         streams = {name: GramStream(modules[name].in_features) for name in group}
         with hooked((modules[name], stream.update) for name, stream in streams.items()):
-            for batch in in_batches(images, min(BATCH, memory.images)):
+            batches = list(in_batches(images, min(BATCH, memory.images)))
+            for batch in steps(f"measuring {len(group)} layers", batches):
                 visual_features(vlm.model, batch)
         for name in group:
             gram = streams.pop(name).gram

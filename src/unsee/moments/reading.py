@@ -17,6 +17,7 @@ from unsee.models.features import Features
 from unsee.models.given import Change, changed_features, readable
 from unsee.models.inputs import image_inputs
 from unsee.moments.vectors import Layout
+from unsee.system.progress import steps
 
 TOKENS = 16  # of an answer that are looked at, at most
 STEPS, STEP = 40, 0.2  # towards an answer: how many, and how long each is, in units of the spread of features
@@ -84,7 +85,7 @@ class Reader:
         found = torch.zeros(len(number), start.shape[1], requires_grad=True)
         optimizer = torch.optim.Adam([found], lr=STEP * unit)
         generator = Generator().manual_seed(0)
-        for _ in range(STEPS):
+        for _ in steps("looking for a goal", range(STEPS)):
             drawn = torch.randperm(len(images), generator=generator)[: self.batch].tolist()
             way = enough + (1 - enough) * torch.rand(len(drawn), 1, generator=generator)
             with torch.enable_grad():
@@ -108,7 +109,7 @@ class Reader:
     def answers(self, images: Sequence[Image], layout: Layout, shift: Tensor) -> list[str]:
         """What the model says of images whose features are moved by `shift` (image, d) vectors of the layout."""
         found = list[str]()
-        for start in range(0, len(images), self.batch):
+        for start in steps("looking for a goal", range(0, len(images), self.batch)):
             part = images[start : start + self.batch]
             moved = shift[start : start + self.batch]
             with changed_features(self.whole.model, image_inputs(self.whole.processor, part), _mover(layout, moved)):
@@ -122,8 +123,8 @@ class Reader:
         are drawn in their place. Each row has the length 1, or 0 where nothing is read.
         """
         generator = Generator().manual_seed(seed)
-        parts = (images[start : start + self.batch] for start in range(0, len(images), self.batch))
-        rows = torch.cat([self._slopes(part, layout, generator) for part in parts])
+        parts = [images[start : start + self.batch] for start in range(0, len(images), self.batch)]
+        rows = torch.cat([self._slopes(part, layout, generator) for part in steps("reading answers", parts)])
         unit: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
         return unit
 
