@@ -2,12 +2,30 @@
 
 from typing import TYPE_CHECKING, Any
 
+from unsee.errors import InputError, MissedError
+
 if TYPE_CHECKING:
     from unsee import benchmarks, methods, session
     from unsee.api import evaluate, forget, load, report
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "benchmarks", "evaluate", "forget", "load", "methods", "report", "session"]
+__all__ = [
+    "InputError",
+    "MissedError",
+    "__version__",
+    "benchmarks",
+    "evaluate",
+    "forget",
+    "load",
+    "methods",
+    "report",
+    "session",
+]
+
+
+def __dir__() -> list[str]:
+    """The public names, also those that were not used yet."""
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

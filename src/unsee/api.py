@@ -20,7 +20,7 @@ from unsee.evaluation.self_check import cost
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit
 from unsee.forgetting.training import Progress
-from unsee.methods import NSCVF, Method
+from unsee.methods import NSCVF, Method, find
 from unsee.models.checkpoint import Vlm, load
 from unsee.moments.records import Moments
 from unsee.records import Check, Result, Sample, plain
@@ -30,11 +30,11 @@ __all__ = ["environment", "evaluate", "forget", "load", "report"]
 
 
 def forget(
-    vlm: Vlm,
+    vlm: Vlm | Path | str,
     target: Images,
     retain: Images | None = None,
     *,
-    method: Method | None = None,
+    method: Method | str | None = None,
     moments: Moments | None = None,
     seed: int = 0,
     memory: str = "normal",
@@ -49,9 +49,10 @@ def forget(
 ) -> Edit:
     """Makes a model forget what is on the target images; `vlm` itself is left as it was.
 
-    `target` and `retain` are a path (see `unsee.data.load`) or samples. Retained images are optional once `moments` are
-    given. With `state`, a file, a killed run goes on where it was. `memory` is "normal" or "low", which trains a few
-    layers at a time.
+    `vlm` is an opened checkpoint, its folder, or hf://OWNER/NAME. `target` and `retain` are a path (see
+    `unsee.data.load`) or a list of samples, files or images. `method` is one of `unsee.methods`, or its name. Retained
+    images are optional once `moments` are given. With `state`, a file, a killed run goes on where it was. `memory` is
+    "normal" or "low", which trains a few layers at a time.
 
     With `ask` "auto", and where the whole model fits into memory, some photos are kept out of training (see
     `unsee.data.aside`), the model is asked about them before and after, and the edit has a verdict on what it says;
@@ -64,7 +65,9 @@ def forget(
     Raises InputError for images that cannot be used, an image on both sides, retained images that the model takes for
     the target, or neither retained images nor moments.
     """
-    method = method or NSCVF()
+    method = find(method)() if isinstance(method, str) else method or NSCVF()
+    if not isinstance(vlm, Vlm):
+        vlm = load(vlm, language=method.language)
     targets = data.samples_of(target)
     retained = None if retain is None else data.samples_of(retain)
     if retained is not None:

@@ -4,12 +4,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unsee.errors import InputError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from PIL.Image import Image
 
 SCHEMA = 1
@@ -211,7 +213,7 @@ class MapPoint:
     concept: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """Everything that was asked, done and measured; `result.json` is this record.
 
@@ -234,6 +236,31 @@ class Result:
     request: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
     schema: int = SCHEMA
+
+    def __repr__(self) -> str:
+        """In a line: the model, and how many scores and checks there are."""
+        failed = sum(not check.passed for check in self.checks)
+        return f"<Result of {self.model.get('name', 'a model')}: {len(self.scores)} scores, {failed} checks failed>"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the scores as a table."""
+        rows = "".join(
+            f"<tr><td>{escape(s.name)}/{escape(s.subset)}</td><td>{escape(s.phase)}</td><td>{s.value:.3f}</td></tr>"
+            for s in self.scores
+        )
+        return f"<p>{escape(repr(self))}</p><table><tr><th>score</th><th>phase</th><th>value</th></tr>{rows}</table>"
+
+    def to_json(self) -> str:
+        """`result.json` as text."""
+        return to_json(self)
+
+    def to_pandas(self) -> "DataFrame":
+        """The scores as a table of pandas. Raises InputError where pandas is not installed."""
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise InputError("a table needs pandas, which is missing; run pip install pandas.") from error
+        return DataFrame([asdict(score) for score in self.scores])
 
     def value(self, name: str, subset: str, phase: str) -> float | None:
         """The value of one score, or None where it was not measured."""

@@ -26,10 +26,11 @@ from unsee.cli.table import print_checks, print_lines
 from unsee.cli.written import write_result
 from unsee.data import samples_of
 from unsee.data.questions import read_questions
-from unsee.errors import InputError, MissedError, OutputError, unknown
+from unsee.errors import InputError, MissedError, OutputError
 from unsee.evaluation.own import both, write_answers
 from unsee.forgetting.edit import Edit
-from unsee.methods import METHODS, NSCVF
+from unsee.methods import NSCVF, find
+from unsee.methods.nscvf import PRESETS
 from unsee.models.checkpoint import load
 from unsee.models.shards import headers, shards
 from unsee.moments.file import read
@@ -47,9 +48,9 @@ SHORT = (
     "question",
     "questions",
     "id",
+    "preset",
     "seed",
     "keep-anyway",
-    "resume",
     "overwrite",
 )
 
@@ -85,6 +86,9 @@ class Options(Generic[Chosen]):
     """Retained statistics made by `unsee moments`, instead of or beside --retain."""
     seed: int = 0
     """Of everything that is random."""
+    preset: Literal["fast", "default", "resistant"] = "default"
+    """Of nscvf. fast: fewer steps; resistant: several times as long, against attackers who have the weights. Settings
+    that are given count more."""
     memory: Literal["normal", "low"] = "normal"
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
     ask: AskOption = ("auto",)
@@ -114,16 +118,14 @@ class Options(Generic[Chosen]):
 def main(args: list[str]) -> int:
     """Runs one request; 1 where a check of the written checkpoint failed."""
     name, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else (NSCVF.name, args)
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
-    kind: Any = Options
-    options = located(parse(kind[METHODS[name]], rest, f"unsee forget {name}", SHORT))
+    method, kind = find(name), Options  # type: Any, Any
+    options = _preset(located(parse(kind[method], rest, f"unsee forget {name}", SHORT)))
     quiet()
     reads = (options.model, options.target, options.retain, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     target, retained = _photos(options)
     own_questions = _questions(options, target)
-    language = METHODS[name].language
+    language = method.language
     vlm = load(options.model, language=language, trust_remote_code=options.trust_remote_code)
     headers(vlm.folder)
     moments = None if options.moments is None else read(options.moments, vlm)
@@ -164,6 +166,18 @@ def main(args: list[str]) -> int:
     print(f"the page: {options.out / 'report.html'}")
     passed = edit.verdict is None or edit.verdict.passed or bool(edit.protected)
     return 0 if passed and all(check.passed for check in checks) else 1
+
+
+def _preset(options: Options[Any]) -> Options[Any]:
+    """The options with the settings of the preset, but for those that were given."""
+    if options.preset == "default":
+        return options
+    if not isinstance(options.method, NSCVF):
+        raise InputError(f"--preset {options.preset} is of nscvf; leave it out with {options.method.name}.")
+    plain = NSCVF()
+    wanted = PRESETS[options.preset]
+    changed = {name: wanted[name] for name in wanted if getattr(options.method, name) == getattr(plain, name)}
+    return replace(options, method=replace(options.method, **changed))
 
 
 def _record(edit: Edit, folder: Path, options: Options[Any]) -> Result:
@@ -212,6 +226,10 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
         try:
             stack.enter_context(parents(out))
             stack.enter_context(held(folder))
+            if not resume and is_plain(state):
+                raise InputError(
+                    f"a run for {out} was cut off and can go on: add --resume, or remove {folder} to begin anew."
+                )
             if not resume:
                 for left in folder.iterdir():
                     shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from unsee.system.progress import reported
 
-EVERY, AT_END = 5.0, 0.5  # seconds between plain lines of one kind of work, and before its last
+EVERY = 5.0  # seconds between plain lines of one kind of work
 WIDE = 100  # columns from which on there is room for the figures of a training
 
 
@@ -66,12 +66,14 @@ def _bars() -> Iterator[Note]:
 @contextmanager
 def _lines() -> Iterator[Note]:
     last: dict[str, float] = {}
+    begun = set[str]()  # what was shown and is not done
 
     def line(what: str, done: int, total: int, detail: str = "") -> None:
         now = time.monotonic()
-        if now - last.get(what, -EVERY) < (EVERY if done < total else AT_END):
+        if now - last.get(what, -EVERY) < EVERY and not (done == total and what in begun):
             return
         last[what] = now
+        begun.add(what) if done < total else begun.discard(what)
         left = f"{time.strftime('%H:%M:%S')} {what} {done}/{total}"
         print(f"{left} {detail}".rstrip(), file=sys.stderr, flush=True)
 

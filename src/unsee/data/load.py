@@ -4,14 +4,17 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from unsee.data.folder import read_folder
+from unsee.data.images import check_header
 from unsee.data.jsonl import read_jsonl
 from unsee.data.tables import read_parquet, read_saved
 from unsee.errors import InputError
 from unsee.records import Sample
 
 Reader = Callable[[Path], list[Sample]]
-Images = Path | str | Sequence[Sample]
+Images = Path | str | Sequence[Sample | Path | str | Image.Image]
 
 FILE_READERS: dict[str, Reader] = {".jsonl": read_jsonl, ".parquet": read_parquet}
 SAVED_MARKERS = ("dataset_info.json", "state.json", "dataset_dict.json")
@@ -19,8 +22,26 @@ EXPECTED = "a folder of images, a .jsonl or .parquet file, or a folder saved by 
 
 
 def samples_of(images: Images) -> list[Sample]:
-    """The samples of a path, see `load`, or those given."""
-    return load(Path(images)) if isinstance(images, str | Path) else list(images)
+    """The samples of a path, see `load`, or those given; files and images in memory are of one concept.
+
+    Raises InputError for what is no image, no path and no sample.
+    """
+    if isinstance(images, str | Path):
+        return load(Path(images))
+    if not isinstance(images, Sequence):
+        raise InputError(f"{type(images).__name__} is no photos; expected {EXPECTED}, or a list of paths or images.")
+    return [_sample(each) for each in images]
+
+
+def _sample(given: Sample | Path | str | Image.Image) -> Sample:
+    if isinstance(given, Sample):
+        return given
+    if isinstance(given, Image.Image):
+        return Sample(given, "one")
+    if isinstance(given, str | Path):
+        check_header(Path(given))
+        return Sample(Path(given), "one")
+    raise InputError(f"{type(given).__name__} is no photo; expected a path, an image of Pillow, or a Sample.")
 
 
 def load(path: Path) -> list[Sample]:

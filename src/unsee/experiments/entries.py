@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unsee.methods import METHODS, NSCVF, ClosedForm, Method
+from unsee.methods.nscvf import PRESETS
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ ABLATION: dict[str, Entry] = {
     "nscvf_moments": Entry(NSCVF(), images=False),
     "nscvf_moments_no_null_space": Entry(NSCVF(null_space=False), images=False),
     "nscvf_hardened": Entry(NSCVF(harden=1.0)),
-    "nscvf_resistant": Entry(NSCVF(harden=1.0, resist=1.0, depths=1.0, share=0.65, distill=12.0)),
+    "nscvf_resistant": Entry(NSCVF(**PRESETS["resistant"])),
     "nscvf_concept": Entry(NSCVF(region="concept")),
     "nscvf_aside_0": Entry(NSCVF(aside=0)),
     "nscvf_nearest": Entry(NSCVF(region="nearest")),

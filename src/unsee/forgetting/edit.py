@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from torch import Tensor
 
 from unsee import __version__
 from unsee.errors import InputError, MissedError
-from unsee.models.checkpoint import Vlm, hashes, part_way, write
+from unsee.models.checkpoint import Vlm, hashes, load, part_way, write
 from unsee.records import SCHEMA, LayerDrift, Reply, Request, Verdict
 from unsee.system.disk import file_hash, is_plain
 from unsee.system.environment import environment, now
 from unsee.system.output import RECORD, with_folder
 
+SHOWN = 12  # answers in a notebook
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Edit:
     """New values of some weights of `vlm`, by parameter name, and how they came about.
 
@@ -38,6 +41,35 @@ class Edit:
     verdict: Verdict | None = None
     request: Request | None = None
     replies: tuple[Reply, ...] = ()
+
+    def __repr__(self) -> str:
+        """In a line: the method, what it changed, and the verdict."""
+        told = "" if self.verdict is None else f", {'passed' if self.verdict.passed else 'failed'}"
+        return f"<Edit of {self.vlm.folder.name} by {self.method.get('name')}: {len(self.weights)} weights{told}>"
+
+    def _repr_html_(self) -> str:
+        """For a notebook: the verdict in its sentence, and the answers of some photos."""
+        rows = "".join(
+            f"<tr><td>{escape(reply.sample.subset)}</td><td>{escape(reply.sample.question)}</td>"
+            f"<td>{escape(reply.before)}</td><td>{escape(reply.after)}</td></tr>"
+            for reply in self.replies[:SHOWN]
+        )
+        said = "" if self.verdict is None else self.verdict.sentence()
+        head = "<tr><th>subset</th><th>question</th><th>before</th><th>after</th></tr>"
+        return f"<p>{escape(repr(self))}</p><p>{escape(said)}</p><table>{head}{rows}</table>"
+
+    def apply(self) -> Vlm:
+        """The whole model with the new weights, to be tried: nothing is written, and `vlm` stays as it was.
+
+        Raises InputError where the checkpoint cannot be opened any more.
+        """
+        own_code = type(self.vlm.model).__module__.startswith("transformers_modules")  # trusted when it was opened
+        opened = load(self.vlm.folder, language=True, trust_remote_code=own_code)
+        parameters = dict(opened.model.named_parameters())
+        with torch.no_grad():
+            for name, value in self.weights.items():
+                parameters[name].copy_(value)
+        return opened
 
     def save(
         self,

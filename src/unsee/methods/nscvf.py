@@ -8,7 +8,7 @@ and docs/method.md says where each choice comes from.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from unsee.errors import InputError
 from unsee.forgetting.by_features import FeatureMethod
@@ -54,3 +54,10 @@ class NSCVF(FeatureMethod):
                 f"the moments are of the crossings {', '.join(known)}; they cannot be used for others alone."
             )
         return photos, moments
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"steps": 150},
+    "resistant": {"harden": 1.0, "resist": 1.0, "depths": 1.0, "share": 0.65, "distill": 12.0},
+}
+"""Settings by what is wanted: a request in less time, or one that withstands attackers who have the weights."""
