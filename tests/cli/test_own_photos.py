@@ -156,3 +156,23 @@ def test_what_does_not_belong_to_the_request_is_refused_by_name(
     assert unsee("evaluate", "--model", made, *given, "--out", tmp_path / "scores") == 2
     assert expected in capsys.readouterr().err
     assert not (tmp_path / "scores").exists()
+
+
+def test_what_cannot_be_read_is_named_with_the_remedy_and_skipped_where_that_is_said(
+    photos: Path, unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = Path(shutil.copytree(photos / "target", tmp_path / "target"))
+    place = next(target.iterdir())
+    (place / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    given = ("--target", target, "--retain", photos / "others", *GENTLE, "--out", tmp_path / "out")
+    assert unsee("forget", "--model", BASE, *given) == 2
+    assert "save it as JPEG first" in capsys.readouterr().err
+    (place / "scan.PDF").write_bytes(b"%PDF-1.7")
+    cut = next(place.glob("*.png"))
+    cut.write_bytes(cut.read_bytes()[:200])
+    assert unsee("forget", "--model", BASE, *given, "--skip-unreadable") == 1
+    said = capsys.readouterr().err
+    assert "unsee: 3 of 8 files of" in said
+    assert "take the photos out of it first" in said
+    record = json.loads((tmp_path / "out" / "unsee.json").read_text(encoding="utf-8"))["request"]
+    assert len(record["used"]) + len(record["aside"]) == 5

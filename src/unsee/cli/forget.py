@@ -24,7 +24,7 @@ from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines
 from unsee.cli.written import write_result
-from unsee.data import samples_of
+from unsee.data import load_readable, samples_of
 from unsee.data.questions import read_questions
 from unsee.errors import InputError, MissedError, OutputError
 from unsee.evaluation.own import both, write_answers
@@ -101,6 +101,8 @@ class Options(Generic[Chosen]):
     """Leave photos, names and answers out of the page and the records."""
     drop_similar: bool = False
     """Leave out retained photos that the model takes for the target, instead of ending there."""
+    skip_unreadable: bool = False
+    """Leave out photos of folders that cannot be read, and say so, instead of ending at the first."""
     keep_anyway: KeepAnyway = False
     copy: bool = False
     """Copy the files that do not change instead of linking them."""
@@ -203,6 +205,8 @@ def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sam
             raise InputError("--split and --data belong to a benchmark; name it with --benchmark.")
         if options.target is None:
             raise InputError("there is no target; give its photos with --target, or a benchmark with --benchmark.")
+        if options.skip_unreadable:
+            return _readable(options.target), None if options.retain is None else _readable(options.retain)
         return options.target, options.retain
     if options.target is not None or options.retain is not None:
         raise InputError(
@@ -212,6 +216,15 @@ def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sam
     if not bench.target:
         raise InputError(f"{options.benchmark} says nothing of what is to be forgotten; give photos with --target.")
     return bench.target, None if options.moments is not None else bench.retained
+
+
+def _readable(folder: Path) -> list[Sample]:
+    samples, skipped = load_readable(folder)
+    for why in skipped:
+        print(f"unsee: skipped: {printable(why)}", file=sys.stderr)
+    if skipped:
+        print(f"unsee: {len(skipped)} of {len(samples) + len(skipped)} files of {folder} are skipped.", file=sys.stderr)
+    return samples
 
 
 @contextmanager

@@ -2,6 +2,16 @@
 
 from unsee.data.content import check_disjoint, content_hash, validate
 from unsee.data.images import MAX_PIXELS, open_image
-from unsee.data.load import Images, load, samples_of
+from unsee.data.load import Images, load, load_readable, samples_of
 
-__all__ = ["MAX_PIXELS", "Images", "check_disjoint", "content_hash", "load", "open_image", "samples_of", "validate"]
+__all__ = [
+    "MAX_PIXELS",
+    "Images",
+    "check_disjoint",
+    "content_hash",
+    "load",
+    "load_readable",
+    "open_image",
+    "samples_of",
+    "validate",
+]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from unsee.data.images import check_header
+from unsee.data.images import check_header, open_image
 from unsee.errors import InputError
 from unsee.records import Sample
 
@@ -11,17 +11,31 @@ from unsee.records import Sample
 CLUTTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
 
 
-def read_folder(folder: Path) -> list[Sample]:
+def read_folder(folder: Path, skipped: list[str] | None = None) -> list[Sample]:
     """One sample per image, sorted by relative path; the concept is the sub-folder's name, else the folder's.
 
-    Raises InputError for a file that is no image, an empty sub-folder or a folder two levels down.
+    With `skipped`, files that cannot be read are left out, and why is added to it. Raises InputError for such a file
+    otherwise, and for an empty sub-folder or a folder two levels down.
     """
-    found = sorted(_images(folder), key=lambda item: item[0].relative_to(folder).as_posix())
-    for path, _ in found:
-        if not path.is_file():  # opening a pipe would wait for ever
-            raise InputError(f"{path} is no file (a broken link or a device); expected an image, so remove it.")
+    found, samples = sorted(_images(folder), key=lambda item: item[0].relative_to(folder).as_posix()), list[Sample]()
+    for path, concept in found:
+        try:
+            _check(path, whole=skipped is not None)
+            samples.append(Sample(image=path, concept=concept))
+        except InputError as error:
+            if skipped is None:
+                raise
+            skipped.append(str(error))
+    return samples
+
+
+def _check(path: Path, *, whole: bool) -> None:
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise InputError(f"{path} is no file (a broken link or a device); expected an image, so remove it.")
+    if whole:
+        open_image(path)
+    else:
         check_header(path)
-    return [Sample(image=path, concept=concept) for path, concept in found]
 
 
 def _images(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -18,6 +18,11 @@ MAX_PIXELS = 64_000_000
 # A closed list: Pillow would also hand EPS to Ghostscript and try decoders that no photo needs.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow reads 16-bit PGM as "I"
+ADVICE = {
+    ".heic": "save it as JPEG first, as phones do on request and heif-convert does",
+    ".heif": "save it as JPEG first, as phones do on request and heif-convert does",
+    ".pdf": "take the photos out of it first, as pdfimages does",
+}  # by how a file's name ends
 # What Pillow's readers raise on damaged files.
 DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, RuntimeError, struct.error,
@@ -76,9 +81,10 @@ def _reading(name: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise _too_large(name, str(error).partition(" exceeds")[0]) from error
     except DAMAGE as error:
+        known = next((advice for ending, advice in ADVICE.items() if name.lower().endswith(ending)), "")
         raise InputError(
             f"{name} cannot be read as an image ({_reason(error)}); expected a complete {', '.join(FORMATS)} file, "
-            "so convert, replace or remove it."
+            f"so {known or 'convert, replace or remove it'}."
         ) from error
 
 

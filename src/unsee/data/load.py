@@ -44,6 +44,20 @@ def _sample(given: Sample | Path | str | Image.Image) -> Sample:
     raise InputError(f"{type(given).__name__} is no photo; expected a path, an image of Pillow, or a Sample.")
 
 
+def load_readable(path: Path) -> tuple[list[Sample], list[str]]:
+    """The samples of a folder of images whose every pixel can be read, and why the others cannot.
+
+    Raises InputError as `load` does, and for what is no folder of images.
+    """
+    if not path.is_dir() or _reader(path) is not read_folder:
+        raise InputError(f"{path} is no folder of images; files that cannot be read are skipped in folders alone.")
+    skipped = list[str]()
+    samples = read_folder(path, skipped)
+    if not samples:
+        raise InputError(f"{path} holds no image that can be read; the first is: {skipped[0] if skipped else 'none'}")
+    return samples, skipped
+
+
 def load(path: Path) -> list[Sample]:
     """The samples at `path`, in an order that depends on nothing but the content.
 
