@@ -181,9 +181,10 @@ def test_an_output_that_exists(request_of: Request) -> None:
     request_of.refused("out exists already", "--overwrite")
 
 
-def test_an_output_in_no_folder(request_of: Request) -> None:
-    request_of.options = [*FEW, "--out", request_of.place / "no" / "such" / "out"]
-    request_of.refused("does not exist")
+def test_an_output_below_a_file(request_of: Request) -> None:
+    (request_of.place / "file").write_text("", encoding="utf-8")
+    request_of.options = [*FEW, "--out", request_of.place / "file" / "such" / "out"]
+    request_of.refused("file is no folder, so that nothing can be written below it")
 
 
 @pytest.mark.parametrize(

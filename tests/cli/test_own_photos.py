@@ -176,3 +176,11 @@ def test_what_cannot_be_read_is_named_with_the_remedy_and_skipped_where_that_is_
     assert "take the photos out of it first" in said
     record = json.loads((tmp_path / "out" / "unsee.json").read_text(encoding="utf-8"))["request"]
     assert len(record["used"]) + len(record["aside"]) == 5
+
+
+def test_a_model_that_says_nothing_is_not_compared_with(
+    checkpoint: Path, photos: Path, unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--before", checkpoint, "--target", photos / "target", "--question", "Who is this?")
+    assert unsee("evaluate", "--model", checkpoint, *given, "--out", tmp_path / "scores") == 2
+    assert "the model before says nothing to 'Who is this?' about these photos" in capsys.readouterr().err

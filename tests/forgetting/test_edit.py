@@ -86,13 +86,18 @@ def test_an_existing_folder_is_replaced_only_when_asked(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [out]
 
 
-def test_a_file_or_an_output_without_a_parent_is_refused(tmp_path: Path) -> None:
+def test_a_file_and_an_output_below_one_are_refused_and_missing_folders_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     with pytest.raises(InputError, match="is a file"):
         with_folder(tmp_path / "file", put("a"), overwrite=True)
-    with pytest.raises(InputError, match="does not exist"):
-        with_folder(tmp_path / "no" / "out", put("a"))
+    with pytest.raises(InputError, match="file is no folder"):
+        with_folder(tmp_path / "file" / "out", put("a"))
     assert (tmp_path / "file").read_text() == "kept"
+    with pytest.raises(ZeroDivisionError):
+        with_folder(tmp_path / "new" / "deep" / "out", lambda _: 1 / 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with_folder(tmp_path / "new" / "deep" / "out", put("a"))
+    assert (tmp_path / "new" / "deep" / "out" / "a").exists()
 
 
 def test_an_edit_writes_its_weights(vlm: Vlm, tmp_path: Path) -> None:
@@ -135,7 +140,8 @@ def test_an_edit_that_missed_its_aim_is_not_written_unless_it_is_kept_anyway(vlm
     }  # fmt: skip
     for verdict in (None, Verdict(True, "", {})):
         replace(edit, verdict=verdict).save(tmp_path / "out", overwrite=True)
-        assert ("verdict" in json.loads((tmp_path / "out" / RECORD).read_text())) == (verdict is not None)
+        told = json.loads((tmp_path / "out" / RECORD).read_text())["verdict"]
+        assert (told is None) == (verdict is None)
 
 
 @pytest.mark.parametrize(

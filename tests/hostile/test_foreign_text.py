@@ -50,7 +50,7 @@ def test_a_mistyped_folder_is_not_looked_up_on_the_hub(
         ("forget", "nscvf", *photos, *TYPED),
         ("moments", *photos[2:]),
         ("session", "init", tmp_path / "s", "--retain", target),
-        ("evaluate", "--out", tmp_path / "out"),
+        ("evaluate", "--benchmark", "personas", "--out", tmp_path / "out"),
     ):
         assert unsee(*command, "--model", name) == 2
         assert f"{name} is not a folder; expected a checkpoint folder" in capsys.readouterr().err

@@ -112,4 +112,10 @@ def _about_photos(
         whole = load(options.before, language=True, trust_remote_code=options.trust_remote_code)
         heard = all_heard(whole, photos, questions)
         heard = heard if options.question else heard[:1]
-    return [reply.sample for each in heard for reply in replies(each, each)]
+    found = [reply.sample for each in heard for reply in replies(each, each) if reply.sample.answer.strip()]
+    if not found:
+        raise InputError(
+            f"the model before says nothing to {questions[0]!r} about these photos, so that nothing can be compared; "
+            "ask another --question, or give right answers with --questions or --answer-from-folder."
+        )
+    return found

@@ -34,7 +34,7 @@ class Options:
     difference.
 
     Example:
-      unsee attack --model demo/checkpoint --out attacked
+      unsee attack --model out/alice --before checkpoints/my-vlm --target photos/alice --out attacked
     """
 
     model: str

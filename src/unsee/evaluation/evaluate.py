@@ -122,7 +122,7 @@ def _feature_map(chosen: Sequence[tuple[str, Sample]], vectors: dict[str, Tensor
     axes: PCA | LinearDiscriminantAnalysis | None = None
     for phase, features in vectors.items():
         flat = features.numpy()
-        if axes is None and len(names) > len(set(names)) > 2:
+        if axes is None and len(set(names)) > 2 and min(map(names.count, set(names))) > 1:
             axes = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.1, n_components=2).fit(flat[known], names)
         elif axes is None:
             axes = PCA(2, svd_solver="full").fit(flat)
