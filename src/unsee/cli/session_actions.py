@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import tyro
 from rich.console import Console
 
-from unsee.cli.parse import AskOption, KeepAnyway, asked, located, parse
+from unsee.cli.parse import AskOption, KeepAnyway, Questions, asked, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_table, say, tell
@@ -114,6 +114,7 @@ class Forget:
     keep_undo: bool = False
     """Keep what is needed to take the request back. That is the forgotten knowledge; seal destroys it."""
     ask: AskOption = ("auto",)
+    question: Questions = ()
     keep_anyway: KeepAnyway = False
     key: Key = None
     secret: SecretFile = None
@@ -275,7 +276,7 @@ def _forget(args: list[str]) -> int:
             benchmark=options.benchmark,
             keep_undo=options.keep_undo,
             key=options.key,
-            ask=asked(options.ask),
+            ask=asked(options.ask, options.question),
             keep_anyway=options.keep_anyway,
             tell=partial(tell, session.folder),
         )
