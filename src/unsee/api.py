@@ -68,7 +68,9 @@ def forget(
     method = find(method)() if isinstance(method, str) else method or NSCVF()
     if not isinstance(vlm, Vlm):
         vlm = load(vlm, language=method.language)
-    targets = data.samples_of(target)
+    targets, copies = data.without_copies(data.samples_of(target))
+    if copies:
+        tell(f"{copies} target photos hold the same pixels as another one and are left out")
     retained = None if retain is None else data.samples_of(retain)
     if retained is not None:
         retained = data.check_disjoint(targets, retained, drop=drop_similar)

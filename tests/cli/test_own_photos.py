@@ -184,3 +184,17 @@ def test_a_model_that_says_nothing_is_not_compared_with(
     given = ("--before", checkpoint, "--target", photos / "target", "--question", "Who is this?")
     assert unsee("evaluate", "--model", checkpoint, *given, "--out", tmp_path / "scores") == 2
     assert "the model before says nothing to 'Who is this?' about these photos" in capsys.readouterr().err
+
+
+def test_a_copy_among_the_photos_is_left_out_and_an_output_among_them_refused(
+    photos: Path, unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = Path(shutil.copytree(photos / "target", tmp_path / "target"))
+    photo = next(target.rglob("*.png"))
+    shutil.copy(photo, photo.with_name("copy.png"))
+    given = ("--model", BASE, "--target", target, "--retain", photos / "others", *GENTLE)
+    assert unsee("forget", *given, "--out", target / "out") == 2
+    assert "which is read and stays as it is; name another output" in capsys.readouterr().err
+    assert unsee("forget", *given, "--ask", "never", "--out", tmp_path / "out") == 1
+    assert "1 target photos hold the same pixels as another one and are left out" in capsys.readouterr().err
+    assert len(json.loads((tmp_path / "out" / "unsee.json").read_text(encoding="utf-8"))["request"]["used"]) == 6

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from unsee.data import check_disjoint, content_hash, load, validate
+from unsee.data import check_disjoint, content_hash, load, validate, without_copies
 from unsee.data.images import decode
 from unsee.errors import InputError
 from unsee.records import Sample
+from unsee.testing import images
 
 
 def draw(path: Path, colour: str = "red") -> Path:
@@ -87,3 +88,15 @@ def test_disjoint_refuses_an_empty_side(tmp_path: Path) -> None:
         check_disjoint([], [sample])
     with pytest.raises(InputError, match="the retained set holds no image"):
         check_disjoint([sample], [])
+
+
+def test_copies_among_the_targets_are_left_out_with_all_their_questions(tmp_path):
+    one, two = images(2, seed=3)
+    for name, image in (("a.png", one), ("b.png", two), ("c.bmp", one)):
+        image.save(tmp_path / name)
+    asked = [
+        Sample(tmp_path / name, "x", question=q) for name in ("a.png", "b.png", "c.bmp") for q in ("Who?", "Where?")
+    ]
+    kept, copies = without_copies(asked)
+    assert copies == 1
+    assert [sample.image.name for sample in kept] == ["a.png", "a.png", "b.png", "b.png"]

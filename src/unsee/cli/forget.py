@@ -258,6 +258,10 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
         except MissedError:
             shutil.rmtree(folder)
             raise
+        except KeyboardInterrupt:
+            if is_plain(state):
+                print("unsee: what was trained is kept: run again with --resume.", file=sys.stderr)
+            raise
         except InputError as error:
             if isinstance(error, OutputError) and is_plain(state):
                 raise InputError(f"{error} What was trained is kept: run again with --resume.") from error

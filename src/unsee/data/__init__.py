@@ -1,6 +1,6 @@
 """Readers: a folder of images, a JSONL or Parquet file, or a saved dataset becomes a list of Sample."""
 
-from unsee.data.content import check_disjoint, content_hash, validate
+from unsee.data.content import check_disjoint, content_hash, validate, without_copies
 from unsee.data.images import MAX_PIXELS, open_image
 from unsee.data.load import Images, load, load_readable, samples_of
 
@@ -14,4 +14,5 @@ __all__ = [
     "open_image",
     "samples_of",
     "validate",
+    "without_copies",
 ]

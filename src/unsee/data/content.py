@@ -1,7 +1,7 @@
 """What an image shows, apart from its name and container: content hashes and the checks built on them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -26,6 +26,19 @@ def validate(samples: Iterable[Sample], role: str) -> list[str]:
     `role` is "target" or "retained". Raises InputError where an image cannot be read or there is none.
     """
     return [digest for _, digest in _hashed(samples, role)]
+
+
+def without_copies(samples: Sequence[Sample]) -> tuple[list[Sample], int]:
+    """The samples without photos that hold the same pixels as an earlier one, and how many photos those are.
+
+    A copy that was trained on would tell nothing about its twin that was set aside.
+    """
+    first: dict[str, Path | int] = {}
+    copies = set[Path | int]()
+    for sample, digest in _hashed(samples, "target"):
+        if first.setdefault(digest, sample.picture) != sample.picture:
+            copies.add(sample.picture)
+    return [sample for sample in samples if sample.picture not in copies], len(copies)
 
 
 def check_disjoint(target: Iterable[Sample], retained: Iterable[Sample], *, drop: bool = False) -> list[Sample]:

@@ -77,6 +77,13 @@ def workspace(place: Path, name: str) -> Iterator[Path]:
             os.close(handle)
 
 
+def umask() -> int:
+    """The permissions that new files of this process do not get."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 @contextmanager
 def parents(place: Path) -> Iterator[None]:
     """Makes the missing folders above a place; those that are still empty at the end are removed again."""

@@ -63,8 +63,12 @@ def refuse_existing(
     command `reads`.
     """
     for source in reads:
-        if source is not None and Path(source).resolve().is_relative_to(out.resolve()):
+        if source is None:
+            continue
+        if Path(source).resolve().is_relative_to(out.resolve()):
             raise InputError(f"{out} would replace {source}, which is read; name another output.")
+        if Path(source).is_dir() and out.resolve().is_relative_to(Path(source).resolve()):
+            raise InputError(f"{out} lies in {source}, which is read and stays as it is; name another output.")
     refuse_place(out)
     _refuse_taken(out, overwrite=overwrite, mine=mine)
 
