@@ -330,8 +330,25 @@ def test_verify_finds_a_changed_model(session: Path, checkpoint: Path, tmp_path:
     with pytest.raises(BrokenSessionError, match=r"generation_config.json is not what it was when the session began"):
         verify(tmp_path / "own")
     shutil.rmtree(moved)
-    with pytest.raises(BrokenSessionError, match="is not there; put it back"):
+    with pytest.raises(BrokenSessionError, match="is not there; put it back, or use unsee session relocate"):
         verify(tmp_path / "own")
+
+
+def test_a_model_that_was_moved_is_found_again_and_no_other(begun: Path, people: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(begun, tmp_path / "s")
+    with Session(folder) as session:
+        before, model = session.settings.model, Path(shutil.copytree(session.settings.model, tmp_path / "moved"))
+        session.relocate(model)
+        assert session.settings.model == str(model) != before
+        assert session.forget(people / "concept_0", "first", **UNASKED)["number"] == 1
+    assert "3 entries" in verify(folder)
+    (model / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"config\.json is not what it was when the session began; give the folder"):
+        Session(folder).relocate(model)
+    with pytest.raises(InputError, match=r"nowhere.* is not what it was"):
+        Session(folder).relocate(tmp_path / "nowhere")
+    Session(folder).relocate(before)
+    assert "4 entries" in verify(folder)
 
 
 def test_signatures(begun: Path, people: Path, tmp_path: Path) -> None:

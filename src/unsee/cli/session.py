@@ -28,6 +28,7 @@ ACTIONS = {
     "seal": "destroy all undo data",
     "certificate": "show the certificate of a request, or make a page of it",
     "verify": "check ledger, files, model, weights, certificates and signatures",
+    "relocate": "say where the model lies now",
     "export": "write the model as it is now as a checkpoint",
 }
 
@@ -138,6 +139,7 @@ def _row(entry: Entry) -> dict[str, str]:
         "init": f"{facts.get('retained_images')} retained images",
         "forget": f"{len(facts.get('target_hashes', ()))} images. {facts.get('reason', '')}".strip(),
         "undo": "taken back",
+        "relocate": "the model lies elsewhere now",
         "seal": f"undo data of {facts.get('requests')} requests destroyed",
     }
     return {

@@ -190,6 +190,20 @@ class Export:
 
 
 @dataclass(frozen=True)
+class Relocate:
+    """Say where the model lies now. Every file of it must be what it was when the session began.
+
+    Example:
+      unsee session relocate sessions/shop --model checkpoints/moved
+    """
+
+    dir: Folder
+    model: Path
+    """The folder in which the model lies now."""
+    key: Key = None
+
+
+@dataclass(frozen=True)
 class CapacityOptions:
     """Show how many directions of each layer's inputs later requests can still use.
 
@@ -322,6 +336,15 @@ def _seal(args: list[str]) -> int:
     return 0
 
 
+def _relocate(args: list[str]) -> int:
+    options = parse(Relocate, args, "unsee session relocate")
+    session = _open(options.dir)
+    session.relocate(options.model, key=options.key)
+    print(f"{options.dir}: the model lies in {session.settings.model}.")
+    _after(session)
+    return 0
+
+
 def _verify(args: list[str]) -> int:
     options = parse(Verify, args, "unsee session verify")
     quiet()
@@ -371,6 +394,7 @@ RUN: dict[str, Callable[[list[str]], int]] = {
     "undo": _undo,
     "seal": _seal,
     "verify": _verify,
+    "relocate": _relocate,
     "export": _export,
     "capacity": _capacity,
 }

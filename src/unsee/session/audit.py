@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from unsee.errors import InputError
-from unsee.models.checkpoint import hashes
 from unsee.moments.file import read_guarded
 from unsee.session import certificate
 from unsee.session.ledger import CERTIFICATES, DIGEST, STATE, BrokenSessionError, Entry
+from unsee.session.model_files import differing
 from unsee.session.session import Session
 from unsee.session.store import Store, check_files
 
@@ -48,13 +48,12 @@ def _verified(store: Store, expected: str | None, head: str | None, *, trust_rem
     signed = certificate.check_entries(entries, expected)
     signatures = _check_certificates(store, expected)
     session = Session(store.folder, trust_remote_code=trust_remote_code)
-    model, files = Path(session.settings.model), entries[0].facts["model_files"]
+    model = Path(session.settings.model)
     if not model.is_dir():
-        raise BrokenSessionError(f"the model {model} is not there; put it back.")
-    found = hashes(model)
-    for name in sorted(files.keys() | found.keys()):
-        if files.get(name) != found.get(name):
-            raise BrokenSessionError(f"{model / name} is not what it was when the session began; put it back.")
+        raise BrokenSessionError(f"the model {model} is not there; put it back, or use unsee session relocate.")
+    other = differing(model, entries)
+    if other is not None:
+        raise BrokenSessionError(f"{other} is not what it was when the session began; put it back.")
     base = session.base()
     read_guarded(store.path(STATE), base)
     session.edited(base)
@@ -63,7 +62,8 @@ def _verified(store: Store, expected: str | None, head: str | None, *, trust_rem
         filter(
             None,
             (
-                f"{len(entries)} entries, {signed} of them signed, {checked} files, {len(files)} files of the model, "
+                f"{len(entries)} entries, {signed} of them signed, {checked} files, "
+                f"{len(entries[0].facts['model_files'])} files of the model, "
                 f"{signatures} of {requests} certificates signed",
                 since,
                 store.left,

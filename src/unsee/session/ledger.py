@@ -36,6 +36,7 @@ FACTS: dict[str, dict[str, type]] = {
     },
     "undo": {"id_undone": str, "weights_before": str, "weights_after": str},
     "seal": {"requests": int},
+    "relocate": {},
 }
 Sign = Callable[[str], str]  # the signature of an entry, given its hash
 
@@ -233,11 +234,16 @@ def _seal(chain: _Chain, entry: Entry) -> str:
     return _exactly(entry, set(), sorted(name for name in chain.files if name.startswith(f"{UNDO}/")))
 
 
+def _relocate(_: _Chain, entry: Entry) -> str:
+    return _exactly(entry, {SETTINGS}, [])
+
+
 EVENTS: dict[str, Callable[[_Chain, Entry], str]] = {
     "init": _init,
     "forget": _forget,
     "undo": _undo,
     "seal": _seal,
+    "relocate": _relocate,
 }
 
 

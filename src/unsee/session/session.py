@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from unsee.session.ledger import (
     standing,
     weights_of,
 )
+from unsee.session.model_files import differing
 from unsee.session.request import (
     Wanted,
     Work,
@@ -89,12 +90,10 @@ class Session:
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
         return self.store.folder
 
     @property
     def entries(self) -> list[Entry]:
-        """The ledger."""
         return list(self.store.entries)
 
     @property
@@ -274,15 +273,25 @@ class Session:
                 pass
         return count
 
+    def relocate(self, model: Path | str, *, key: Path | None = None) -> None:
+        """Says where the model lies now. Raises InputError where a file is not what it was when the session began."""
+        place = Path(model).absolute()
+        with self._changing(key) as signer:
+            other = differing(place, self.store.entries)
+            if other is not None:
+                raise InputError(f"{other} is not what it was when the session began; give the folder of that model.")
+            moved = replace(self.settings, model=str(place))
+            with self.store.change("relocate", signer.facts, sign=signer.sign) as files:
+                settings.write(moved, files / SETTINGS)
+            self.settings = moved
+
     def export(self, out: Path | str, *, copy: bool = False, overwrite: bool = False) -> Check:
         """Writes the model as it is after the last request as a checkpoint, as `Edit.save` does.
 
         Returns the check that compared every tensor that is not visual, byte for byte.
         """
         base, weights, place = self.base(), self.weights(), Path(out)
-        self._patched(
-            self.base(), weights
-        )  # what is written is what the ledger says, also where another process changes it now
+        self._patched(self.base(), weights)  # what is written is what the ledger says, whatever changes it now
         requests = [entry.facts["id"] for entry in self.standing()]
         method = {"name": self.settings.method.name, **asdict(self.settings.method)}
         facts = {
@@ -327,7 +336,7 @@ class Session:
         """The model before any request. Raises InputError where it is not the one the session was made on."""
         model = Path(self.settings.model)
         if not model.is_dir():
-            raise InputError(f"the model {model} is not there; put it back.")
+            raise InputError(f"the model {model} is not there; put it back, or use unsee session relocate.")
         base = load(model, language=language, trust_remote_code=self.trust_remote_code)
         if visual_hash(base) != self.store.entries[0].facts["weights_after"]:
             raise InputError(
