@@ -126,3 +126,20 @@ def test_options_may_stand_in_a_file(unsee: Run, tmp_path: Path, capsys: pytest.
     file.write_text("steps = ", encoding="utf-8")
     assert unsee("forget", f"--config={file}") == 2
     assert "cannot be read as TOML" in capsys.readouterr().err
+
+
+def test_what_is_told_is_kept_in_a_log_and_nothing_shown_where_that_is_asked_for(
+    unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    given = ("--model", checkpoint, "--target", target, "--retain", retained, "--steps", 2, "--keep-anyway")
+    assert unsee("forget", *given, "--quiet", "--log-file", log, "--out", tmp_path / "out") == 1
+    assert "forgetting" not in capsys.readouterr().err
+    kept = log.read_text(encoding="utf-8")
+    assert "INFO forgetting 2/2" in kept
+    assert "WARNING the model does not seem to know" in kept
+    assert "INFO failed: Forgotten." in kept
+    assert unsee("forget", *given, "--ask", "never", "--out", tmp_path / "again") == 1
+    assert "forgetting 2/2" in capsys.readouterr().err  # the next command is not quiet
+    assert unsee("inspect", "--model", checkpoint, "--log-file", tmp_path / "no" / "log") == 2
+    assert "cannot be written" in capsys.readouterr().err

@@ -23,6 +23,7 @@ from unsee.cli.parse import (
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines
+from unsee.cli.telling import tell
 from unsee.cli.written import write_result
 from unsee.data import load_readable, samples_of
 from unsee.data.questions import read_questions
@@ -146,7 +147,7 @@ def main(args: list[str]) -> int:
             answer_from_folder=options.answer_from_folder,
             identifier=options.id,
             drop_similar=options.drop_similar,
-            tell=lambda text: print(f"unsee: {printable(text)}.", file=sys.stderr),
+            tell=lambda text: tell(f"{printable(text)}."),
             state=state,
         )
         edit = replace(edit, timings={**edit.timings, "total_s": round(time.monotonic() - started, 2)})
@@ -221,9 +222,9 @@ def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sam
 def _readable(folder: Path) -> list[Sample]:
     samples, skipped = load_readable(folder)
     for why in skipped:
-        print(f"unsee: skipped: {printable(why)}", file=sys.stderr)
+        tell(f"skipped: {printable(why)}")
     if skipped:
-        print(f"unsee: {len(skipped)} of {len(samples) + len(skipped)} files of {folder} are skipped.", file=sys.stderr)
+        tell(f"{len(skipped)} of {len(samples) + len(skipped)} files of {folder} are skipped.")
     return samples
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from types import ModuleType
 
 from unsee import __version__
+from unsee.cli.telling import taken
 from unsee.errors import InputError, MissedError, unknown
 from unsee.system.signals import ENDING, stoppable
 from unsee.system.terminal import printable
@@ -34,8 +35,10 @@ def _usage() -> str:
         "usage: unsee COMMAND [OPTIONS]\n\n"
         "Make a vision-language model stop recognising what it must not, by editing only its visual module.\n\n"
         f"{rows}\n\n"
-        "  unsee COMMAND --help   the command's options, with an example\n"
+        "  unsee COMMAND --help   the command's options, with an example; --help-all every one\n"
         "  unsee --version        the version\n\n"
+        "With every command: --quiet shows no progress, --verbose also what libraries say, --log-file FILE keeps\n"
+        "everything that is told with its time, and --config FILE.toml reads options from a file.\n\n"
         "example: unsee demo --out demo"
     )
 
@@ -82,7 +85,9 @@ def main(argv: list[str] | None = None) -> int:
 def _run(args: list[str]) -> int:
     if args[0] not in COMMANDS:
         raise unknown("command", args[0], COMMANDS)
-    code: int = _command(args[0]).main(args[1:])
+    rest, told = taken(args[1:])
+    with told.opened():
+        code: int = _command(args[0]).main(rest)
     return code
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from unsee.cli import telling
 from unsee.system.progress import reported
 
 EVERY = 5.0  # seconds between plain lines of one kind of work
@@ -38,9 +39,25 @@ class _Rate(TextColumn):
 @contextmanager
 def noting() -> Iterator[Note]:
     """Gives a function (what, done, total, detail) that shows how far the work is; deep code reports to it too."""
-    show = _bars if sys.stderr.isatty() else _lines
-    with show() as note, reported(note):
+    show = _nothing if telling.now.quiet else _bars if sys.stderr.isatty() else _lines
+    with show() as note, reported(_logged(note)):
         yield note
+
+
+def _logged(note: Note) -> Note:
+    """The same, kept in the log too: each kind of work once it is done with."""
+
+    def both(what: str, done: int, total: int, detail: str = "") -> None:
+        note(what, done, total, detail)
+        if done == total:
+            telling.LOG.info("%s %d/%d %s", what, done, total, detail)
+
+    return both
+
+
+@contextmanager
+def _nothing() -> Iterator[Note]:
+    yield lambda *_: None
 
 
 @contextmanager

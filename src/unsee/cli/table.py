@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from unsee.cli.telling import LOG
 from unsee.records import Check, Result
 from unsee.reporting.summary import FAILED, OPEN, PASSED, lines, state, title
 from unsee.system.terminal import printable
@@ -42,6 +43,7 @@ def print_lines(result: Result) -> None:
 def say(state: str, text: str) -> None:
     """A state, in its colour, and what it is about."""
     Console(soft_wrap=True, highlight=False).print(f"{state}: {printable(text)}", style=STYLES[state], markup=False)
+    LOG.info("%s: %s", state, text)
 
 
 def tell(folder: Path, what: str) -> None:

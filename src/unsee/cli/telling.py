@@ -1,0 +1,70 @@
+"""How much is told, and where it is kept: the options that every command has."""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from unsee.errors import InputError
+
+LOG = logging.getLogger("unsee")
+
+
+@dataclass
+class Telling:
+    """What was asked for; one for the process."""
+
+    quiet: bool = False
+    verbose: bool = False
+    file: str = ""
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Keeps what is told in the file, if there is one, and forgets the options at the end.
+
+        Raises InputError where the file cannot be written.
+        """
+        handler: logging.Handler = logging.NullHandler()
+        if self.file:
+            try:
+                handler = logging.FileHandler(self.file, encoding="utf-8")
+            except OSError as error:
+                raise InputError(f"{self.file} cannot be written ({error.strerror}); name another log file.") from error
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            LOG.setLevel(logging.INFO)
+        LOG.addHandler(handler)
+        try:
+            yield
+        finally:
+            LOG.removeHandler(handler)
+            handler.close()
+            self.quiet, self.verbose, self.file = False, False, ""
+
+
+now = Telling()
+
+
+def taken(args: Sequence[str]) -> tuple[list[str], Telling]:
+    """The arguments without those that every command has, and what these ask for."""
+    rest, words = list[str](), iter(args)
+    for word in words:
+        if word == "--quiet":
+            now.quiet = True
+        elif word == "--verbose":
+            now.verbose = True
+        elif word == "--log-file":
+            now.file = next(words, "")
+            if not now.file:
+                raise InputError("--log-file names no file; write it behind the option.")
+        elif word.startswith("--log-file="):
+            now.file = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return rest, now
+
+
+def tell(text: str) -> None:
+    """Says something on stderr, and keeps it."""
+    print(f"unsee: {text}", file=sys.stderr)
+    LOG.warning("%s", text)
