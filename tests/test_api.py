@@ -90,3 +90,14 @@ def test_a_transparent_image_in_memory_is_a_photo(checkpoint: Path, retained: Pa
     made = unsee.forget(checkpoint, clear, retained, method=METHOD, ask="never")
     assert made.request is not None
     assert made.request.retained_images == 12
+
+
+def test_a_checkpoint_is_measured_on_photos(edit: Edit, retained: Path, tmp_path: Path) -> None:
+    out = edit.save(tmp_path / "out", keep_anyway=True)
+    photos = sorted((retained / "concept_0").iterdir())
+    result = unsee.evaluate(out, target=photos, answer_from_folder=True)
+    assert result.value("recognition", "target", "after") is not None
+    with pytest.raises(InputError, match="nothing says which answers are right"):
+        unsee.evaluate(out, target=photos)
+    with pytest.raises(InputError, match="there is nothing to ask"):
+        unsee.evaluate(out)

@@ -16,12 +16,13 @@ from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, mode
 from unsee.evaluation.evaluate import evaluate as measure_answers
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
+from unsee.evaluation.photos import photo_questions
 from unsee.evaluation.self_check import cost
 from unsee.forgetting.by_features import FeatureMethod
-from unsee.forgetting.edit import Edit
+from unsee.forgetting.edit import Edit, read_record
 from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method, find
-from unsee.models.checkpoint import Vlm, load
+from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.moments.records import Moments
 from unsee.records import Check, Result, Sample, plain
 from unsee.system.environment import environment, now
@@ -123,7 +124,11 @@ def _check_not_counted(targets: Sequence[Sample], moments: Moments) -> None:
 def evaluate(
     model: Path | str,
     *,
-    benchmark: Benchmark | str,
+    benchmark: Benchmark | str | None = None,
+    target: Images | None = None,
+    retain: Images | None = None,
+    questions: Sequence[str] = (),
+    answer_from_folder: bool = False,
     before: Path | str | None = None,
     oracle: Path | str | None = None,
     judge: Judge | None = None,
@@ -131,8 +136,21 @@ def evaluate(
     edit: Edit | None = None,
     timings: dict[str, float] | None = None,
 ) -> Result:
-    """Measures a checkpoint on a benchmark; `edit` adds how it was made, a `judge` reads answers in own words."""
-    bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
+    """Measures a checkpoint on a benchmark, or on photos; `edit` adds how it was made.
+
+    Of photos of the `target` and others, the model `before` says which answers are right, or with `answer_from_folder`
+    their concepts' names. A `judge` reads answers in own words. Raises InputError where there is nothing to ask.
+    """
+    if benchmark is not None:
+        bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
+    elif target is not None or retain is not None:
+        sides = [[] if side is None else data.samples_of(side) for side in (target, retain)]
+        first = None if before is None or answer_from_folder else load(before, language=True)
+        request = read_record(place_of(model)).get("request")
+        asked = photo_questions(*sides, request=request, questions=questions, before=first, by_name=answer_from_folder)
+        bench = own.benchmark(asked, *sides)
+    else:
+        raise InputError("there is nothing to ask; give a benchmark, or photos as target and retain.")
     measured = measure_answers(
         model, bench, before=before, oracle=oracle, judge=judge, trust_remote_code=trust_remote_code
     )

@@ -9,12 +9,12 @@ from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import load as read_photos
 from unsee.data import validate
 from unsee.data.questions import read_questions
-from unsee.data.requested import about_same, shown_in
+from unsee.data.requested import about_same
 from unsee.errors import InputError
 from unsee.evaluation import own
-from unsee.evaluation.self_check import ASIDE, QUESTIONS, SHOWN, UNSHOWN, USED, Heard, all_heard, replies
+from unsee.evaluation.photos import photo_questions
 from unsee.forgetting.edit import read_record
-from unsee.models.checkpoint import load, place_of
+from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.records import Request, Sample
 
 
@@ -81,41 +81,15 @@ def _own(options: Asks, record: Mapping[str, Any], request: Request | None) -> B
                 f"{options.model}; give the concept the name that the request's photos had."
             )
     if target or retained:
-        asked = [*_about_photos(options, record, request, target, retained), *asked]
+        known = (record.get("verdict") or {}).get("question")
+        by_name = options.answer_from_folder
+        before = None if by_name or options.before is None else _opened(options)
+        about = photo_questions(
+            target, retained, request=request, questions=options.question, known=known, before=before, by_name=by_name
+        )
+        asked = [*about, *asked]
     return own.benchmark(asked, target, retained)
 
 
-def _about_photos(
-    options: Asks, record: Mapping[str, Any], request: Request | None, target: list[Sample], retained: list[Sample]
-) -> list[Sample]:
-    """Questions about photos; of the target's those that the request trained on count by themselves."""
-    where = shown_in(request, target) if request else [""] * len(target)
-    photos = {
-        USED: [sample for sample, place in zip(target, where, strict=True) if place == "used"],
-        ASIDE: [sample for sample, place in zip(target, where, strict=True) if place != "used"],
-        SHOWN: retained,
-        UNSHOWN: list[Sample](),
-    }
-    known = (record.get("verdict") or {}).get("question")
-    questions = options.question or ((known,) if known else QUESTIONS)
-    if not all(question.strip() for question in questions):
-        raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")
-    if options.answer_from_folder:
-        blank = {group: [""] * len(own) for group, own in photos.items()}
-        heard = [Heard(question, photos, blank, by_name=True) for question in questions]
-    elif options.before is None:
-        raise InputError(
-            "nothing says which answers are right; give the checkpoint before the request with --before, or "
-            "--answer-from-folder where folders have the right names."
-        )
-    else:
-        whole = load(options.before, language=True, trust_remote_code=options.trust_remote_code)
-        heard = all_heard(whole, photos, questions)
-        heard = heard if options.question else heard[:1]
-    found = [reply.sample for each in heard for reply in replies(each, each) if reply.sample.answer.strip()]
-    if not found:
-        raise InputError(
-            f"the model before says nothing to {questions[0]!r} about these photos, so that nothing can be compared; "
-            "ask another --question, or give right answers with --questions or --answer-from-folder."
-        )
-    return found
+def _opened(options: Asks) -> Vlm:
+    return load(str(options.before), language=True, trust_remote_code=options.trust_remote_code)
