@@ -143,3 +143,4 @@ def test_what_is_told_is_kept_in_a_log_and_nothing_shown_where_that_is_asked_for
     assert "forgetting 2/2" in capsys.readouterr().err  # the next command is not quiet
     assert unsee("inspect", "--model", checkpoint, "--log-file", tmp_path / "no" / "log") == 2
     assert "cannot be written" in capsys.readouterr().err
+    assert unsee("inspect", "--model", checkpoint) == 0

@@ -21,10 +21,7 @@ class Telling:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Keeps what is told in the file, if there is one, and forgets the options at the end.
-
-        Raises InputError where the file cannot be written.
-        """
+        """Keeps what is told in the file, if there is one. Raises InputError where it cannot be written."""
         handler: logging.Handler = logging.NullHandler()
         if self.file:
             try:
@@ -39,7 +36,6 @@ class Telling:
         finally:
             LOG.removeHandler(handler)
             handler.close()
-            self.quiet, self.verbose, self.file = False, False, ""
 
 
 now = Telling()
@@ -48,6 +44,7 @@ now = Telling()
 def taken(args: Sequence[str]) -> tuple[list[str], Telling]:
     """The arguments without those that every command has, and what these ask for."""
     rest, words = list[str](), iter(args)
+    now.quiet, now.verbose, now.file = False, False, ""
     for word in words:
         if word == "--quiet":
             now.quiet = True
