@@ -59,7 +59,7 @@ def forget(
     `unsee.data.aside`), the model is asked about them before and after, and the edit has a verdict on what it says;
     "never" asks nothing and uses all photos, and anything else is the question, or the questions of which the best is
     taken. The right answer is what the model says before, or with `answer_from_folder` the name of the photo's concept.
-    `questions` are further ones with right answers, see `unsee.data.read_questions`; all that was said is in the edit's
+    `questions` are further ones with right answers, see `unsee.data.questions`; all that was said is in the edit's
     `replies`. `tell` is given warnings. With `drop_similar`, retained images that the model takes for the target are
     left out. `identifier` names the request in records.
 
@@ -160,9 +160,9 @@ def evaluate(
 def request_result(edit: Edit, folder: Path | str, *, name: str = "", with_photos: bool = True) -> Result:
     """The record of a request as the model itself answered: `folder` is the checkpoint that was written.
 
-    It is called `name` in the record, else as the folder is. Without photos, no photo, name or answer is in it.
+    It is called `name` in the record, else as the folder is. Without photos there are no examples.
     """
-    replies, written = edit.replies, load(folder)
+    replies, written = edit.replies, replace(edit.vlm, folder=Path(folder))
     checks = [language_model_unchanged(edit.vlm, written.folder)] if not edit.protected else []
     measured = Evaluation(
         scores=own.reply_scores(replies) if replies else [],
@@ -175,8 +175,7 @@ def request_result(edit: Edit, folder: Path | str, *, name: str = "", with_photo
     )
     made = assemble(measured, own.benchmark([reply.sample for reply in replies]), model=name or folder, edit=edit)
     facts = {key: value for key, value in made.model.items() if key != "path"}
-    verdict = made.verdict if with_photos or made.verdict is None else {**made.verdict, "notes": []}
-    return replace(made, model=facts, verdict=verdict)
+    return replace(made, model=facts)
 
 
 def assemble(

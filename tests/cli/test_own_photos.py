@@ -87,12 +87,14 @@ def test_the_page_of_one_person_has_intervals_from_photos(made: Path) -> None:
 
 
 def test_without_photos_nothing_shows_or_names_anybody(photos: Path, unsee: Run, tmp_path: Path) -> None:
-    given = ("--target", photos / "target", "--retain", photos / "others", "--without-photos", *GENTLE)
+    unlike = ("--question", "What color is the background?")  # answers differ, and a note says which they are
+    given = ("--target", photos / "target", "--retain", photos / "others", "--without-photos", *unlike, *GENTLE)
     assert unsee("forget", "--model", BASE, *given, "--out", tmp_path / "out") == 1
     assert not (tmp_path / "out" / "answers.jsonl").exists()
     for name in ("report.html", "result.json", "unsee.json"):
         text = (tmp_path / "out" / name).read_text(encoding="utf-8")
         assert "data:image" not in text
+        assert "different answers" not in text
         for person in (TARGET, *OTHERS):
             assert person.name not in text
             assert person.name.replace(" ", "_") not in text

@@ -83,7 +83,8 @@ def main(args: list[str]) -> int:
         if name not in ATTACKS:
             raise unknown("attack", name, ATTACKS)
     check_ranges(options, at_least_1=("photos",))
-    refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.before, options.oracle))
+    reads = (options.model, options.before, options.oracle, options.target, options.retain)
+    refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     quiet()
     bench, record = asked_of(options, options.data)
     before = options.before or (None if bench.model is None else str(bench.model))

@@ -42,8 +42,7 @@ class Options:
     """Score a model on a benchmark, or on photos and questions of your own, and write result.json and report.html.
 
     Example:
-      unsee evaluate --model out/alice --before checkpoints/my-vlm --target photos/alice --retain photos/others \
-        --out scores
+      unsee evaluate --model out/alice --before checkpoints/my-vlm --target photos/alice --out scores
       unsee evaluate --model out/alice --before checkpoints/my-vlm --benchmark personas/forget_10 --out scores
     """
 

@@ -121,7 +121,8 @@ class Options(Generic[Chosen]):
 def main(args: list[str]) -> int:
     """Runs one request; 1 where a check of the written checkpoint failed."""
     name, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else (NSCVF.name, args)
-    method, kind = find(name), Options  # type: Any, Any
+    kind: Any = Options
+    method: Any = find(name)
     options = _preset(located(parse(kind[method], rest, f"unsee forget {name}", SHORT)))
     quiet()
     reads = (options.model, options.target, options.retain, options.moments)
@@ -150,6 +151,8 @@ def main(args: list[str]) -> int:
             tell=lambda text: tell(f"{printable(text)}."),
             state=state,
         )
+        if options.without_photos and edit.verdict is not None:
+            edit = replace(edit, verdict=replace(edit.verdict, notes=()))  # they say names and answers
         edit = replace(edit, timings={**edit.timings, "total_s": round(time.monotonic() - started, 2)})
         results = list[Result]()
         edit.save(

@@ -42,7 +42,7 @@ def _hashes(samples: Sequence[Sample], salt: str) -> tuple[str, ...]:
 
 def shown_in(request: Request, samples: Sequence[Sample]) -> list[str]:
     """Of each sample's photo, where the request has it: "used", "aside" or ""."""
-    where = {digest: name for name in ("used", "aside") for digest in getattr(request, name)}
+    where = dict.fromkeys(request.used, "used") | dict.fromkeys(request.aside, "aside")
     key, found = request.salt.encode(), list[str]()
     for sample in samples:
         digest = None if sample.image is None else keyed(content_hash(open_image(sample)), key)
