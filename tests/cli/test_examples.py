@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -22,3 +24,14 @@ def test_a_request_of_ones_own(tmp_path: Path) -> None:
     assert "passed: Request 2026-017." in ran.stdout
     assert "failed: Forgotten. Nothing was forgotten" in ran.stdout
     assert (tmp_path / "work" / "forgotten" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell runs as it is written; a cell that fails ends it."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    book = nbformat.read(EXAMPLES / "own_request.ipynb", as_version=4)
+    NotebookClient(book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [out["data"].get("text/html", "") for cell in book.cells for out in cell.get("outputs", ()) if "data" in out]
+    assert any("<Edit of base by nscvf" in text or "&lt;Edit of base by nscvf" in text for text in shown)
+    assert list(tmp_path.glob("*/report.html"))

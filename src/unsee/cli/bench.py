@@ -14,7 +14,7 @@ from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.experiments.comparison import cells, run, there
-from unsee.experiments.entries import ABLATION, ENTRIES
+from unsee.experiments.entries import ABLATION, entry
 from unsee.experiments.statistics import MethodRow, keeping, reference, rows
 from unsee.methods import METHODS
 from unsee.records import plain
@@ -45,7 +45,8 @@ class Options:
     benchmark: str = "personas"
     """See `unsee ls benchmarks`."""
     methods: str = ",".join(METHODS)
-    """With commas: methods, variants of them such as nscvf_no_null_space, and `ablation` for all of these."""
+    """With commas: methods, variants of them such as nscvf_no_null_space, `ablation` for all of these, or methods of
+    your own as package.module:Class."""
     splits: str = "forget_10"
     """With commas."""
     seeds: str = "0"
@@ -66,8 +67,7 @@ def main(args: list[str]) -> int:
     methods, splits = _names(given, "methods"), _names(options.splits, "splits")
     drawn = _names(options.seeds, "seeds")
     for name in methods:
-        if name not in ENTRIES:
-            raise unknown("method", name, ENTRIES)
+        entry(name)
     try:
         seeds = [int(seed) for seed in drawn]
     except ValueError as error:

@@ -25,6 +25,7 @@ COMMANDS = {
     "inspect": "which parameters are visual, which are protected, what would be trained",
     "report": "the page of a result.json again",
     "ls": "what there is: methods, families, benchmarks, metrics, attacks",
+    "completion": "the script by which a shell completes commands and options",
 }
 
 

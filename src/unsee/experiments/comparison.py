@@ -18,7 +18,7 @@ from unsee.evaluation.evaluate import Asked, Evaluation, ask, evaluate
 from unsee.evaluation.hearing import NEVER
 from unsee.evaluation.scoring import outcomes
 from unsee.experiments.cells import FAILED, LOG, OUTCOMES, RESULT, Cell
-from unsee.experiments.entries import ENTRIES
+from unsee.experiments.entries import ENTRIES, entry
 from unsee.forgetting.edit import Edit, settings_of
 from unsee.methods import Method
 from unsee.models.checkpoint import load
@@ -88,8 +88,8 @@ def _is_cell(folder: Path) -> bool:
 
 def _check_settings(cell: Cell) -> None:
     result = from_json((cell.folder / RESULT).read_text(encoding="utf-8"), str(cell.folder))
-    entry = ENTRIES[cell.method]
-    for name, value in settings_of(entry.then or entry.method).items():
+    made = entry(cell.method)
+    for name, value in settings_of(made.then or made.method).items():
         if result.method.get(name) != value:
             raise InputError(
                 f"{cell.folder} was made with {name} {result.method.get(name)}, and {cell.method} has {value} now; "
@@ -116,14 +116,14 @@ def _fill(cell: Cell, bench: Benchmark, before: Asked, oracle: Asked, folder: Pa
 
 
 def _make(cell: Cell, bench: Benchmark, before: Asked, oracle: Asked, folder: Path) -> None:
-    entry, started = ENTRIES[cell.method], time.monotonic()
+    made, started = entry(cell.method), time.monotonic()
     forget_peak()
     with tempfile.TemporaryDirectory(prefix="unsee-", dir=folder) as place:
-        edit = _forget(entry.method, before.vlm.folder, bench, cell.seed, images=entry.images)
+        edit = _forget(made.method, before.vlm.folder, bench, cell.seed, images=made.images)
         trained = set(edit.weights)
         written = edit.save(Path(place) / "first", keep_anyway=True)
-        if entry.then is not None:
-            first, edit = edit, _then(entry.then, before.vlm.folder, written, bench, cell.seed)
+        if made.then is not None:
+            first, edit = edit, _then(made.then, before.vlm.folder, written, bench, cell.seed)
             trained |= set(edit.weights)
             edit = replace(edit, timings={name: edit.timings[name] + first.timings[name] for name in edit.timings})
             written = edit.save(Path(place) / "second", keep_anyway=True)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from unsee.methods import METHODS, NSCVF, ClosedForm, Method
+from unsee.errors import unknown
+from unsee.methods import METHODS, NSCVF, ClosedForm, Method, find
 from unsee.methods.nscvf import PRESETS
 
 
@@ -71,3 +72,15 @@ ABLATION: dict[str, Entry] = {
     "npo_all": Entry(tuned("npo", scope="all")),
 }
 ENTRIES: dict[str, Entry] = {name: Entry(tuned(name)) for name in METHODS} | ABLATION
+
+
+def entry(name: str) -> Entry:
+    """What is compared under a name of ENTRIES, or any method as package.module:Class, with its defaults.
+
+    Raises InputError where there is none.
+    """
+    if name in ENTRIES:
+        return ENTRIES[name]
+    if ":" not in name:
+        raise unknown("method", name, ENTRIES)
+    return Entry(find(name)())
