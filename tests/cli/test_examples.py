@@ -32,6 +32,7 @@ def test_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     book = nbformat.read(EXAMPLES / "own_request.ipynb", as_version=4)
     NotebookClient(book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
-    shown = [out["data"].get("text/html", "") for cell in book.cells for out in cell.get("outputs", ()) if "data" in out]
+    outputs = [out for cell in book.cells for out in cell.get("outputs", ())]
+    shown = [out["data"].get("text/html", "") for out in outputs if "data" in out]
     assert any("<Edit of base by nscvf" in text or "&lt;Edit of base by nscvf" in text for text in shown)
     assert list(tmp_path.glob("*/report.html"))
