@@ -2,9 +2,13 @@
 
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from unsee.data import MAX_PIXELS, open_image
@@ -153,3 +157,65 @@ def test_postscript_is_never_interpreted(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n")
     with pytest.raises(InputError, match="no known image"):
         open_image(tmp_path / "a.png")
+
+
+def with_exif(path: Path, body: bytes) -> Path:
+    """A JPEG of 40 x 24 pixels whose EXIF segment holds these bytes."""
+    buffer = BytesIO()
+    Image.linear_gradient("L").resize((40, 24)).convert("RGB").save(buffer, "JPEG")
+    plain, segment = buffer.getvalue(), b"Exif\0\0" + body
+    path.write_bytes(plain[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + plain[2:])
+    return path
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=150, deadline=None)
+def test_no_metadata_keeps_a_whole_photo_from_being_read(body: bytes) -> None:
+    """Nor does any value of EXIF that is well-formed but odd: see below."""
+    with TemporaryDirectory() as folder:
+        assert sorted(open_image(with_exif(Path(folder) / "a.jpg", body)).size) == [24, 40]
+
+
+ENTRY = st.tuples(
+    st.sampled_from([0x0112, 0x0131, 0x0213, 0x8769, 0x8825, 0xA005, 0x9204, 0x011A, 0x0128]),
+    st.integers(0, 14),
+    st.integers(0, 6),
+    st.binary(min_size=4, max_size=4),
+)
+
+
+@given(st.lists(ENTRY, max_size=6), st.sampled_from(["<", ">"]), st.binary(max_size=60))
+@settings(max_examples=150, deadline=None)
+def test_odd_values_of_known_tags_neither(entries, order: str, rest: bytes) -> None:
+    body = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(entries))
+    for tag, kind, count, value in entries:
+        body += struct.pack(f"{order}HHI", tag, kind, count) + value
+    with TemporaryDirectory() as folder:
+        assert sorted(open_image(with_exif(Path(folder) / "a.jpg", body + b"\0\0\0\0" + rest)).size) == [24, 40]
+
+
+def tiff(path: Path, *pages: tuple[int, int]) -> Path:
+    """A TIFF with a page for each (width, kind of the page)."""
+    made = []
+    for width, kind in pages:
+        page = Image.new("RGB", (width, 8), (width, 0, 0))
+        page.encoderinfo = {"tiffinfo": {254: kind}}
+        made.append(page)
+    made[0].save(path, save_all=True, append_images=made[1:], tiffinfo={254: pages[0][1]})
+    return path
+
+
+def test_a_preview_is_never_taken_for_the_picture(tmp_path: Path) -> None:
+    assert open_image(tiff(tmp_path / "a.tif", (16, 1), (60, 0))).size == (60, 8)
+    assert open_image(tiff(tmp_path / "b.tif", (60, 0), (16, 1))).size == (60, 8)
+    for name, pages, said in (
+        ("c.tif", [(60, 0), (50, 0)], r"c\.tif holds 2 pages; expected one picture"),
+        ("d.tif", [(16, 1)], r"d\.tif holds a preview alone"),
+    ):
+        with pytest.raises(InputError, match=said):
+            open_image(tiff(tmp_path / name, *pages))
+        with pytest.raises(InputError, match=said):
+            check_header(tmp_path / name)
+    Image.new("RGB", (16, 12)).save(tmp_path / "e.dng", "TIFF", tiffinfo={50706: b"\1\4\0\0"})
+    with pytest.raises(InputError, match=r"e\.dng is a camera's raw file"):
+        open_image(tmp_path / "e.dng")

@@ -9,7 +9,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import cast
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from unsee.errors import InputError
 from unsee.records import Sample
@@ -18,6 +19,17 @@ MAX_PIXELS = 64_000_000
 # A closed list: Pillow would also hand EPS to Ghostscript and try decoders that no photo needs.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow reads 16-bit PGM as "I"
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF orientation; 1 is upright
+ORIENTATION, SUBFILE, RAW = 0x0112, 254, 50706  # tags: EXIF's, then TIFF's: the kind of a page, and DNG's version
+PAGES = 64  # of a TIFF, that are looked at
 ADVICE = {
     ".heic": "save it as JPEG first, as phones do on request and heif-convert does",
     ".heif": "save it as JPEG first, as phones do on request and heif-convert does",
@@ -31,7 +43,10 @@ DAMAGE = (
 
 
 def open_image(source: Sample | Path | Image.Image, name: str = "") -> Image.Image:
-    """The image as a new RGB image: fully decoded, upright by its EXIF orientation, first frame, transparency on white.
+    """The image as a new RGB image: fully decoded, upright by its EXIF orientation, transparency on white.
+
+    Of a moving picture the first frame counts. A TIFF must hold one picture, previews beside it left out. Of metadata
+    nothing but the orientation is read.
 
     `name` stands for an image in memory in error sentences. Raises InputError, naming the image, where it cannot be
     read, is truncated or empty, or has more than MAX_PIXELS pixels; the size is checked before anything is decoded.
@@ -44,20 +59,20 @@ def open_image(source: Sample | Path | Image.Image, name: str = "") -> Image.Ima
         if isinstance(picture, Image.Image):
             return _to_rgb(picture, name)
         with Image.open(picture, formats=FORMATS) as opened:
-            return _to_rgb(opened, name)
+            return _to_rgb(_whole(opened, name), name)
 
 
 def decode(data: bytes, name: str) -> Image.Image:
     """`open_image` for an encoded image file held in memory; `name` says where it came from."""
     with _reading(name), Image.open(BytesIO(data), formats=FORMATS) as opened:
-        return _to_rgb(opened, name)
+        return _to_rgb(_whole(opened, name), name)
 
 
 def check_header(path: Path) -> None:
     """Raises InputError where the file is no image or too large; reads the header only, so damage may go unseen."""
     name = str(path)
     with _reading(name), Image.open(path, formats=FORMATS) as opened:
-        _check_size(opened, name)
+        _check_size(_whole(opened, name), name)
 
 
 def describe(source: Sample | Path | Image.Image) -> str:
@@ -108,9 +123,42 @@ def _check_size(image: Image.Image, name: str) -> None:
         raise _too_large(name, f"{width} x {height} pixels")
 
 
+def _whole(image: Image.Image, name: str) -> Image.Image:
+    """The same image, of a TIFF at the page that is the picture itself and no preview of it."""
+    if not isinstance(image, TiffImageFile):
+        return image
+    if RAW in image.tag_v2:
+        raise InputError(f"{name} is a camera's raw file (DNG), and what can be read is its preview; save it as JPEG.")
+    whole = []
+    for page in range(min(image.n_frames, PAGES)):
+        image.seek(page)
+        if not int(image.tag_v2.get(SUBFILE, 0)) & 1:  # the bit of a picture in a lower resolution
+            whole.append(page)
+    if not whole:
+        raise InputError(f"{name} holds a preview alone that can be read; save the picture itself as JPEG or PNG.")
+    if len(whole) > 1:
+        raise InputError(f"{name} holds {len(whole)} pages; expected one picture, so save each page as an image.")
+    image.seek(whole[0])
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image, turned as its orientation says; one that says nothing that can be read is upright."""
+    try:
+        turn = image.getexif().get(ORIENTATION)
+    except DAMAGE:  # of the metadata, which the pixels do not need
+        turn = None
+    kind = TURNS.get(turn) if isinstance(turn, int) else None
+    if kind is None:
+        return image
+    turned = image.transpose(kind)
+    turned.info = {name: value for name, value in image.info.items() if name == "transparency"}  # or it turns again
+    return turned
+
+
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     _check_size(image, name)
-    upright = ImageOps.exif_transpose(image)
+    upright = _upright(image)
     if upright.mode == "F":
         raise InputError(f"{name} holds floating-point pixels of unknown range; expected 8 or 16 bits, so convert it.")
     if upright.mode in SIXTEEN_BIT:

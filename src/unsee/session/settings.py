@@ -1,13 +1,14 @@
 """What a session was made with: its session.toml."""
 
-import json
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from unsee.errors import InputError, unknown
+from unsee.forgetting.edit import settings_of
 from unsee.methods import METHODS, NSCVF, Method
 from unsee.session.ledger import SETTINGS, BrokenSessionError
 from unsee.system.memory import plan
@@ -66,15 +67,16 @@ def check(guard: float, max_drift: float | None) -> None:
 
 
 def write(settings: Settings, file: Path) -> None:
-    """Writes session.toml."""
+    """Writes session.toml, and reads it back. Raises InputError where it does not say what it was given."""
     own = {name: value for name, value in vars(settings).items() if name != "method" and value is not None}
-    method = {"name": settings.method.name, **asdict(settings.method)}
-    file.write_text(_table("session", own) + "\n" + _table("method", method), encoding="utf-8")
-
-
-def _table(name: str, values: Mapping[str, Any]) -> str:
-    """A TOML table; JSON writes strings, numbers, truth values and lists of these as TOML does."""
-    return f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+    method = {"name": settings.method.name, **settings_of(settings.method)}
+    try:
+        file.write_text(tomli_w.dumps({"session": own, "method": method}), encoding="utf-8")
+        same = read(file) == settings
+    except (UnicodeEncodeError, BrokenSessionError) as error:
+        raise InputError(f"{SETTINGS} cannot hold what it must ({error}); give the model another path.") from error
+    if not same:
+        raise InputError(f"{SETTINGS} does not say again what was written; give the model another path.")
 
 
 def read(file: Path) -> Settings:
