@@ -16,7 +16,7 @@ WHOLE = dict.fromkeys(["recognition/target", *KEPT, "text/target", "text/retaine
         (" ada  ABEL\n", "Ada Abel", True),
         ("STRASSE", "straße", True),
         ("Ada", "Ada Abel", False),
-        ("Ada Abel.", "Ada Abel", False),
+        ("Ada Abel.", "Ada Abel", True),
         ("", "Ada", False),
     ],
 )

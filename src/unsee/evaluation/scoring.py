@@ -11,6 +11,7 @@ from unsee.metrics.fluency import fluency
 from unsee.metrics.forget_quality import c_dis, ks_p_value, one_minus_js
 from unsee.metrics.measures import TRUTH_GONE
 from unsee.metrics.modality import MODALITIES
+from unsee.metrics.normal import normal
 from unsee.metrics.resampling import Outcomes
 from unsee.records import Check, Sample, Score
 
@@ -114,11 +115,11 @@ def drawn_together(samples: Sequence[Sample]) -> list[str]:
 
 def _misattributed(samples: Sequence[Sample], said: Sequence[str], phase: str) -> list[Score]:
     """Of the target's photos whose concept is asked for, how many get the name of another concept: a new wrong."""
-    names = {sample.concept for sample in samples}
+    names = {normal(sample.concept) for sample in samples}
     asked = [i for i, s in enumerate(samples) if s.subset == "target" and s.image is not None and s.answer == s.concept]
     if not asked:
         return []
-    wrong = [float(said[i].strip() in names - {samples[i].concept}) for i in asked]
+    wrong = [float(normal(said[i]) in names - {normal(samples[i].concept)}) for i in asked]
     mean, interval = accuracy(wrong, drawn_together([samples[i] for i in asked]))
     return [Score("misattributed", "target", phase, mean, len(asked), interval, higher_is_better=False)]
 

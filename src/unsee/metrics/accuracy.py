@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import bootstrap
 
+from unsee.metrics.normal import normal
+
 RESAMPLES = 2000
 
 
 def exact_match(answer: str, expected: str) -> bool:
-    """Whether two answers are the same up to case and surrounding or repeated white space."""
-    return answer.casefold().split() == expected.casefold().split()
+    """Whether two answers are the same but for how they are written; see `normal`."""
+    return normal(answer) == normal(expected)
 
 
 def accuracy(correct: Sequence[float], cluster: Sequence[str], seed: int = 0) -> tuple[float, tuple[float, float]]:

@@ -5,11 +5,12 @@ from random import Random
 from string import ascii_uppercase
 
 from unsee.errors import InputError
+from unsee.metrics.normal import normal
 
 
 def contains(answer: str, expected: str) -> bool:
-    """Whether the expected words occur in the answer, up to case and white space: a cloze. MLLMU-Bench, UMU-Bench."""
-    return " ".join(expected.casefold().split()) in " ".join(answer.casefold().split())
+    """Whether the expected words occur in the answer, however they are written: a cloze. MLLMU-Bench, UMU-Bench."""
+    return normal(expected) in normal(answer)
 
 
 def keywords(answer: str, expected: Sequence[str]) -> float:

@@ -32,9 +32,9 @@ from transformers.core_model_loading import (
     revert_weight_conversion,
 )
 from transformers.modeling_utils import LoadStateDictConfig
-from transformers.utils.loading_report import LoadStateDictInfo
 
 from unsee.errors import InputError
+from unsee.models.accounted import check_visual, check_whole
 from unsee.models.families import FAMILIES
 from unsee.models.locate import Partition, locate
 from unsee.models.processors import first_line, open_processor
@@ -198,26 +198,11 @@ def _visual_part(vlm: Vlm) -> PreTrainedModel:
         mapping: Any = get_model_conversion_mapping(model)
         settings = LoadStateDictConfig(dtype=torch.float32, weight_mapping=mapping)
         info, _ = convert_and_load_state_dict_in_model(model, slices, settings)
-    _complain(folder, partition, info)
+    check_visual(folder, partition, info, places(folder))
     missing: Any = set(info.missing_keys) & set(partition.buffers)
     model._move_missing_keys_from_meta_to_device(missing, None, None, None)
     model._initialize_missing_keys(is_quantized=False)
     return model
-
-
-def _complain(folder: Path, partition: Partition, info: LoadStateDictInfo) -> None:
-    """Raises InputError where a visual tensor is not stored or does not fit the config."""
-    absent = sorted(set(info.missing_keys) & set(partition.visual))
-    if absent:
-        raise InputError(f"{folder} stores no values for {absent[0]}; copy the checkpoint here again.")
-    for name, found, expected in sorted(info.mismatched_keys):
-        raise InputError(
-            f"{folder} stores {name} as {tuple(found)}, and its config.json expects {tuple(expected)}; "
-            "copy both here again."
-        )
-    if info.conversion_errors:
-        name, reason = sorted(info.conversion_errors.items())[0]
-        raise InputError(f"{folder} stores {name} in a way that cannot be converted ({reason.splitlines()[0]}).")
 
 
 def load(model: str | Path, *, language: bool = False, trust_remote_code: bool = False) -> Vlm:
@@ -236,9 +221,9 @@ def load(model: str | Path, *, language: bool = False, trust_remote_code: bool =
     words: dict[str, Stored] = {}
     if language:
         held = headers(folder)
-        places = {name: renamed for name, renamed in _renamed(empty, held).items() if renamed in partition.protected}
-        words = {name: held[name] for name in places if held[name].dtype in DTYPES}
-        dtypes |= {places[name]: DTYPES[place.dtype] for name, place in words.items()}
+        spoken = {name: renamed for name, renamed in _renamed(empty, held).items() if renamed in partition.protected}
+        words = {name: held[name] for name in spoken if held[name].dtype in DTYPES}
+        dtypes |= {spoken[name]: DTYPES[place.dtype] for name, place in words.items()}
     vlm = Vlm(folder, empty, empty, processor, partition, stored, dtypes, words)
     try:
         opened = _whole(vlm, trust_remote_code=trust_remote_code) if language else _visual_part(vlm)
@@ -256,12 +241,16 @@ def load(model: str | Path, *, language: bool = False, trust_remote_code: bool =
 def _whole(vlm: Vlm, *, trust_remote_code: bool) -> PreTrainedModel:
     """The model with its language model, for answers."""
     half = {vlm.dtypes[name] for name in vlm.partition.visual if name in vlm.dtypes} == {torch.bfloat16}
-    opened: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
         vlm.folder,
         dtype=torch.bfloat16 if half else torch.float32,  # half precision is no good on a CPU
         local_files_only=True,
         trust_remote_code=trust_remote_code,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are told with their names and sizes instead
     )
+    opened: PreTrainedModel = loaded[0]
+    check_whole(vlm.folder, opened, loaded[1], places(vlm.folder))
     return opened
 
 
