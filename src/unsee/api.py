@@ -22,6 +22,7 @@ from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit, read_record
 from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method, find
+from unsee.models.carried import carried
 from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.moments.records import Moments
 from unsee.records import Check, Result, Sample, plain
@@ -69,6 +70,7 @@ def forget(
     method = find(method)() if isinstance(method, str) else method or NSCVF()
     if not isinstance(vlm, Vlm):
         vlm = load(vlm, language=method.language)
+    carried(vlm.folder)  # what cannot be copied is said before the work
     targets, copies = data.without_copies(data.samples_of(target))
     if copies:
         tell(f"{copies} target photos hold the same pixels as another one and are left out")

@@ -110,19 +110,19 @@ def sharded(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_unchanged_shards_are_linked_or_copied_as_asked(
+def test_unchanged_shards_are_copied_or_linked_as_asked(
     unsee: Run, asked: list[object], sharded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked[asked.index("--model") + 1] = sharded
     linked, copied = tmp_path / "linked", tmp_path / "copied"
-    assert unsee(*asked, "--out", linked) == 0
+    assert unsee(*asked, "--out", linked, "--link") == 0
     files = sorted(sharded.glob("*.safetensors"))
     same = [file for file in files if (linked / file.name).samefile(file)]
     assert 0 < len(same) < len(files)
     said = capsys.readouterr().out
     assert f"{len(files) - len(same)} of {len(files)} weight files written, {len(same)} linked" in said
     assert "passed: language_model_unchanged" in said
-    assert unsee(*asked, "--out", copied, "--copy") == 0
+    assert unsee(*asked, "--out", copied) == 0
     assert "0 linked" in capsys.readouterr().out
     for file in files:
         assert not (copied / file.name).samefile(file)
@@ -137,6 +137,7 @@ def test_a_copy_can_be_forgotten_in_again_without_touching_its_source(
     unsee: Run, asked: list[object], sharded: Path, tmp_path: Path
 ) -> None:
     """Links of links, and an overwritten output, write through to no file before them."""
+    asked.append("--link")
     at = asked.index("--model") + 1
     asked[at] = sharded
     before = {path.name: file_hash(path) for path in sharded.iterdir()}
@@ -167,9 +168,9 @@ def test_low_memory_writes_what_normal_writes_and_nothing_else(
             assert (after[name] - value).norm() <= 0.05 * value.norm() + 1e-6
 
 
-@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("link", [False, True])
 def test_a_disk_that_is_full_keeps_the_training_alone(
-    copy: bool, unsee: Run, asked: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    link: bool, unsee: Run, asked: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     real, copied = shutil.copyfile, list[Path]()
@@ -181,8 +182,8 @@ def test_a_disk_that_is_full_keeps_the_training_alone(
         copied.append(place)
         real(source, place)
 
-    monkeypatch.setattr("unsee.models.checkpoint.shutil.copyfile", full)
-    assert unsee(*asked, "--out", tmp_path / "out", *(["--copy"] if copy else [])) == 2
+    monkeypatch.setattr("unsee.system.disk.shutil.copyfile", full)
+    assert unsee(*asked, "--out", tmp_path / "out", *(["--link"] if link else [])) == 2
     said = capsys.readouterr().err
     assert "out could not be written (No space left on device); nothing was left there." in said
     assert "Traceback" not in said

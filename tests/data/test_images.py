@@ -219,3 +219,12 @@ def test_a_preview_is_never_taken_for_the_picture(tmp_path: Path) -> None:
     Image.new("RGB", (16, 12)).save(tmp_path / "e.dng", "TIFF", tiffinfo={50706: b"\1\4\0\0"})
     with pytest.raises(InputError, match=r"e\.dng is a camera's raw file"):
         open_image(tmp_path / "e.dng")
+
+
+def test_a_strip_is_named_before_it_is_decoded(tmp_path: Path) -> None:
+    Image.new("RGB", (2050, 9)).save(tmp_path / "long.png")
+    (tmp_path / "longer.png").write_bytes(png_header(64_000_000, 1))
+    for name in ("long.png", "longer.png"):
+        for read in (open_image, check_header):
+            with pytest.raises(InputError, match=rf"{name} is a strip of"):
+                read(tmp_path / name)

@@ -182,7 +182,7 @@ def test_the_visual_part_alone_gives_the_features_of_the_whole(name: str, saved:
 
 def forgotten(folder: Path, out: Path) -> Edit:
     edit = unsee.forget(load(folder), TARGET, RETAINED, method=QUICK, ask="never")
-    edit.save(out, keep_anyway=True)
+    edit.save(out, keep_anyway=True, link=True)
     return edit
 
 

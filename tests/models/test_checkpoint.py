@@ -15,6 +15,7 @@ from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.methods import NSCVF
 from unsee.models import checkpoint as module
+from unsee.models.carried import left_out, told
 from unsee.models.checkpoint import Vlm, hashes, load, skeleton, visual_hash, visual_parameters, write
 from unsee.models.shards import differences, headers, shards
 from unsee.system.disk import file_hash
@@ -67,16 +68,16 @@ def test_write_changes_the_named_tensors_alone(source: Path, tmp_path: Path) -> 
         assert torch.equal(again[key], value + 1 if key == LAYER else value)
 
 
-def test_shards_that_do_not_change_are_links_unless_copies_are_asked_for(source: Path, tmp_path: Path) -> None:
+def test_shards_that_do_not_change_are_copies_unless_links_are_asked_for(source: Path, tmp_path: Path) -> None:
     vlm = load(source)
-    linked, copied = tmp_path / "linked", tmp_path / "copied"
-    changed = vlm.stored[written(vlm, linked)].file.name
-    written(vlm, copied, copy=True)
+    links, copied = tmp_path / "links", tmp_path / "copied"
+    changed = vlm.stored[written(vlm, links, link=True)].file.name
+    written(vlm, copied)
     for file in source.iterdir():
         same = file.suffix == ".safetensors" and file.name != changed
-        assert (linked / file.name).samefile(file) == same
+        assert (links / file.name).samefile(file) == same
         assert not (copied / file.name).samefile(file)
-        assert (copied / file.name).read_bytes() == (linked / file.name).read_bytes()
+        assert (copied / file.name).read_bytes() == (links / file.name).read_bytes()
         if file.name != changed:
             assert (copied / file.name).read_bytes() == file.read_bytes()
 
@@ -87,43 +88,58 @@ def test_a_disk_without_hard_links_gets_copies(sharded: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     vlm, out = load(sharded), tmp_path / "out"
-    changed = vlm.stored[written(vlm, out)].file.name
+    changed = vlm.stored[written(vlm, out, link=True)].file.name
     for file in sharded.iterdir():
         assert not (out / file.name).samefile(file)
         assert ((out / file.name).read_bytes() == file.read_bytes()) == (file.name != changed)
 
 
-def test_a_source_of_links_is_left_as_it_was(sharded: Path, tmp_path: Path) -> None:
-    """As a hub's cache is: the output links to the files themselves, and a changed file is not written through one."""
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    for file in sharded.iterdir():
-        (cache / file.name).symlink_to(file)
-    before, out = hashes(sharded), tmp_path / "out"
-    written(load(cache), out)
-    assert not any(file.is_symlink() for file in out.iterdir())
-    assert hashes(sharded) == before
+def test_the_cache_of_the_hub_is_never_linked_to(sharded: Path, tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "cache" / "blobs", tmp_path / "cache" / "snapshots" / "main"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, file in enumerate(sorted(sharded.iterdir())):
+        shutil.copyfile(file, blobs / str(number))
+        (snapshot / file.name).symlink_to(f"../../blobs/{number}")
+    before, out = hashes(snapshot), tmp_path / "out"
+    written(load(snapshot), out, link=True)
+    assert all(not file.is_symlink() and file.stat().st_nlink == 1 for file in out.iterdir())
+    assert hashes(snapshot) == before
 
 
-def test_other_files_are_carried_and_weights_in_other_formats_are_not(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_link_out_of_the_checkpoint_is_refused_and_its_content_goes_nowhere(checkpoint: Path, tmp_path: Path) -> None:
+    folder, secret = Path(shutil.copytree(checkpoint, tmp_path / "model")), tmp_path / "secret"
+    secret.write_text("private")
+    (folder / "notes").symlink_to(secret)
+    written(load(folder), tmp_path / "one")
+    assert not (tmp_path / "one" / "notes").exists()
+    (folder / "README.md").symlink_to(secret)
+    with pytest.raises(InputError, match=r"README\.md is a link that leads out of the checkpoint"):
+        written(load(folder), tmp_path / "two")
+
+
+def test_only_what_is_known_to_be_needed_is_carried(checkpoint: Path, tmp_path: Path) -> None:
     folder, out = Path(shutil.copytree(checkpoint, tmp_path / "model")), tmp_path / "out"
-    carried = {"README.md": "read", "templates/tools.jinja": "{{ x }}", "chat_template.jinja": "{{ messages }}"}
-    left = ["pytorch_model.bin", "old.pt", "old.pth", "model.gguf", "consolidated.safetensors", ".cache/lock"]
-    for name in [*carried, *left]:
+    known = {"README.md": "read", "templates/tools.jinja": "{{ x }}", "chat_template.jinja": "{{ messages }}"}
+    left = ["pytorch_model.bin", "old.pth", "model.gguf", "consolidated.safetensors", "model.safetensors.bak", "a.npz"]
+    left += ["onnx/model.onnx_data", "dist/__0_0.distcp", "model.pte", "photos/alice.png", "model.pkl", "notes"]
+    for name in [*known, *left, ".cache/lock"]:
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(carried.get(name, "what was forgotten"))
+        (folder / name).write_text(known.get(name, "what was forgotten"))
     written(load(folder), out)
     names = {file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()}
-    assert names == {file.name for file in checkpoint.iterdir()} | carried.keys()
-    assert all((out / name).read_text() == text for name, text in carried.items())
+    assert names == {file.name for file in checkpoint.iterdir()} | known.keys()
+    assert all((out / name).read_text() == text for name, text in known.items())
     assert hashes(out).keys() == names == hashes(folder).keys()
+    assert left_out(folder) == sorted(left)
+    assert told(left_out(folder)).endswith("and 7 more")
 
 
 def test_hashes_are_those_of_the_files_and_a_link_is_read_once(
     sharded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, read = tmp_path / "out", list[Path]()
-    written(load(sharded), out)
+    written(load(sharded), out, link=True)
     expected = [{file.name: file_hash(file) for file in folder.iterdir()} for folder in (sharded, out)]
     monkeypatch.setattr(module, "file_hash", lambda file: (read.append(file), file_hash(file))[1])
     known: dict[tuple[int, int], str] = {}

@@ -32,6 +32,7 @@ from unsee.evaluation.own import both, write_answers
 from unsee.forgetting.edit import Edit
 from unsee.methods import NSCVF, find
 from unsee.methods.nscvf import PRESETS
+from unsee.models.carried import left_out, told
 from unsee.models.checkpoint import load
 from unsee.models.shards import headers, shards
 from unsee.moments.file import read
@@ -105,8 +106,9 @@ class Options(Generic[Chosen]):
     skip_unreadable: bool = False
     """Leave out photos of folders that cannot be read, and say so, instead of ending at the first."""
     keep_anyway: KeepAnyway = False
-    copy: bool = False
-    """Copy the files that do not change instead of linking them."""
+    link: bool = False
+    """Make weight files that do not change hard links to those of the model. That takes no room, and a tool that
+    writes to one of them in place changes both."""
     hub: bool = False
     """Take what is no folder here from the hub, as hf://OWNER/NAME does."""
     trust_remote_code: bool = False
@@ -132,6 +134,7 @@ def main(args: list[str]) -> int:
     language = method.language
     vlm = load(options.model, language=language, trust_remote_code=options.trust_remote_code)
     headers(vlm.folder)
+    unneeded = left_out(vlm.folder)
     moments = None if options.moments is None else read(options.moments, vlm)
     started = time.monotonic()
     with _unfinished(options.out, resume=options.resume) as state, noting():
@@ -158,13 +161,15 @@ def main(args: list[str]) -> int:
         edit.save(
             options.out,
             overwrite=options.overwrite,
-            copy=options.copy,
+            link=options.link,
             keep_anyway=options.keep_anyway,
             record=lambda folder: results.append(_record(edit, folder, options)),
         )
     print_lines(results[0])
     print(f"{options.out}: {edit.stopped}.")
     print(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")
+    if unneeded:
+        print(f"left out of the copy, as not known to belong to a checkpoint: {printable(told(unneeded))}.")
     if edit.protected:
         print(f"{len(edit.protected)} tensors of the language model may have changed, as the scope allows.")
     checks = [check for check in results[0].checks if check.name != OWN_ANSWERS]

@@ -182,8 +182,9 @@ class Export:
     """The session's folder."""
     out: Path
     """Folder to write the checkpoint to; it must not exist."""
-    copy: bool = False
-    """Copy the files that do not change instead of linking them."""
+    link: bool = False
+    """Make weight files that do not change hard links to those of the model. That takes no room, and a tool that
+    writes to one of them in place changes both."""
     trust_remote_code: Trust = False
     overwrite: bool = False
     """Replace --out if it exists and unsee wrote it."""
@@ -362,7 +363,7 @@ def _export(args: list[str]) -> int:
     options = parse(Export, args, "unsee session export")
     session = _open(options.dir, trust_remote_code=options.trust_remote_code)
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.dir, session.settings.model))
-    check = session.export(options.out, copy=options.copy, overwrite=options.overwrite)
+    check = session.export(options.out, link=options.link, overwrite=options.overwrite)
     print(f"{options.out} is written.")
     print_checks([check])
     return 0 if check.passed else 1

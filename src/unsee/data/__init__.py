@@ -1,7 +1,7 @@
 """Readers: a folder of images, a JSONL or Parquet file, or a saved dataset becomes a list of Sample."""
 
 from unsee.data.content import check_disjoint, content_hash, validate, without_copies
-from unsee.data.images import MAX_PIXELS, open_image
+from unsee.data.images import MAX_PIXELS, describe, open_image
 from unsee.data.load import Images, load, load_readable, samples_of
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Images",
     "check_disjoint",
     "content_hash",
+    "describe",
     "load",
     "load_readable",
     "open_image",

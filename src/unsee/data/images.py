@@ -16,6 +16,7 @@ from unsee.errors import InputError
 from unsee.records import Sample
 
 MAX_PIXELS = 64_000_000
+MAX_RATIO = 200  # of the sides; processors that keep the shape of an image refuse more, or make of it gigabytes
 # A closed list: Pillow would also hand EPS to Ghostscript and try decoders that no photo needs.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # Pillow reads 16-bit PGM as "I"
@@ -49,7 +50,7 @@ def open_image(source: Sample | Path | Image.Image, name: str = "") -> Image.Ima
     nothing but the orientation is read.
 
     `name` stands for an image in memory in error sentences. Raises InputError, naming the image, where it cannot be
-    read, is truncated or empty, or has more than MAX_PIXELS pixels; the size is checked before anything is decoded.
+    read, is truncated, empty or a strip, or has more than MAX_PIXELS pixels; sizes are checked before decoding.
     """
     picture = source.image if isinstance(source, Sample) else source
     name = name or describe(source)
@@ -121,6 +122,11 @@ def _check_size(image: Image.Image, name: str) -> None:
         raise InputError(f"{name} is {width} x {height} pixels; expected at least one pixel, so replace or remove it.")
     if width * height > MAX_PIXELS:
         raise _too_large(name, f"{width} x {height} pixels")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise InputError(
+            f"{name} is a strip of {width} x {height} pixels; expected sides of at most {MAX_RATIO} to 1, so crop or "
+            "remove it."
+        )
 
 
 def _whole(image: Image.Image, name: str) -> Image.Image:

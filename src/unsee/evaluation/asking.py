@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import LogitsProcessor
 
-from unsee.data import open_image
+from unsee.data import describe, open_image
 from unsee.errors import InputError
 from unsee.models.answers import decoded, padded
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Inputs
-from unsee.models.inputs import chat_inputs
+from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.models.processors import first_line
 from unsee.records import Sample
 from unsee.system.progress import report
@@ -32,9 +32,19 @@ class _Answering(Protocol):
 
 
 def _inputs(vlm: Vlm, samples: Sequence[Sample]) -> Inputs:
-    """The questions as the model takes them, each after its examples (`Sample.shots`)."""
+    """The questions as the model takes them, each after its examples (`Sample.shots`).
+
+    Raises InputError, with the image that cannot be taken where it is one.
+    """
     shots = [[(_opened(shot), shot.question, shot.answer) for shot in s.shots] for s in samples]
-    return chat_inputs(vlm, [(_opened(s), s.question) for s in samples], shots if any(shots) else ())
+    questions = [(_opened(s), s.question) for s in samples]
+    try:
+        return chat_inputs(vlm, questions, shots if any(shots) else ())
+    except InputError:
+        for sample, (image, _) in zip(samples, questions, strict=True):
+            if image is not None:
+                image_inputs(vlm.processor, [image], describe(sample))
+        raise
 
 
 def _opened(sample: Sample) -> Image | None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import GenerationMixin
 
@@ -31,6 +32,7 @@ from unsee.evaluation.self_check import (
     verdict,
 )
 from unsee.models.checkpoint import Vlm, load, part_way, visual_parameters
+from unsee.models.inputs import chat_inputs
 from unsee.models.shards import headers
 from unsee.moments.reading import Reader, can_be_read
 from unsee.records import Reply, Sample, Verdict
@@ -40,7 +42,8 @@ AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside question
 IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
 SHARES = (1.2, 1.0, 0.85, 0.7, 0.55)  # of a trained change
 CONFIRMING = 6  # photos of others that seem to be the target, asked about before that is said
-SAME = 0.02  # costs that differ by less say nothing
+PROBE = (64, 48)  # pixels of a picture with which it is tried whether a model can be asked
+SAME = 0.15  # costs that differ by less say nothing
 Ask = str | Sequence[str]
 Tell = Callable[[str], None]
 
@@ -164,6 +167,12 @@ def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
     own_code = type(vlm.model).__module__.startswith("transformers_modules")  # trusted when the model was opened
     whole = load(vlm.folder, language=True, trust_remote_code=own_code)
     if not isinstance(whole.model, GenerationMixin):
+        return None
+    try:
+        chat_inputs(whole, [(Image.new("RGB", PROBE), QUESTIONS[0])])
+    except InputError:
+        if needed:
+            raise
         return None
     _set(whole, visual_parameters(vlm.model, vlm.partition))
     return whole

@@ -308,18 +308,19 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
 
 
 def cost(found: Verdict) -> float:
-    """How far answers are from what is wanted: the shares of photos with a wrong one, by kind, added up.
+    """How far answers are from what is wanted: the shares of photos with a wrong one, each by what the verdict allows.
 
     Photos that were set aside count as a kind, few as they are, because nothing was fitted to them. Of the target's
     photos that get another name only those count that could have none. 0 where the model was not asked.
     """
     if not found.question:
         return 0.0
-    wrong = [(f"{group}_named", True) for group in (USED, ASIDE)] + [(f"{group}_kept", False) for group in LOST]
+    wrong = [(f"{group}_named", NAMED, True) for group in (USED, ASIDE)]
+    wrong += [(f"{group}_kept", most, False) for group, most in LOST.items()]
     if "misattributed" in found.missed:
-        wrong += [(f"{group}_misattributed", True) for group in (USED, ASIDE)]
-    shares = ((found.counts[name], bad) for name, bad in wrong)
-    return sum((times if bad else total - times) / total for (times, total), bad in shares if total)
+        wrong += [(f"{group}_misattributed", NAMED, True) for group in (USED, ASIDE)]
+    shares = ((found.counts[name], most, bad) for name, most, bad in wrong)
+    return sum((times if bad else total - times) / total / most for (times, total), most, bad in shares if total)
 
 
 def unheard(final: Mapping[str, float] | None) -> Verdict:

@@ -76,14 +76,14 @@ class Edit:
         out: Path | str,
         *,
         overwrite: bool = False,
-        copy: bool = False,
+        link: bool = False,
         keep_anyway: bool = False,
         record: Callable[[Path], None] | None = None,
     ) -> Path:
         """Writes the edited checkpoint, with unsee.json: `out` is complete or absent, never half-written.
 
-        Shards without an edited tensor become hard links, or with `copy` copies. `record` may add files to the folder
-        before it takes its name.
+        Shards without an edited tensor are copied, or with `link` become hard links. `record` may add files to the
+        folder before it takes its name.
 
         Raises InputError where `out` exists (unless `overwrite`, and unsee wrote it) or the disk refuses, and
         MissedError, unless `keep_anyway`, where the verdict is that the request did not reach its aim.
@@ -93,7 +93,7 @@ class Edit:
             raise MissedError(f"{self.verdict.sentence()} {self.verdict.missing()} Nothing was written.")
 
         def fill(folder: Path) -> None:
-            write(self.vlm, self.weights, folder, copy=copy, protected=self.protected)
+            write(self.vlm, self.weights, folder, link=link, protected=self.protected)
             facts: dict[str, Any] = {
                 "request": None if self.request is None else asdict(self.request),
                 "method": self.facts(),

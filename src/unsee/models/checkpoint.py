@@ -1,7 +1,6 @@
 """Checkpoint folders: opening the visual part of one, or all of it, and writing an edited copy."""
 
 import hashlib
-import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
@@ -35,16 +34,16 @@ from transformers.modeling_utils import LoadStateDictConfig
 
 from unsee.errors import InputError
 from unsee.models.accounted import check_visual, check_whole
+from unsee.models.carried import carried
 from unsee.models.families import FAMILIES
 from unsee.models.locate import Partition, locate
 from unsee.models.processors import first_line, open_processor
 from unsee.models.shards import DTYPES, INDEX, Stored, header, headers, patch, places, shards
 from unsee.system import hub
-from unsee.system.disk import file_hash
-from unsee.system.output import SESSION, WRITTEN
+from unsee.system.disk import clone, file_hash, linked
+from unsee.system.output import SESSION
 
 ADAPTER = "adapter_config.json"  # of peft
-OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".onnx", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -266,15 +265,16 @@ def visual_parameters(model: PreTrainedModel, partition: Partition) -> dict[str,
 
 
 def write(
-    vlm: Vlm, changed: Mapping[str, Tensor], out: Path, *, copy: bool = False, protected: Iterable[str] = ()
+    vlm: Vlm, changed: Mapping[str, Tensor], out: Path, *, link: bool = False, protected: Iterable[str] = ()
 ) -> None:
     """Writes into the existing folder `out` a copy of the checkpoint with only the parameters `changed` replaced.
 
     They are visual ones, or among the `protected` ones that may change all the same.
 
     Of the files, only shards that hold a changed tensor are written anew, with the other bytes as they were. All other
-    safetensors files become hard links, where the disk allows and unless `copy`, and everything else is copied. Weights
-    in other formats are left out: they would hold what was forgotten.
+    files that belong to a checkpoint are copied, which takes no room where the disk can clone. With `link` the other
+    shards become hard links, where the disk allows and they are not the hub's. What is not known to be needed is left
+    out (`carried`): it could hold what was forgotten.
     """
     allowed = (*vlm.partition.visual, *protected)  # in their order, which a conversion may depend on
     unknown = sorted(changed.keys() - set(allowed))
@@ -287,34 +287,12 @@ def write(
     before, after = (revert_weight_conversion(vlm.model, whole | dict(c)) for c in ({}, changed))
     moved = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     rewritten = {stored[name].file for name in moved if name in stored}
-    for file in _carried(vlm.folder):
+    for file in carried(vlm.folder):
         place = out / file.relative_to(vlm.folder)
         place.parent.mkdir(parents=True, exist_ok=True)
-        if file in rewritten or copy or file.suffix != ".safetensors":
-            shutil.copyfile(file, place)
-        else:
-            _link(file, place)
+        if not (link and file not in rewritten and file.suffix == ".safetensors" and linked(file, place)):
+            clone(file, place)
     patch(moved, {name: replace(s, file=out / s.file.relative_to(vlm.folder)) for name, s in stored.items()})
-
-
-def _carried(folder: Path) -> list[Path]:
-    """The files of a checkpoint that an edited copy has too: all but hidden ones, other weights and unsee's records."""
-    weights = set(shards(folder))
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    return [
-        file
-        for file in files
-        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and (file in weights or not file.name.endswith(OTHER_WEIGHTS))
-        and file.relative_to(folder).as_posix() not in WRITTEN
-    ]
-
-
-def _link(file: Path, place: Path) -> None:
-    try:
-        place.hardlink_to(file.resolve())
-    except OSError:  # another disk, or one without hard links
-        shutil.copyfile(file, place)
 
 
 def hashes(folder: Path, known: dict[tuple[int, int], str] | None = None) -> dict[str, str]:
@@ -324,7 +302,7 @@ def hashes(folder: Path, known: dict[tuple[int, int], str] | None = None) -> dic
     """
     known = {} if known is None else known
     found = {}
-    for file in _carried(folder):
+    for file in carried(folder):
         status = file.stat()
         identity = (status.st_dev, status.st_ino)
         if identity not in known:

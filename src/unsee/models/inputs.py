@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jinja2 import TemplateError
 from PIL.Image import Image
 from PIL.Image import new as new_image
 from torch import Tensor
@@ -18,16 +19,25 @@ from unsee.models.processors import first_line
 Question = tuple[Image | None, str]
 Shot = tuple[Image | None, str, str]  # a question with its answer
 
+# What processors and templates raise where something does not fit.
+FOREIGN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, TemplateError)
 TALL, WIDE = (48, 144), (144, 48)  # sizes (width, height) that a processor with a fixed size makes alike
 
 
-def image_inputs(processor: ProcessorMixin, images: Sequence[Image]) -> list[Inputs]:
-    """The visual inputs of each RGB image alone; the first axis counts whatever the family makes of one image."""
-    return [_alone(processor, image) for image in images]
+def image_inputs(processor: ProcessorMixin, images: Sequence[Image], name: str = "") -> list[Inputs]:
+    """The visual inputs of each RGB image alone; the first axis counts whatever the family makes of one image.
+
+    Raises InputError, with `name` for where the image came from, for one that the processor cannot take.
+    """
+    return [_alone(processor, image, name) for image in images]
 
 
-def _alone(processor: ProcessorMixin, image: Image) -> Inputs:
-    made = processor.image_processor(images=[image], return_tensors="pt")
+def _alone(processor: ProcessorMixin, image: Image, name: str) -> Inputs:
+    try:
+        made = processor.image_processor(images=[image], return_tensors="pt")
+    except FOREIGN as error:
+        what = name or f"an image of {image.width} x {image.height} pixels"
+        raise InputError(f"the model's processor cannot take {what} ({first_line(error)}); remove it.") from error
     named = {"pixel_values": made} if isinstance(made, Tensor) else dict(made)  # Idefics gives the bare tensor
     found = {}
     for name, value in named.items():
@@ -49,7 +59,10 @@ def check_tokens(vlm: Vlm, image: Image, features: Features) -> None:
     token = facts.get("image_token_id", facts.get("image_token_index"))
     if token is None or "projector" not in features.counts:
         return
-    ids = chat_inputs(vlm, [(image, "?")])["input_ids"]
+    try:
+        ids = chat_inputs(vlm, [(image, "?")])["input_ids"]
+    except InputError:  # it need not be able to ask questions
+        return
     room, come = int((ids == token).sum()), int(features.counts["projector"][0])
     if room > 1 and room != come:
         raise InputError(
@@ -83,7 +96,7 @@ def chat_inputs(vlm: Vlm, questions: Sequence[Question], shots: Sequence[Sequenc
                 return_tensors="pt",
                 processor_kwargs=options,
             )
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except FOREIGN as error:
         raise InputError(
             f"the processor in {vlm.folder} cannot make a question of an image and a text ({first_line(error)})."
         ) from error

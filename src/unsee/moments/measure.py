@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from unsee.data import content_hash, open_image
+from unsee.data import content_hash, describe, open_image
 from unsee.errors import InputError
 from unsee.linalg.discriminant import Scatter, principal_directions, scatter
 from unsee.linalg.gram import Gram, GramStream
@@ -47,7 +47,7 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     for picture in steps("reading photos", pictures):
         image = open_image(picture)
         hashes.append(content_hash(image))
-        inputs += image_inputs(vlm.processor, [image])
+        inputs += image_inputs(vlm.processor, [image], describe(picture))
     names = tuple(sorted({sample.concept for sample in samples}))
     number = {name: index for index, name in enumerate(names)}
     concept = torch.tensor([number[sample.concept] for sample in samples])

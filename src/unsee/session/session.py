@@ -285,7 +285,7 @@ class Session:
                 settings.write(moved, files / SETTINGS)
             self.settings = moved
 
-    def export(self, out: Path | str, *, copy: bool = False, overwrite: bool = False) -> Check:
+    def export(self, out: Path | str, *, link: bool = False, overwrite: bool = False) -> Check:
         """Writes the model as it is after the last request as a checkpoint, as `Edit.save` does.
 
         Returns the check that compared every tensor that is not visual, byte for byte.
@@ -302,7 +302,7 @@ class Session:
         }
 
         def fill(folder: Path) -> None:
-            write_checkpoint(base, weights, folder, copy=copy)
+            write_checkpoint(base, weights, folder, link=link)
             write_record(base.folder, folder, facts)
 
         with_folder(place, fill, overwrite=overwrite)

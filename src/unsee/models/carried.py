@@ -1,0 +1,62 @@
+"""Which files of a checkpoint an edited copy has too: those that are known to be needed, and no others.
+
+A list of what to leave out always misses something: the old weights in another format, photos, pickled objects.
+"""
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+from unsee.errors import InputError
+from unsee.models.shards import INDEX, shards
+from unsee.system.output import WRITTEN
+
+KNOWN = (
+    *("config.json", "generation_config.json", "configuration.json", INDEX),
+    *("*processor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "tekken.json", "tokenizer.model"),
+    *("spiece.model", "sentencepiece*.model", "*.tiktoken", "chat_template.json", "*.jinja", "*.py"),
+    *("README*", "*.md", "LICEN[CS]E*", "NOTICE*", "COPYING*", "USE_POLICY*"),
+)
+TEXT = 64 << 20  # bytes: a tokenizer may have tens of millions; no known file but weights is larger
+NAMED = 5  # files left out that are named
+
+
+def carried(folder: Path) -> list[Path]:
+    """The files of a checkpoint folder that a copy has too, sorted: its weights, and what is known to belong to them.
+
+    Raises InputError for one that is a link out of the folder, unless into the hub's own cache, whose content would be
+    handed on.
+    """
+    weights = set(shards(folder))
+    found = sorted(weights | {file for file in _plain(folder) if _is_known(file, folder)})
+    blobs = folder.resolve().parent.parent / "blobs"  # of the hub's cache: snapshots/REVISION/FILE leads there
+    for file in found:
+        place = file.resolve()
+        if not (place.is_relative_to(folder.resolve()) or place.is_relative_to(blobs)):
+            raise InputError(f"{file} is a link that leads out of the checkpoint; put the file itself there.")
+    return found
+
+
+def left_out(folder: Path) -> list[str]:
+    """The other files of the folder, but hidden ones and unsee's records, by their paths in it."""
+    kept = set(carried(folder))
+    names = [file.relative_to(folder).as_posix() for file in _plain(folder) if file not in kept]
+    return [name for name in names if name not in WRITTEN]
+
+
+def told(names: list[str]) -> str:
+    """Files left out, in words, the first NAMED by name."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
+
+
+def _plain(folder: Path) -> list[Path]:
+    """All files of the folder that are not hidden, sorted."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts))
+
+
+def _is_known(file: Path, folder: Path) -> bool:
+    """Whether a file is one that copies have: beside the weights, or a chat template in a folder."""
+    patterns = KNOWN if file.parent == folder else ("*.jinja",)
+    return any(fnmatch(file.name, pattern) for pattern in patterns) and file.stat().st_size <= TEXT
