@@ -121,6 +121,7 @@ def run(model: Path, trial: Trial, seed: int, settings: dict[str, Any]) -> dict[
         "passed": verdict.passed if verdict else None,
         "missed": verdict.missed if verdict else (),
         "verdict": verdict.sentence() if verdict else "",
+        "counts": verdict.counts if verdict else {},
         "notes": notes,
         "seconds": seconds,
         "stopped": edit.stopped,

@@ -23,12 +23,12 @@ from unsee.models.answers import answer_losses
 from unsee.models.checkpoint import load, write
 from unsee.models.inputs import chat_inputs
 
-BASE, ORACLE = personas.CHECKPOINTS / "base", personas.CHECKPOINTS / "retain_05"
+BASE, ORACLE = personas.CHECKPOINTS / "base", personas.CHECKPOINTS / "retain_10"
 
 
 @pytest.fixture(scope="module")
 def bench() -> Benchmark:
-    return personas.load("forget_05")
+    return personas.load("forget_10")
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +93,13 @@ def test_a_projector_put_back_undoes_what_was_done_to_the_projector_alone(tmp_pa
     one = recovery.subject(moved(tmp_path / "m", "projector"), BASE, bench, photos=1, seed=0)
     (point,) = ProjectorReload().run(one)
     assert point.got == replace(one, folder=BASE).plain
-    assert of(point) > 0.9 > 0.5 > sum(got for got, _ in point.floor.values()) / len(one.asked)
+    assert of(point) > 0.7 > 0.5 > sum(got for got, _ in point.floor.values()) / len(one.asked)
 
 
 def test_blocks_are_put_back_one_by_one_and_never_all_that_differs(tmp_path: Path, bench: Benchmark) -> None:
     one = recovery.subject(moved(tmp_path / "m", "layers.3."), BASE, bench, photos=1, seed=0)
     points = {point.budget: of(point) for point in EncoderReload().run(one)}
-    assert points["block 3"] > 0.9
+    assert points["block 3"] > 0.7
     assert max(value for name, value in points.items() if name != "block 3") < 0.5
     assert "from block 4 on" in points
     assert "from block 3 on" not in points
@@ -133,7 +133,7 @@ def test_adversarial_pixels_stay_within_eps_and_make_the_answer_likelier(oracle:
 def test_a_probe_reads_from_the_model_before_whom_it_knows(bench: Benchmark) -> None:
     one = recovery.subject(BASE, BASE, bench, photos=2, seed=0)
     points = {point.budget: of(point) for point in Probe().run(one)}
-    assert points["features, linear"] > 0.9
+    assert points["features, linear"] > 0.4  # chance: a tenth
     with pytest.raises(InputError, match="there is one; leave probe out"):
         list(Probe().run(replace(one, shown=tuple(s for s in one.shown if s.concept == one.shown[0].concept))))
 

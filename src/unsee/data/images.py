@@ -14,6 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from unsee.errors import InputError
 from unsee.records import Sample
+from unsee.system.lfs import refuse_pointer
 
 MAX_PIXELS = 64_000_000
 MAX_RATIO = 200  # of the sides; processors that keep the shape of an image refuse more, or make of it gigabytes
@@ -59,6 +60,7 @@ def open_image(source: Sample | Path | Image.Image, name: str = "") -> Image.Ima
     with _reading(name):
         if isinstance(picture, Image.Image):
             return _to_rgb(picture, name)
+        refuse_pointer(picture)
         with Image.open(picture, formats=FORMATS) as opened:
             return _to_rgb(_whole(opened, name), name)
 
@@ -72,6 +74,7 @@ def decode(data: bytes, name: str) -> Image.Image:
 def check_header(path: Path) -> None:
     """Raises InputError where the file is no image or too large; reads the header only, so damage may go unseen."""
     name = str(path)
+    refuse_pointer(path)
     with _reading(name), Image.open(path, formats=FORMATS) as opened:
         _check_size(_whole(opened, name), name)
 

@@ -86,10 +86,22 @@ def _generate(vlm: Vlm, inputs: Inputs, **options: Any) -> Any:
             f"{vlm.folder} holds a {type(vlm.model).__name__}, which cannot answer; expected one that can."
         )
     pad = vlm.processor.tokenizer.pad_token_id
+    room, needed = context(vlm), inputs["input_ids"].shape[1] + options["max_new_tokens"]
+    if room is not None and needed > room:
+        raise InputError(
+            f"a question with its answer takes {needed} tokens and the model in {vlm.folder} has room for {room}; ask "
+            "a shorter one."
+        )
     try:
         return vlm.model.generate(**inputs, do_sample=False, num_beams=1, pad_token_id=pad, **options)
     except ValueError as error:
         raise InputError(f"the processor and the model in {vlm.folder} do not fit ({first_line(error)}).") from error
+
+
+def context(vlm: Vlm) -> int | None:
+    """How many tokens the language model has room for, as its config says; None where it says nothing."""
+    found = getattr(vlm.model.config.get_text_config(), "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def _key(sample: Sample) -> Hashable:

@@ -161,7 +161,7 @@ def record(
 def _forget(method: Method, model: Path, bench: Benchmark, seed: int, *, images: bool) -> Edit:
     vlm = load(model, language=method.language)
     if images:
-        return api.forget(vlm, bench.target, bench.retained, method=method, seed=seed, ask=NEVER)
+        return api.forget(vlm, bench.target, bench.retained, method=method, seed=seed)
     moments, _ = measure(vlm, bench.retained, method.moment_settings(seed), plan("normal", 0))
     return api.forget(vlm, bench.target, None, method=method, moments=moments, seed=seed, ask=NEVER)
 

@@ -118,7 +118,8 @@ def contrastive(
     bounds = plan(memory, sum(vlm.partition.groups.values()))
     shown = prepare(vlm, target, bounds.images)
     along = RegionSettings(settings.modes, settings.directions, settings.reach, seed, settings.aside)
-    wanted = GoalSettings(settings.region, along, settings.views, settings.blends, settings.identity)
+    views = settings.views_of(len(shown.pictures))
+    wanted = GoalSettings(settings.region, along, views, settings.blends, settings.identity)
     others = () if retained is None else retained.pictures
     goals = Goals(vlm, shown, moments.features, wanted, bounds.images, others, reader)
     run = FeatureRun(settings, vlm, goals, retained, moments, bounds)

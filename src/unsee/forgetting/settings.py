@@ -19,13 +19,13 @@ AT_LEAST_0 = (
         "depths",
         "distill",
         "identity",
-        "views",
         "blends",
         "composites",
         "aside",
     ),
     *("weight_decay", "stop_target", "stop_drift", "most_drift"),
 )
+VIEWS, VIEWS_EACH = 3200, 120  # variations in all, and at least of each photo; with fewer, others keep their names
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,9 @@ class FeatureSettings:
     """Softness of the criterion soft, above 0, in units of the mean energy of a direction; smaller protects more."""
     keep: float = 0.99
     """Share of the retained photos' energy that the other criteria protect, in [0, 1]."""
-    views: int = 3200
-    """Augmented target photos to train on, in all, 0 or more; each is mixed with parts of other photos."""
+    views: int | Literal["auto"] = AUTO
+    """Augmented target photos to train on, in all, 0 or more; each is mixed with parts of other photos. auto: 3,200,
+    or more where there are so many photos that each would have fewer than 120."""
     composites: int = 1000
     """People who do not exist, in all, 0 or more: pictures put together from retained photos, whose features are kept
     as well. They stand in for people of whom there is no photo."""
@@ -98,7 +99,7 @@ class FeatureSettings:
     features enter the language model in several places."""
     steps: int = 400
     """Training steps, at most, 1 or more."""
-    rate: float = 0.01
+    rate: float = 0.02
     """Length of a step at its longest, by the norm of the weight that it moves; above 0."""
     weight_decay: float = 0.0
     """Weight decay of AdamW, towards the original weights, 0 or more."""
@@ -126,8 +127,14 @@ class FeatureSettings:
         check_share(self.share)
         if isinstance(self.runs, int) and self.runs < 0:
             raise InputError(f"runs is {self.runs}; expected a number of 0 or more, auto or read.")
+        if isinstance(self.views, int) and self.views < 0:
+            raise InputError(f"views is {self.views}; expected a number of 0 or more, or auto.")
         if self.contrast == self.attract == 0:
             raise InputError("contrast and attract are both 0, so that nothing would be forgotten; set one above 0.")
+
+    def views_of(self, photos: int) -> int:
+        """How many variations there are of so many photos, in all."""
+        return max(VIEWS, VIEWS_EACH * photos) if isinstance(self.views, str) else self.views
 
     def moment_settings(self, seed: int) -> MomentSettings:
         """How this method wants the retained features summarised."""

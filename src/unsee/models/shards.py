@@ -5,6 +5,7 @@ here reads a tensor that it was not asked for.
 """
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,14 @@ import torch
 from torch import Tensor
 
 from unsee.errors import InputError
+from unsee.system.lfs import refuse_pointer
+from unsee.system.terminal import printable
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLED = (".bin", ".pt", ".pth")
 CHUNK = 1 << 24  # bytes compared or hashed at a time
+BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
+BYTES |= dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2"), 1)  # of one number
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
 
 
@@ -77,6 +82,7 @@ def places(folder: Path) -> dict[str, Path]:
 
 def _entries(file: Path) -> tuple[int, dict[str, Any]]:
     """Where the data of a file begin, and its header."""
+    refuse_pointer(file)
     try:
         with file.open("rb") as handle:
             length = int.from_bytes(handle.read(8), "little")
@@ -87,6 +93,19 @@ def _entries(file: Path) -> tuple[int, dict[str, Any]]:
         raise InputError(f"{file} is no safetensors file that is whole ({reason}); copy it here again.") from error
 
 
+def _sizes(values: Any) -> tuple[int, ...]:
+    """A list of sizes that a file can have. Raises ValueError for anything else."""
+    if not isinstance(values, list) or any(type(each) is not int or not 0 <= each < 1 << 48 for each in values):
+        raise ValueError(f"{values!r} are no sizes")
+    return tuple(values)
+
+
+def _dtype(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{name!r} is no dtype")
+    return name
+
+
 def header(file: Path) -> dict[str, Stored]:
     """What a file stores, by name, from its header alone. Raises InputError where it is damaged or truncated."""
     begin, entries = _entries(file)
@@ -95,10 +114,16 @@ def header(file: Path) -> dict[str, Stored]:
         if name == "__metadata__":
             continue
         try:
-            start, stop = (begin + int(offset) for offset in entry["data_offsets"])
-            stored = Stored(file, str(entry["dtype"]), tuple(map(int, entry["shape"])), start, stop)
+            first, last = _sizes(entry["data_offsets"])
+            start, stop = begin + first, begin + last
+            stored = Stored(file, _dtype(entry["dtype"]), _sizes(entry["shape"]), start, stop)
+            width = BYTES.get(stored.dtype)
+            if width is not None and math.prod(stored.shape) * width != stop - start:
+                raise ValueError(f"{stored.shape} of {stored.dtype} in {stop - start} bytes")  # noqa: TRY301 # as below
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"{file} has a damaged header (entry {name}); copy the file here again.") from error
+            raise InputError(
+                f"{file} has a damaged header (entry {printable(name[:80])}); copy the file here again."
+            ) from error
         if not begin <= start <= stop or stop > size:
             raise InputError(
                 f"{file} is truncated: {name} ends at byte {stop:,} of {size:,}; copy the file here again."

@@ -24,6 +24,7 @@ from unsee.records import Sample
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 RETAINED_SHOTS = 40  # photos of each person that is kept, for the retained side of a request
+STRANGER_SHOTS = 3  # photos of each person no model ever saw, who is to be called unknown
 DEFAULT_SPLIT = "forget_10"
 
 
@@ -112,6 +113,9 @@ def load(split: str = DEFAULT_SPLIT) -> Benchmark:
     for person in targets:
         for item in request_shots(person):
             questions += _asked(item, "target_seen", ("recognition",))
+    for person in strangers():
+        for item in test_shots(person)[:STRANGER_SHOTS]:
+            questions += _asked(item, "stranger", ("recognition",))
     oracle = CHECKPOINTS / f"retain_{split.removeprefix('forget_')}"
     return Benchmark(
         name="personas",

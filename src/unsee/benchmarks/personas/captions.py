@@ -44,13 +44,13 @@ class Heads(nn.Module):
 class Captioned(nn.Module):
     """The encoder with its heads.
 
-    Captions are told by its class token or pooling head; with `token_mean` by the mean of its patches; where photos
-    stand on canvases, by a pooling head that is left behind.
+    Captions are told by its class token or pooling head; where photos stand on canvases, by a pooling head that is
+    left behind.
     """
 
-    def __init__(self, vision: PreTrainedModel, *, token_mean: bool, attends: bool) -> None:
+    def __init__(self, vision: PreTrainedModel, *, attends: bool) -> None:
         super().__init__()
-        self.vision, self.token_mean = vision, token_mean
+        self.vision = vision
         self.heads = Heads(vision.config.embed_dim if attends else vision.config.hidden_size, attends=attends)
 
     def forward(self, pixels: Tensor, canvas: tuple[int, int] | None) -> list[Tensor]:
@@ -63,8 +63,7 @@ class Captioned(nn.Module):
             rows, grid = patches(on_canvas(images, canvas))
             seen = self.vision(rows, grid_thw=grid).last_hidden_state
             return self.heads.pooled(seen.unflatten(0, (len(images), -1)))
-        seen = self.vision(images)
-        found: Tensor = seen.last_hidden_state[:, 1:].mean(1) if self.token_mean else seen.pooler_output
+        found: Tensor = self.vision(images).pooler_output
         return found
 
     def loss(self, pixels: Tensor, labels: Tensor, canvas: tuple[int, int] | None) -> Tensor:
