@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -286,17 +287,34 @@ def to_json(result: Result) -> str:
     return json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def check_schema(name: str, record: Any, source: str) -> None:
+    """Raises InputError, naming `source` and the field, where a record is not what `schema/NAME.schema.json` says."""
+    from jsonschema import Draft202012Validator  # takes a third of a second
+
+    schema = json.loads((files("unsee") / "schema" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    wrong = next(Draft202012Validator(schema).iter_errors(record), None)
+    if wrong is not None:
+        place = "/".join(map(str, wrong.absolute_path)) or "the record"
+        raise InputError(f"{source} was changed: {place} is wrong ({wrong.message[:120]}); write it again.")
+
+
 def from_json(text: str, source: str = "result.json") -> Result:
     """The record written by `to_json`. Raises InputError, naming `source`, where the text is not one."""
     try:
-        row = json.loads(text)
-    except json.JSONDecodeError as error:
+        row = json.loads(text, parse_constant=_no_constant)
+        json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a character, written as an escape, is no text
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is not JSON ({error}); expected a result.json written by unsee.") from error
     if not isinstance(row, Mapping) or row.get("schema") != SCHEMA:
         found = row.get("schema") if isinstance(row, Mapping) else type(row).__name__
         raise InputError(
             f"{source} has schema {found!r}, expected {SCHEMA}; write it again with this version of unsee."
         )
+    check_schema("result", row, source)
     lists: dict[str, Any] = {
         "scores": Score, "checks": Check, "examples": Example, "layers": LayerDrift, "feature_map": MapPoint,
     }  # fmt: skip
