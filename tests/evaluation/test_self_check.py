@@ -247,10 +247,16 @@ def test_names_of_others_cost_where_the_model_could_have_given_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lost", "expected"), [((9, 8, 5, 1, 0, 4), 0.7), ((9, 8, 1, 1, 1, 4), 1.0), ((0, 0, 0, 0, 0, 0), 1.2)]
+    ("lost", "left", "expected"),
+    [
+        ((9, 8, 5, 1, 0, 4), [0] * 6, 0.7),
+        ((9, 8, 1, 1, 1, 4), [0] * 6, 1.0),
+        ((0, 0, 0, 0, 0, 0), [0] * 6, 1.2),
+        ((2, 2, 1, 0, 0, 0), [0, 0, 0, 0.3, 0.6, 0.9], 1.0),  # what is no longer said is still likely there
+    ],
 )
 def test_an_edit_goes_to_where_the_answers_are_best_and_of_equals_farthest(
-    lost: tuple[int, ...], expected: float, vlm: Vlm, whole: Vlm, monkeypatch: pytest.MonkeyPatch
+    lost: tuple[int, ...], left: list[float], expected: float, vlm: Vlm, whole: Vlm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each share of the way is heard with its own weights; so much must others lose there for another to be better."""
     name = f"{vlm.partition.linear[0]}.weight"
@@ -261,7 +267,12 @@ def test_an_edit_goes_to_where_the_answers_are_best_and_of_equals_farthest(
         seen.append(round(float((parameters[name] - start).mean()), 4))
         return heard(**GONE, shown=first("shown", lost[len(seen) - 1]))
 
+    def likely(_: Vlm, told: list[Sample]) -> list[float]:
+        assert [sample.answer for sample in told] == BEFORE.said["aside"]
+        return [left[len(seen) - 1] if seen else 1.0] * len(told)
+
     monkeypatch.setattr(hearing, "hear_again", said)
+    monkeypatch.setattr(hearing, "answer_probabilities", likely)
     parts = Divided(PHOTOS["used"], PHOTOS["aside"], PHOTOS["shown"], PHOTOS["unshown"])
     try:
         assert hearing.Hearing(parts, whole, BEFORE).best_share(vlm, {name: start + 1}, None)[0] == expected

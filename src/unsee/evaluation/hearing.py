@@ -12,8 +12,9 @@ from transformers import GenerationMixin
 
 from unsee.data.aside import Divided, divided
 from unsee.errors import InputError
-from unsee.evaluation.asking import generate
+from unsee.evaluation.asking import answer_probabilities, generate
 from unsee.evaluation.self_check import (
+    NAMED,
     QUESTIONS,
     SETTLED,
     TOKENS,
@@ -24,6 +25,7 @@ from unsee.evaluation.self_check import (
     cost,
     hear_again,
     notes,
+    old_answers,
     reader,
     replies,
     takes_for_target,
@@ -43,7 +45,7 @@ IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at mos
 SHARES = (1.2, 1.1, 1.0, 0.85, 0.7, 0.55)  # of a trained change
 CONFIRMING = 6  # photos of others that seem to be the target, asked about before that is said
 PROBE = (64, 48)  # pixels of a picture with which it is tried whether a model can be asked
-SAME = 0.15  # costs that differ by less say nothing
+SAME = 0.4  # costs that differ by less say nothing: about one photo of others in fifty
 Ask = str | Sequence[str]
 Tell = Callable[[str], None]
 
@@ -99,19 +101,25 @@ class Hearing:
     ) -> tuple[float, Verdict]:
         """How far to go from the weights of `vlm` to these, of SHARES, and the verdict there.
 
-        Where the model's own answers are best. Training stops by distances; the answers may need less, for which others
-        would pay, or a little more. Of shares that are as good, the largest. 1 where the model is not asked. Source:
-        interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
+        Where the model's own answers are best, and the old ones about photos that were set aside least likely: these
+        are few, and whether they are given says little. Training stops by distances; the answers may need less, for
+        which others would pay, or a little more. Of shares that are as good, the largest. 1 where the model is not
+        asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
         """
-        if self.before is None:
+        if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)
         start = visual_parameters(vlm.model, vlm.partition)
-        found = {
-            share: self.verdict({name: part_way(start[name], value, share) for name, value in weights.items()}, final)
-            for share in SHARES
-        }
-        best = min(map(cost, found.values()))
-        share = max(share for share, each in found.items() if cost(each) <= best + SAME)
+        told = old_answers(self.before)
+        likely = answer_probabilities(self.whole, told)
+        found, costs = dict[float, Verdict](), dict[float, float]()
+        for share in SHARES:
+            part = {name: part_way(start[name], value, share) for name, value in weights.items()}
+            found[share] = self.verdict(part, final)
+            with _edited(self.whole, part):
+                left = answer_probabilities(self.whole, told)
+            kept = [min(1.0, now / first) for now, first in zip(left, likely, strict=True) if first > 0]
+            costs[share] = cost(found[share]) + sum(kept) / max(1, len(kept)) / NAMED
+        share = max(share for share, each in costs.items() if each <= min(costs.values()) + SAME)
         return share, found[share]
 
 

@@ -323,6 +323,13 @@ def cost(found: Verdict) -> float:
     return sum((times if bad else total - times) / total / most for (times, total), most, bad in shares if total)
 
 
+def old_answers(before: Heard) -> list[Sample]:
+    """The question about each photo that was set aside, or else that was used, with what the model said before."""
+    group = ASIDE if before.photos[ASIDE] else USED
+    pairs = zip(before.photos[group], before.said[group], strict=True)
+    return [replace(sample, question=before.question, answer=said) for sample, said in pairs if said.strip()]
+
+
 def unheard(final: Mapping[str, float] | None) -> Verdict:
     """The verdict where the model was not asked, by the look at the state that training ended with.
 

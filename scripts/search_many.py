@@ -1,0 +1,85 @@
+"""Settings of nscvf for requests about many people at once, on one seed: what is the same for all is made once.
+
+    python scripts/search_many.py --model MODEL --split forget_10 --out scripts/search_many.jsonl '{}' '{"rate": 0.02}'
+
+Each setting is a JSON object of what differs from the defaults. For each, one line: the model's own answers about the
+photos kept out at every share of the change, and recognition on test photos at the share that `unsee forget` would
+take. Photos, moments and goals are made anew only where a setting changes them.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from trial import ASKED, of_split, photos, questions, scores
+
+from unsee.benchmarks.personas.people import request_shots, train_shots
+from unsee.benchmarks.personas.vision_remember import register
+from unsee.evaluation.hearing import SHARES, _edited, heard_before
+from unsee.evaluation.self_check import cost
+from unsee.forgetting.feature_run import FeatureRun
+from unsee.forgetting.goals import Goals, GoalSettings
+from unsee.forgetting.regions import RegionSettings
+from unsee.methods import NSCVF
+from unsee.models.checkpoint import load, part_way, visual_parameters
+from unsee.moments.measure import prepare
+from unsee.system.memory import plan
+
+OF_GOALS = ("region", "reach", "views", "directions", "aside", "identity", "modes", "composites", "distill")
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("settings", nargs="+", type=json.loads)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--split", default="forget_10")
+    parser.add_argument("--out", type=Path, required=True, help="file of JSON lines to add to")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    register()
+    ASKED.update(target=6, shown=1, stranger=1)
+    trial = of_split(options.split)
+    vlm, whole, asked = load(options.model), load(options.model, language=True), questions(trial)
+    target = photos([shot for person in trial.target for shot in request_shots(person)])
+    retained = photos([shot for person in trial.shown for shot in train_shots(person)[: trial.photos]])
+    before, bounds = scores(whole, asked), plan("normal", sum(vlm.partition.groups.values()))
+    hearing = heard_before(vlm, target, retained, seed=0)
+    reader = hearing.reader
+    every = NSCVF(runs="read", share=1.0)
+    kept, known = every.known(vlm, hearing.parts.used, hearing.parts.shown, None, 0, bounds, None, reader)
+    shown = prepare(vlm, hearing.parts.used, bounds.images)
+    made: tuple[str, FeatureRun] | None = None
+    for given in options.settings:
+        settings = replace(NSCVF(runs="read"), **given)
+        key = json.dumps({name: getattr(settings, name) for name in OF_GOALS})
+        if made is None or made[0] != key:
+            along = RegionSettings(settings.modes, settings.directions, settings.reach, 0, settings.aside)
+            views = settings.views_of(len(shown.pictures))
+            wanted = GoalSettings(settings.region, along, views, settings.blends, settings.identity)
+            goals = Goals(vlm, shown, known.features, wanted, bounds.images, kept.pictures if kept else (), reader)
+            made = key, FeatureRun(settings, vlm, goals, kept, known, bounds)
+        run = made[1]
+        run.settings, run.start, run.after, run.drifts, run.prefix = settings, {}, {}, [], None
+        with run.put_back():
+            logs = run.train(0, None, "search", None)
+        start, line = visual_parameters(vlm.model, vlm.partition), dict[str, Any]()
+        for share in SHARES:
+            part = {name: part_way(start[name], value, share) for name, value in run.after.items()}
+            found = hearing.verdict(part, logs[-1].final)
+            line[str(share)] = {"cost": round(cost(found), 3), "missed": found.missed, **found.counts}
+        share, _ = hearing.best_share(vlm, run.after, logs[-1].final)
+        with _edited(whole, {name: part_way(start[name], value, share) for name, value in run.after.items()}):
+            after = scores(whole, asked)
+        facts = {"model": options.model.name, "split": options.split, "settings": given, "share": share}
+        row = {**facts, "before": before, "after": after, "heard": line, "final": logs[-1].final}
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps({**facts, "heard": line}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
