@@ -12,6 +12,7 @@ from rich.console import Console
 from unsee.cli.parse import parse
 from unsee.cli.table import print_table, tell
 from unsee.errors import InputError, unknown
+from unsee.records import check_schema
 from unsee.reporting.certificate import render_certificate
 from unsee.reporting.page import is_page, put
 from unsee.session import certificate
@@ -127,6 +128,7 @@ def _certificate(args: list[str]) -> int:
     if options.html is None:
         print(json.dumps(facts, indent=1, ensure_ascii=False))
         return 0
+    check_schema("certificate", facts, str(store.path(name)))
     refuse_existing(options.html, overwrite=options.overwrite, reads=(options.dir,), mine=is_page)
     put(render_certificate(facts), options.html)
     print(options.html)
