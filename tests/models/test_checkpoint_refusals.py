@@ -91,14 +91,12 @@ def test_visual_codes_instead_of_floats_are_refused(checkpoint: Path, vlm: Vlm, 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, r"is quantised \(gptq\)"),
-        ({"quantization_config": {"bits": 4}}, r"is quantised \(unknown\)"),
         ({"model_type": "nothing"}, "of the type 'nothing', which transformers .* does not know"),
         ({"model_type": "nothing", "auto_map": {"AutoConfig": "a.B"}}, "add --trust-remote-code if you trust it"),
         ({"model_type": None}, "names no model_type"),
         ({"model_type": "llama"}, "which takes no images"),
     ],
-    ids=["quantised", "quantised somehow", "unknown", "own code", "no type", "text only"],
+    ids=["unknown", "own code", "no type", "text only"],
 )
 def test_a_config_of_no_use_is_refused(settings: dict[str, Any], words: str, checkpoint: Path, tmp_path: Path) -> None:
     folder = configured(checkpoint, tmp_path / "copy", **settings)

@@ -33,7 +33,7 @@ from unsee.evaluation.self_check import (
     unnamed_answer,
     verdict,
 )
-from unsee.models.checkpoint import Vlm, load, part_way, visual_parameters
+from unsee.models.checkpoint import Vlm, load, part_way, quantised, visual_parameters
 from unsee.models.inputs import chat_inputs
 from unsee.models.shards import headers
 from unsee.moments.reading import Reader, can_be_read
@@ -173,6 +173,8 @@ def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
     if not needed and IN_MEMORY * sizes > available():
         return None
     own_code = type(vlm.model).__module__.startswith("transformers_modules")  # trusted when the model was opened
+    if not needed and quantised(vlm.folder):
+        return None
     whole = load(vlm.folder, language=True, trust_remote_code=own_code)
     if not isinstance(whole.model, GenerationMixin):
         return None

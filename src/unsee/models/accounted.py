@@ -18,6 +18,7 @@ WRAPPERS = {
     "module.": "it was saved from a parallel wrapper, so save the model inside (model.module)",
     "_fsdp_wrapped_module.": "it was saved from a parallel wrapper, so save its full state dict",
 }  # what other tools put before every name, and what to do
+CODES = (".qweight", ".qzeros", ".weight_packed", ".weight_scale", ".SCB", ".absmax")  # of quantised weights
 ADAPTERS = (".lora_A.", ".lora_B.", ".base_layer.", ".lora_magnitude_vector.")
 
 
@@ -28,6 +29,8 @@ def advice(names: Collection[str]) -> str:
             return f"its tensors are named with the prefix {prefix}: {what}"
     if any(part in name for name in names for part in ADAPTERS):
         return "its layers still hold an adapter (lora, base_layer): merge it into the weights and save the model"
+    if any(name.endswith(CODES) for name in names):
+        return "its visual part is quantised: edit the checkpoint it was made from, and quantise the rest of that alone"
     if any("mm_projector" in name for name in names):
         return (
             "its tensors have the names of LLaVA's own code (mm_projector): convert it, as transformers' "

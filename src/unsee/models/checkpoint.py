@@ -104,13 +104,6 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
             f"{file} is of the type {kind!r}, which transformers {version('transformers')} does not know; "
             "expected a vision-language model that it does."
         )
-    quantised = raw.get("quantization_config")
-    if quantised is not None:
-        method = quantised.get("quant_method", "unknown") if isinstance(quantised, dict) else quantised
-        raise InputError(
-            f"{folder} is quantised ({method}): its weights are codes that cannot be moved by small steps; "
-            "edit the checkpoint it was made from and quantise that again."
-        )
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     except (ValueError, OSError, KeyError, TypeError, ImportError, StrictDataclassError) as error:
@@ -125,6 +118,15 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
     return config
 
 
+def quantised(folder: Path) -> str:
+    """How the config says that weights of a checkpoint are quantised; empty where it says nothing."""
+    raw, _ = PretrainedConfig.get_config_dict(folder)
+    found = raw.get("quantization_config")
+    if found is None:
+        return ""
+    return str(found.get("quant_method", "somehow")) if isinstance(found, dict) else str(found)
+
+
 def skeleton(model: str | Path, *, trust_remote_code: bool = False) -> tuple[Path, PreTrainedModel, Partition]:
     """A checkpoint's folder, its model without any value (on the meta device), and what is visual in it.
 
@@ -132,6 +134,8 @@ def skeleton(model: str | Path, *, trust_remote_code: bool = False) -> tuple[Pat
     """
     folder = place_of(model)
     config = _config(folder, trust_remote_code=trust_remote_code)
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config  # the visual part must be floats, and nothing else is built from values
     try:
         with torch.device("meta"):
             empty = AutoModelForImageTextToText.from_config(
@@ -218,6 +222,11 @@ def load(model: str | Path, *, language: bool = False, trust_remote_code: bool =
     named = _renamed(empty, stored)
     dtypes = {named[name]: DTYPES[place.dtype] for name, place in stored.items() if named[name] in partition.visual}
     words: dict[str, Stored] = {}
+    if language and (method := quantised(folder)):
+        raise InputError(
+            f"the language model in {folder} is quantised ({method}) and cannot be asked here; the visual part can be "
+            "edited, with --ask never."
+        )
     if language:
         held = headers(folder)
         spoken = {name: renamed for name, renamed in _renamed(empty, held).items() if renamed in partition.protected}

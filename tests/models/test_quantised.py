@@ -1,0 +1,57 @@
+"""A checkpoint whose language model is quantised is edited; one whose visual part is, is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+import unsee
+from tiny_method import METHOD
+from unsee.errors import InputError
+from unsee.models.checkpoint import load
+from unsee.records import Sample
+from unsee.testing import images, stored
+
+
+def quantise(source: Path, folder: Path, part: str) -> Path:
+    """A copy whose linear layers under `part` are stored as codes, as GPTQ stores them, and whose config says so."""
+    shutil.copytree(source, folder)
+    made = dict[str, Tensor]()
+    for name, value in stored(source).items():
+        if part in name and value.dim() == 2 and name.endswith(("proj.weight", "1.weight", "2.weight")):
+            stem = name.removesuffix(".weight")
+            made |= {f"{stem}.qweight": value.view(-1)[:8].to(torch.int32), f"{stem}.scales": torch.ones(2).half()}
+        else:
+            made[name] = value
+    save_file(made, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "gptq", "bits": 4, "modules_to_not_convert": ["vision_tower"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_quantised_language_model_is_left_as_it_is(checkpoint: Path, tmp_path: Path) -> None:
+    folder, told = quantise(checkpoint, tmp_path / "q", "language_model"), list[str]()
+    target = [Sample(image, "a") for image in images(3, seed=1)]
+    retained = [Sample(image, f"b{number % 3}") for number, image in enumerate(images(9, seed=2))]
+    edit = unsee.forget(folder, target, retained, method=METHOD, tell=told.append)
+    assert any("it is not asked" in text for text in told)
+    edit.save(tmp_path / "out", keep_anyway=True)
+    before, after = stored(folder), stored(tmp_path / "out")
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert moved <= set(load(folder).stored)
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["quantization_config"]["quant_method"] == "gptq"
+    with pytest.raises(InputError, match=r"is quantised \(gptq\) and cannot be asked here"):
+        load(folder, language=True)
+    with pytest.raises(InputError, match="cannot be asked here"):
+        unsee.forget(folder, target, retained, method=METHOD, ask="Who is this?")
+
+
+def test_a_quantised_visual_part_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"stores no values for .*; its visual part is quantised"):
+        load(quantise(checkpoint, tmp_path / "q", "multi_modal_projector"))
