@@ -252,7 +252,8 @@ def test_names_of_others_cost_where_the_model_could_have_given_none() -> None:
         ((9, 8, 5, 1, 0, 4), [0] * 6, 0.7),
         ((9, 8, 1, 1, 1, 4), [0] * 6, 1.0),
         ((0, 0, 0, 0, 0, 0), [0] * 6, 1.2),
-        ((2, 2, 1, 0, 0, 0), [0, 0, 0, 0.3, 0.6, 0.9], 1.0),  # what is no longer said is still likely there
+        ((2, 2, 1, 1, 1, 1), [0, 0, 0.5, 0.6, 0.7, 0.8], 1.0),  # the cheapest does not pass
+        ((3, 2, 1, 0, 0, 0), [0, 0, 0, 0.3, 0.6, 0.9], 1.0),  # what is no longer said is still likely there
     ],
 )
 def test_an_edit_goes_to_where_the_answers_are_best_and_of_equals_farthest(
