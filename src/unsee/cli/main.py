@@ -23,6 +23,7 @@ COMMANDS = {
     "oracle": "train a benchmark's model again without the target, and check that it does not know it",
     "moments": "retained statistics, so that later requests need no retained image",
     "inspect": "which parameters are visual, which are protected, what would be trained",
+    "export": "put an edited visual module into another checkpoint of the same model",
     "report": "the page of a result.json again",
     "ls": "what there is: methods, families, benchmarks, metrics, attacks",
     "completion": "the script by which a shell completes commands and options",

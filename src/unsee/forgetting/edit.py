@@ -12,7 +12,7 @@ from torch import Tensor
 
 from unsee import __version__
 from unsee.errors import InputError, MissedError
-from unsee.models.checkpoint import Vlm, hashes, load, part_way, write
+from unsee.models.checkpoint import Vlm, hashes, load, part_way, visual_hash, write
 from unsee.records import SCHEMA, LayerDrift, Reply, Request, Verdict
 from unsee.system.disk import file_hash, is_plain
 from unsee.system.environment import environment, now
@@ -101,6 +101,7 @@ class Edit:
                 "timings": self.timings,
                 "layers": [asdict(layer) for layer in self.layers],
                 "verdict": self.told(),
+                "visual_before": visual_hash(self.vlm),
             }
             write_record(self.vlm.folder, folder, facts)
             if record is not None:
