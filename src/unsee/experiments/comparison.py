@@ -23,6 +23,7 @@ from unsee.forgetting.edit import Edit, settings_of
 from unsee.methods import Method
 from unsee.models.checkpoint import load
 from unsee.moments.measure import measure
+from unsee.moments.records import AUTO
 from unsee.records import from_json, to_json
 from unsee.system.memory import plan
 from unsee.system.output import holds_record, with_folder
@@ -90,7 +91,7 @@ def _check_settings(cell: Cell) -> None:
     result = from_json((cell.folder / RESULT).read_text(encoding="utf-8"), str(cell.folder))
     made = entry(cell.method)
     for name, value in settings_of(made.then or made.method).items():
-        if result.method.get(name) != value:
+        if value != AUTO and result.method.get(name) != value:
             raise InputError(
                 f"{cell.folder} was made with {name} {result.method.get(name)}, and {cell.method} has {value} now; "
                 "remove that folder or name another output."

@@ -79,10 +79,11 @@ class FeatureMethod(FeatureSettings, ABC):
         with waiting_place(bounds, place, "unsee") as scratch:
             started = time.monotonic()
             validate(target, "target")
-            photos, known = self.known(vlm, target, retained, moments, seed, bounds, scratch, reader)
+            settings = self.sized(len({sample.concept for sample in target}))
+            photos, known = settings.known(vlm, target, retained, moments, seed, bounds, scratch, reader)
             measured = time.monotonic() - started
             return contrastive(
-                self,
+                settings,
                 vlm,
                 target,
                 photos,

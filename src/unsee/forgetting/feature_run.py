@@ -112,7 +112,7 @@ class FeatureRun:
                 self.loss,
                 self.look,
                 bars,
-                Schedule(steps, settings.rate, settings.weight_decay, LOOK_EVERY, relative=True),
+                Schedule(steps, settings.step(), settings.weight_decay, LOOK_EVERY, relative=True),
                 seed=seed + number,
                 trust=Trust({"drift": settings.most_drift}, "target"),
                 state=state if state is None or len(turns) == 1 else state.with_stem(f"{state.stem}_{number}"),
@@ -132,7 +132,7 @@ class FeatureRun:
         modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
         crossings = len(self.moments.features.layout.shapes)
         numbers = 0
-        for name in reversed(last_layers(list(self.moments.first), crossings, self.settings.share)):
+        for name in reversed(last_layers(list(self.moments.first), crossings, self.settings.layers())):
             size = modules[name].weight.numel()
             if not turns or numbers + size > self.bounds.weights:
                 turns.append([])

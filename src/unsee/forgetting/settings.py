@@ -1,7 +1,7 @@
 """Settings of the methods that send features elsewhere; the help of each option is here."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from unsee.errors import InputError, check_ranges, check_share, unknown
 from unsee.forgetting.regions import AUTO as AUTO_REGION
@@ -25,6 +25,8 @@ AT_LEAST_0 = (
     ),
     *("weight_decay", "stop_target", "stop_drift", "most_drift"),
 )
+FEW = 3  # concepts of a request, up to which it needs fewer layers and shorter steps; see docs/log.md
+SHARE_MANY, RATE, RATE_MANY = 0.65, 0.01, 0.02
 VIEWS, VIEWS_EACH = 3200, 120  # variations in all, and at least of each photo; with fewer, others keep their names
 
 
@@ -94,13 +96,14 @@ class FeatureSettings:
     """What describes an image. A number: into how many groups of neighbouring tokens its features are averaged; 1: one
     mean over all tokens; 0: every token by itself, or 16 groups where the number of tokens varies or is large. read:
     the directions that the language model's answers depend on. auto: read where the language model is asked, else 1."""
-    share: float = SHARE
+    share: float | Literal["auto"] = AUTO
     """Share of the layers to train, counted back from the connector: above 0, 1 for all. All are trained where
-    features enter the language model in several places."""
+    features enter the language model in several places. auto: .43, and .65 for more than three targets at once."""
     steps: int = 400
     """Training steps, at most, 1 or more."""
-    rate: float = 0.02
-    """Length of a step at its longest, by the norm of the weight that it moves; above 0."""
+    rate: float | Literal["auto"] = AUTO
+    """Length of a step at its longest, by the norm of the weight that it moves; above 0. auto: .01, and .02 for more
+    than three targets at once."""
     weight_decay: float = 0.0
     """Weight decay of AdamW, towards the original weights, 0 or more."""
     batch: int = 32
@@ -119,18 +122,33 @@ class FeatureSettings:
             raise unknown("criterion", self.criterion, (*CRITERIA, "soft"))
         check_ranges(
             self,
-            above=("reach", "temperature", "rate", "ridge", "tamper"),
+            above=("reach", "temperature", "ridge", "tamper") + (() if self.rate == AUTO else ("rate",)),
             at_least_0=AT_LEAST_0,
             at_least_1=("modes", "directions", "steps", "batch"),
             shares=("keep", "near"),
         )
-        check_share(self.share)
+        check_share(self.layers())
         if isinstance(self.runs, int) and self.runs < 0:
             raise InputError(f"runs is {self.runs}; expected a number of 0 or more, auto or read.")
         if isinstance(self.views, int) and self.views < 0:
             raise InputError(f"views is {self.views}; expected a number of 0 or more, or auto.")
         if self.contrast == self.attract == 0:
             raise InputError("contrast and attract are both 0, so that nothing would be forgotten; set one above 0.")
+
+    def sized(self, concepts: int) -> Self:
+        """The settings for a request about so many people or things, with nothing left to be found but `runs`."""
+        many = concepts > FEW
+        share = (SHARE_MANY if many else SHARE) if isinstance(self.share, str) else self.share
+        rate = (RATE_MANY if many else RATE) if isinstance(self.rate, str) else self.rate
+        return replace(self, share=share, rate=rate)
+
+    def layers(self) -> float:
+        """Share of the layers that are trained."""
+        return SHARE if isinstance(self.share, str) else self.share
+
+    def step(self) -> float:
+        """Length of a step at its longest, by the norm of the weight."""
+        return RATE if isinstance(self.rate, str) else self.rate
 
     def views_of(self, photos: int) -> int:
         """How many variations there are of so many photos, in all."""

@@ -45,7 +45,7 @@ class NSCVF(FeatureMethod):
             photos = prepare(vlm, retained, bounds.images)
         elif retained:
             settings = self.moment_settings(seed)
-            moments, photos = measure(vlm, retained, settings, bounds, scratch, share=self.share, reader=reader)
+            moments, photos = measure(vlm, retained, settings, bounds, scratch, share=self.layers(), reader=reader)
         if moments is None:
             raise InputError("there are neither retained images nor moments; give photos of others, or a moments file.")
         known = tuple(moments.features.layout.shapes)

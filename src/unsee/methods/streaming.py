@@ -72,7 +72,7 @@ class Streaming(FeatureMethod):
         """Stand-ins for the retained photos and their moments; of those that are given, the guard alone is used."""
         others = standins(target, self.standins, seed)
         estimated, photos = measure(
-            vlm, others, self.moment_settings(seed), bounds, scratch, share=self.share, reader=reader
+            vlm, others, self.moment_settings(seed), bounds, scratch, share=self.layers(), reader=reader
         )
         return photos, estimated if moments is None else replace(estimated, guard=moments.guard)
 

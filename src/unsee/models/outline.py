@@ -30,7 +30,7 @@ class Outline:
     crossings: dict[str, tuple[int, int]]
 
 
-SHARE = 0.65  # of the layers, counted from the features back, that `unsee.methods.NSCVF` trains by default
+SHARE = 0.43  # of the layers, counted from the features back, that `unsee.methods.NSCVF` trains by default
 
 
 def last_layers(layers: Sequence[str], crossings: int, share: float) -> list[str]:
