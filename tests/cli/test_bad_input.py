@@ -139,9 +139,10 @@ def changed_config(request_of: Request, checkpoint: Path, **settings: object) ->
     file.write_text(json.dumps(json.loads(file.read_text()) | settings))
 
 
-def test_a_quantised_model(request_of: Request, checkpoint: Path) -> None:
+def test_a_quantised_model_that_is_to_be_asked(request_of: Request, checkpoint: Path) -> None:
     changed_config(request_of, checkpoint, quantization_config={"quant_method": "awq"})
-    request_of.refused("is quantised (awq)", "edit the checkpoint it was made from")
+    request_of.options = ["--question", "Who is this?"]
+    request_of.refused("is quantised (awq)", "with --ask never")
 
 
 def test_a_model_that_brings_its_own_code(request_of: Request, checkpoint: Path) -> None:
