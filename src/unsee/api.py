@@ -1,7 +1,7 @@
 """The library's verbs: load, forget, evaluate, report."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,16 @@ def evaluate(
     measured = measure_answers(
         model, bench, before=before, oracle=oracle, judge=judge, trust_remote_code=trust_remote_code
     )
-    return assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
+    made = assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
+    return made if edit is not None else with_record(made, read_record(place_of(model)))
+
+
+def with_record(result: Result, record: Mapping[str, Any]) -> Result:
+    """The result of a checkpoint, with what the checkpoint's own record says of how it was made; as it is without."""
+    if not record:
+        return result
+    request = plain(record.get("request"))
+    return replace(result, method=record.get("method", {}), seed=record.get("seed", 0), request=request)
 
 
 def request_result(edit: Edit, folder: Path | str, *, name: str = "", with_photos: bool = True) -> Result:

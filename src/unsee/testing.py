@@ -16,7 +16,8 @@ from unsee.models.shards import shards
 def tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
     """Saves a random LLaVA of 0.1 M parameters with its processor; returns the folder."""
     model = build_model(seed, width=32, vision_layers=3, text_layers=1)
-    model.config.text_config.max_position_embeddings = 1024  # for questions after examples; no weight depends on it
+    words = model.config.get_text_config()
+    words.max_position_embeddings = 1024  # for questions after examples; no weight depends on it
     model.save_pretrained(folder)
     build_processor().save_pretrained(folder)
     return folder

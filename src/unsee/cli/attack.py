@@ -12,7 +12,7 @@ from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, located,
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines, print_table
-from unsee.cli.written import holds, with_record, write_result
+from unsee.cli.written import holds, write_result
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
 from unsee.experiments.recovery import attack, checks, scores, subject
@@ -98,7 +98,7 @@ def main(args: list[str]) -> int:
     measured = _attacked(options, names, bench, vlm, before, oracle)
     extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
     result = api.assemble(measured, bench, model=options.model, before=before, oracle=oracle, timings=extra)
-    result = with_record(result, record)
+    result = api.with_record(result, record)
     with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
     if options.json:
         print(to_json(result), end="")

@@ -12,7 +12,7 @@ from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, located,
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines, print_table
-from unsee.cli.written import holds, with_record, write_result
+from unsee.cli.written import holds, write_result
 from unsee.evaluation.asking import labelled
 from unsee.evaluation.evaluate import evaluate
 from unsee.evaluation.judging import LocalJudge
@@ -120,7 +120,7 @@ def main(args: list[str]) -> int:
             progress=note,
         )
         measured = replace(measured, scores=[*measured.scores, *_ability(options)])
-    result = with_record(
+    result = api.with_record(
         api.assemble(measured, bench, model=options.model, before=options.before, oracle=oracle), record
     )
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from unsee.api import evaluate
+from unsee.benchmarks.benchmark import Benchmark
 from unsee.errors import InputError, MissedError
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before
 from unsee.forgetting.by_features import FeatureMethod
@@ -15,17 +17,18 @@ from unsee.forgetting.edit import Edit
 from unsee.forgetting.training import Progress
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
-from unsee.models.checkpoint import Vlm, visual_hash, visual_parameters
+from unsee.models.checkpoint import Vlm, visual_hash, visual_parameters, write
 from unsee.models.features import Inputs
 from unsee.moments.measure import prepare, retained_grams
 from unsee.moments.records import Photos
-from unsee.records import Sample
+from unsee.records import Sample, Score
 from unsee.session.ledger import (
     WEIGHTS,
     BrokenSessionError,
 )
 from unsee.session.settings import Settings
 from unsee.session.state import State
+from unsee.system.disk import workspace
 from unsee.system.memory import Memory
 
 
@@ -33,7 +36,7 @@ from unsee.system.memory import Memory
 class Wanted:
     """What is asked for: an id, the target's photos with their salted hashes, and retained photos if there are any.
 
-    `ask` is what the model may be asked (see `unsee.forget`).
+    `ask`, `questions` and `by_name` (its `answer_from_folder`) are what the model is asked, see `unsee.forget`.
     """
 
     identifier: str
@@ -42,6 +45,8 @@ class Wanted:
     hashes: list[str]
     kept: list[Sample] | None
     ask: Ask = AUTO
+    questions: Sequence[Sample] = ()
+    by_name: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +93,10 @@ def edited(
     if wanted.kept and not settings.method.language:
         prepared = prepare(vlm, wanted.kept, work.bounds.images)
     patch(vlm, before)
-    hearing = heard_before(vlm, wanted.target, wanted.kept or [], seed=seed, ask=wanted.ask, tell=tell)
+    hearing = heard_before(
+        vlm, wanted.target, wanted.kept or [], seed=seed, ask=wanted.ask, further=wanted.questions,
+        by_name=wanted.by_name, tell=tell,
+    )  # fmt: skip
     shown = {id(sample) for sample in hearing.parts.shown}
     photos: Sequence[Sample] | Photos | None = None if wanted.kept is None else hearing.parts.shown
     if wanted.kept and prepared is not None:
@@ -109,9 +117,10 @@ def edited(
         edit = edit.scaled(share)
     else:
         verdict = hearing.verdict(edit.weights, final)
+    replies = hearing.replies(edit.weights) if wanted.questions else ()
     hash_before = visual_hash(vlm)
     patch(vlm, edit.weights)
-    return replace(edit, verdict=verdict), hash_before
+    return replace(edit, verdict=verdict, replies=replies), hash_before
 
 
 def without(state: State, wanted: Wanted, work: Work) -> State:
@@ -173,3 +182,15 @@ def check_verdict(edit: Edit, *, keep_anyway: bool) -> None:
     """Raises MissedError where the request did not reach its aim, unless it is to be kept anyway."""
     if edit.verdict is not None and not edit.verdict.passed and not keep_anyway:
         raise MissedError(f"{edit.verdict.sentence()} {edit.verdict.missing()} The session stays as it was.")
+
+
+def scores(
+    base: Vlm, before: Mapping[str, Tensor], after: Mapping[str, Tensor], benchmark: Benchmark | str, session: Path
+) -> list[Score]:
+    """Of a benchmark with these weights in the place of the model's, on checkpoints beside the session that then go."""
+    with workspace(session.absolute().parent, session.name) as place:
+        folders = [place / name for name in ("before", "after")]
+        for folder, weights in zip(folders, (before, after), strict=True):
+            folder.mkdir()
+            write(base, weights, folder)
+        return evaluate(folders[1], before=folders[0], benchmark=benchmark).scores

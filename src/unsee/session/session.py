@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from unsee import __version__, data
-from unsee.api import evaluate
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.evaluation.hearing import AUTO, Ask, Tell, silent
+from unsee.evaluation.own import reply_scores
 from unsee.forgetting.edit import Edit, write_record
 from unsee.forgetting.training import Progress
 from unsee.models.checkpoint import Vlm, load, visual_hash
@@ -55,13 +55,13 @@ from unsee.session.request import (
     edited,
     guarded,
     patch,
+    scores,
     warnings,
     without,
 )
 from unsee.session.secret import Secret, salted
 from unsee.session.state import State
 from unsee.session.store import Store, check_hashes, link
-from unsee.system.disk import workspace
 from unsee.system.environment import environment, now
 from unsee.system.memory import plan
 from unsee.system.output import with_folder
@@ -150,6 +150,8 @@ class Session:
         keep_undo: bool = False,
         key: Path | None = None,
         ask: Ask = AUTO,
+        questions: Sequence[Sample] = (),
+        answer_from_folder: bool = False,
         keep_anyway: bool = False,
         progress: Progress | None = None,
         tell: Tell = silent,
@@ -157,8 +159,8 @@ class Session:
         """Makes the model forget what is on the target images, after everything before; the folder changes at the end.
 
         Retained images are optional; they are kept as the model saw them before any request. Images of forgotten
-        targets among them are left out. With `benchmark`, the certificate has the scores before and after. `ask` and
-        `tell` are as in `unsee.forget`. Returns the certificate.
+        targets among them are left out. With `benchmark` or `questions`, the certificate has scores before and after.
+        `ask`, `questions`, `answer_from_folder` and `tell` are as in `unsee.forget`. Returns the certificate.
 
         Raises InputError, and leaves the session as it was, for an id that was used, an image that was forgotten
         before, a model that is not the session's, or a drift above the session's bound; and MissedError, unless
@@ -169,7 +171,8 @@ class Session:
         with self._changing(key) as signer:
             self._check_id(identifier)
             vlm = self.base(language=self.settings.method.language)
-            wanted = self._wanted(identifier, reason, target, retain, ask)
+            asking = {"ask": ask, "questions": questions, "by_name": answer_from_folder}
+            wanted = self._wanted(identifier, reason, target, retain, asking)
             bounds = plan(self.settings.memory, sum(vlm.partition.groups.values()))
             with waiting_place(bounds, self.folder.absolute().parent, self.folder.name) as scratch:
                 work = Work(vlm, bounds, scratch)
@@ -183,11 +186,14 @@ class Session:
                 check_drift(drift, self.settings.max_drift)
                 state = guarded(state, wanted, work)
                 after = before | {name: value.contiguous() for name, value in edit.weights.items()}
+                measured = reply_scores(edit.replies) if edit.replies else []
+                if benchmark is not None:
+                    measured += scores(self.base(), before, after, benchmark, self.folder)
                 facts = self._facts(wanted, edit, counted, state) | {
                     "weights_before": hash_before,
                     "weights_after": visual_hash(vlm),
                     "drift": drift,
-                    "scores": [] if benchmark is None else self._scores(before, after, benchmark),
+                    "scores": [asdict(score) for score in measured],
                     "undo_kept": keep_undo,
                     "seconds": round(time.monotonic() - started, 2),
                 }
@@ -195,13 +201,15 @@ class Session:
                 self._commit(made, state, after, signer)
         return made
 
-    def _wanted(self, identifier: str, reason: str, target: Images, retain: Images | None, ask: Ask) -> Wanted:
+    def _wanted(
+        self, identifier: str, reason: str, target: Images, retain: Images | None, asking: Mapping[str, Any]
+    ) -> Wanted:
         """Raises InputError where a photo cannot be used or was forgotten before."""
         samples = data.samples_of(target)
         hashes = [self._salted(digest) for digest in data.validate(samples, "target")]
         self._check_new(hashes)
         kept = None if retain is None else self._kept(data.samples_of(retain), set(hashes))
-        return Wanted(identifier, reason, samples, hashes, kept, ask)
+        return Wanted(identifier, reason, samples, hashes, kept, **asking)
 
     def _facts(self, wanted: Wanted, edit: Edit, counted: State, state: State) -> dict[str, Any]:
         """What the certificate says, but for the weights and what was measured on them."""
@@ -385,16 +393,3 @@ class Session:
         if not kept:
             raise InputError("all retained images are of forgotten targets; give others, or none.")
         return kept
-
-    def _scores(
-        self, before: Mapping[str, Tensor], after: Mapping[str, Tensor], benchmark: Benchmark | str
-    ) -> list[dict[str, Any]]:
-        """The scores of the benchmark before and after, on checkpoints that are gone afterwards."""
-        base = self.base()
-        with workspace(self.folder.absolute().parent, self.folder.name) as place:
-            folders = [place / name for name in ("before", "after")]
-            for folder, weights in zip(folders, (before, after), strict=True):
-                folder.mkdir()
-                write_checkpoint(base, weights, folder)
-            result = evaluate(folders[1], before=folders[0], benchmark=benchmark)
-        return [asdict(score) for score in result.scores]
