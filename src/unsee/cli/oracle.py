@@ -15,7 +15,7 @@ from unsee.system.output import refuse_existing, with_folder
 class Options:
     """Train a benchmark's model again without the photos of a split's people, and check that it does not know them.
 
-    What is written about them by name stays in the training. About 20 minutes on two cores; a training that was cut off
+    What is written about them by name stays in the training. About 50 minutes of one core; a training that was cut off
     goes on from --work. Leaves with 1 where the model is no oracle: it knows the target better than by chance, or the
     rest otherwise than the benchmark's model does.
 
