@@ -18,7 +18,7 @@ from trial import ASKED, of_split, photos, questions, scores
 
 from unsee.benchmarks.personas.people import request_shots, train_shots
 from unsee.benchmarks.personas.vision_remember import register
-from unsee.evaluation.hearing import SHARES, _edited, heard_before
+from unsee.evaluation.hearing import SHARES, heard_before, with_weights
 from unsee.evaluation.self_check import cost
 from unsee.forgetting.feature_run import FeatureRun
 from unsee.forgetting.goals import Goals, GoalSettings
@@ -72,7 +72,7 @@ def main() -> None:
             found = hearing.verdict(part, logs[-1].final)
             line[str(share)] = {"cost": round(cost(found), 3), "missed": found.missed, **found.counts}
         share, _ = hearing.best_share(vlm, run.after, logs[-1].final)
-        with _edited(whole, {name: part_way(start[name], value, share) for name, value in run.after.items()}):
+        with with_weights(whole, {name: part_way(start[name], value, share) for name, value in run.after.items()}):
             after = scores(whole, asked)
         facts = {"model": options.model.name, "split": options.split, "settings": given, "share": share}
         row = {**facts, "before": before, "after": after, "heard": line, "final": logs[-1].final}

@@ -299,7 +299,7 @@ def check_schema(name: str, record: Any, source: str) -> None:
     wrong = next(Draft202012Validator(schema).iter_errors(record), None)
     if wrong is not None:
         place = "/".join(map(str, wrong.absolute_path)) or "the record"
-        raise InputError(f"{source} was changed: {place} is wrong ({wrong.message[:120]}); write it again.")
+        raise InputError(f"{source} was changed: {place[:120]} is wrong ({wrong.message[:120]}); write it again.")
 
 
 def from_json(text: str, source: str = "result.json") -> Result:
@@ -312,7 +312,7 @@ def from_json(text: str, source: str = "result.json") -> Result:
     if not isinstance(row, Mapping) or row.get("schema") != SCHEMA:
         found = row.get("schema") if isinstance(row, Mapping) else type(row).__name__
         raise InputError(
-            f"{source} has schema {found!r}, expected {SCHEMA}; write it again with this version of unsee."
+            f"{source} has schema {str(found)[:40]!r}, expected {SCHEMA}; write it again with this version of unsee."
         )
     check_schema("result", row, source)
     lists: dict[str, Any] = {

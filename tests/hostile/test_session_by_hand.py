@@ -7,40 +7,19 @@ or that it holds; every other command that looks ends in a sentence.
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
 
+from by_hand import edited, paths
 from unsee.session.ledger import LEDGER, SETTINGS
 
 Run = Callable[..., int]
 VALUES = [None, True, -1, 3, 0.5, "x", "", [], {}, [1], {"a": 1}, [[]], "\x1b[2J", 10**30, "../..", ...]
 SAID = {0, 1, 2}
-
-
-def paths(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where a record has something, of lists the first item."""
-    if path:
-        yield path
-    parts = value.items() if isinstance(value, dict) else list(enumerate(value))[:1] if isinstance(value, list) else ()
-    for name, part in parts:
-        yield from paths(part, (*path, name))
-
-
-def edited(record: Any, path: tuple[str | int, ...], value: Any) -> Any:
-    """A copy of a record with another value in one place, or without it."""
-    copy = json.loads(json.dumps(record))
-    node = copy
-    for step in path[:-1]:
-        node = node[step]
-    if value is ...:
-        del node[path[-1]]
-    else:
-        node[path[-1]] = value
-    return copy
 
 
 def seal(rows: list[Any]) -> bytes:
@@ -76,7 +55,7 @@ def look(unsee: Run, session: Path) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_ledger_of_wrong_types(seed: int, once: Path, unsee: Run, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (once / LEDGER).read_text().splitlines()]
-    places = [(number, path) for number, row in enumerate(rows) for path in paths(row)]
+    places = [(number, path) for number, row in enumerate(rows) for path in paths(row, items=1)]
     session = Path(shutil.copytree(once, tmp_path / "s"))
     for turn, (number, path) in enumerate(places[seed::3]):
         value = VALUES[(turn * 7 + seed) % len(VALUES)]
@@ -89,7 +68,7 @@ def test_a_certificate_of_wrong_types(once: Path, unsee: Run, tmp_path: Path) ->
     made = json.loads((once / name).read_text())
     rows = [json.loads(line) for line in (once / LEDGER).read_text().splitlines()]
     session = Path(shutil.copytree(once, tmp_path / "s"))
-    for turn, path in enumerate(list(paths(made))[::2]):
+    for turn, path in enumerate(list(paths(made, items=1))[::2]):
         text = json.dumps(edited(made, path, VALUES[turn % len(VALUES)]), indent=1) + "\n"
         (session / name).write_text(text)
         rows[1]["files"][name] = hashlib.sha256(text.encode()).hexdigest()
@@ -106,7 +85,7 @@ def test_settings_of_wrong_types(once: Path, unsee: Run, tmp_path: Path) -> None
     tables = tomllib.loads((once / SETTINGS).read_text())
     session = Path(shutil.copytree(once, tmp_path / "s"))
     rows = [json.loads(line) for line in (once / LEDGER).read_text().splitlines()]
-    for turn, path in enumerate(list(paths(tables))[::2]):
+    for turn, path in enumerate(list(paths(tables, items=1))[::2]):
         value = VALUES[1 + turn % (len(VALUES) - 1)]  # TOML has no null
         text = tomli_w.dumps(edited(tables, path, 0 if value == 10**30 else value))
         (session / SETTINGS).write_text(text)

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from unsee import benchmarks
 from unsee.benchmarks.benchmark import Benchmark
+from unsee.data import Images, samples_of, validate
 from unsee.data import load as read_photos
-from unsee.data import samples_of, validate
 from unsee.data.questions import read_questions
 from unsee.data.requested import about_same
 from unsee.errors import InputError
@@ -95,6 +95,6 @@ def _opened(options: Asks) -> Vlm:
     return load(str(options.before), language=True, trust_remote_code=options.trust_remote_code)
 
 
-def asked_of_target(file: Path | None, target: Path) -> list[Sample]:
+def asked_of_target(file: Path | None, target: Images) -> list[Sample]:
     """The questions of a file, if there is one, about the people or things that the target's photos show."""
     return [] if file is None else read_questions(file, {sample.concept for sample in samples_of(target)})

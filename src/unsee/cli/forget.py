@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from unsee import api, benchmarks
+from unsee.cli.asking import asked_of_target
 from unsee.cli.parse import (
     AnswerFromFolder,
     AskOption,
@@ -25,8 +26,7 @@ from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines
 from unsee.cli.telling import tell
 from unsee.cli.written import write_result
-from unsee.data import load_readable, samples_of
-from unsee.data.questions import read_questions
+from unsee.data import load_readable
 from unsee.errors import InputError, MissedError, OutputError
 from unsee.evaluation.own import both, write_answers
 from unsee.forgetting.edit import Edit
@@ -130,7 +130,7 @@ def main(args: list[str]) -> int:
     reads = (options.model, options.target, options.retain, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     target, retained = _photos(options)
-    own_questions = _questions(options, target)
+    own_questions = asked_of_target(options.questions, target)
     language = method.language
     vlm = load(options.model, language=language, trust_remote_code=options.trust_remote_code)
     headers(vlm.folder)
@@ -198,13 +198,6 @@ def _record(edit: Edit, folder: Path, options: Options[Any]) -> Result:
     if edit.replies and not options.without_photos:
         write_answers([reply.sample for reply in edit.replies], both(edit.replies), folder / ANSWERS)
     return result
-
-
-def _questions(options: Options[Any], target: Path | list[Sample]) -> list[Sample]:
-    """The questions of --questions, about the people or things that the target's photos show."""
-    if options.questions is None:
-        return []
-    return read_questions(options.questions, {sample.concept for sample in samples_of(target)})
 
 
 def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sample] | None]:

@@ -60,7 +60,6 @@ def open_image(source: Sample | Path | Image.Image, name: str = "") -> Image.Ima
     with _reading(name):
         if isinstance(picture, Image.Image):
             return _to_rgb(picture, name)
-        refuse_pointer(picture)
         with Image.open(picture, formats=FORMATS) as opened:
             return _to_rgb(_whole(opened, name), name)
 
@@ -74,7 +73,6 @@ def decode(data: bytes, name: str) -> Image.Image:
 def check_header(path: Path) -> None:
     """Raises InputError where the file is no image or too large; reads the header only, so damage may go unseen."""
     name = str(path)
-    refuse_pointer(path)
     with _reading(name), Image.open(path, formats=FORMATS) as opened:
         _check_size(_whole(opened, name), name)
 
@@ -100,6 +98,7 @@ def _reading(name: str) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise _too_large(name, str(error).partition(" exceeds")[0]) from error
     except DAMAGE as error:
+        refuse_pointer(Path(name))
         known = next((advice for ending, advice in ADVICE.items() if name.lower().endswith(ending)), "")
         raise InputError(
             f"{name} cannot be read as an image ({_reason(error)}); expected a complete {', '.join(FORMATS)} file, "

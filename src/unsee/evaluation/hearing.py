@@ -33,7 +33,7 @@ from unsee.evaluation.self_check import (
     unnamed_answer,
     verdict,
 )
-from unsee.models.checkpoint import Vlm, load, part_way, quantised, visual_parameters
+from unsee.models.checkpoint import Vlm, load, part_way, visual_parameters
 from unsee.models.inputs import chat_inputs
 from unsee.models.shards import headers
 from unsee.moments.reading import Reader, can_be_read
@@ -80,7 +80,7 @@ class Hearing:
         """Whether the model with these weights has forgotten; by the last look of training where it is not asked."""
         if self.whole is None or self.before is None:
             return unheard(final)
-        with _edited(self.whole, weights):
+        with with_weights(self.whole, weights):
             after = hear_again(self.whole, self.before)
         return verdict(self.before, after, self.unnamed)
 
@@ -89,7 +89,7 @@ class Hearing:
         if self.whole is None or self.before is None:
             return ()
         found = list[Reply]()
-        with _edited(self.whole, weights):
+        with with_weights(self.whole, weights):
             for heard in (self.before, *self.others):
                 found += replies(heard, hear_again(self.whole, heard))
             said = generate(self.whole, [sample for sample, _ in self.further])
@@ -114,9 +114,9 @@ class Hearing:
         found, costs = dict[float, Verdict](), dict[float, float]()
         for share in SHARES:
             part = {name: part_way(start[name], value, share) for name, value in weights.items()}
-            found[share] = self.verdict(part, final)
-            with _edited(self.whole, part):
-                left = answer_probabilities(self.whole, told)
+            with with_weights(self.whole, part):
+                after, left = hear_again(self.whole, self.before), answer_probabilities(self.whole, told)
+            found[share] = verdict(self.before, after, self.unnamed)
             kept = [min(1.0, now / first) for now, first in zip(left, likely, strict=True) if first > 0]
             costs[share] = cost(found[share]) + sum(kept) / max(1, len(kept)) / NAMED
         passed = {share: each for share, each in costs.items() if found[share].passed} or costs
@@ -174,7 +174,7 @@ def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
     if not needed and IN_MEMORY * sizes > available():
         return None
     own_code = type(vlm.model).__module__.startswith("transformers_modules")  # trusted when the model was opened
-    if not needed and quantised(vlm.folder):
+    if not needed and vlm.quantised:
         return None
     whole = load(vlm.folder, language=True, trust_remote_code=own_code)
     if not isinstance(whole.model, GenerationMixin):
@@ -190,7 +190,7 @@ def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
 
 
 @contextmanager
-def _edited(whole: Vlm, weights: Mapping[str, Tensor]) -> Iterator[None]:
+def with_weights(whole: Vlm, weights: Mapping[str, Tensor]) -> Iterator[None]:
     """The whole model with other weights; afterwards it has its own again."""
     own = dict(whole.model.named_parameters())
     start = {name: own[name].detach().clone() for name in weights}

@@ -130,6 +130,9 @@ class FeatureSettings:
         check_share(self.layers())
         if isinstance(self.runs, int) and self.runs < 0:
             raise InputError(f"runs is {self.runs}; expected a number of 0 or more, auto or read.")
+        for name in ("views", "share", "rate"):
+            if isinstance(value := vars(self)[name], str) and value != AUTO:
+                raise InputError(f"{name} is {value!r}; expected a number, or auto.")
         if isinstance(self.views, int) and self.views < 0:
             raise InputError(f"views is {self.views}; expected a number of 0 or more, or auto.")
         if self.contrast == self.attract == 0:

@@ -1,16 +1,17 @@
 """Whether two answers in own words say the same, by the words that only few answers have."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
+
+from unsee.metrics.normal import normal
 
 COMMON = 0.2  # a word that so many of all answers have says nothing
 
 
 def words(answer: str) -> tuple[str, ...]:
-    """The words of an answer in order, without case, punctuation and the two ways of writing an accent."""
-    return tuple(re.findall(r"\w+", unicodedata.normalize("NFKC", answer).casefold()))
+    """The words of an answer in order, without punctuation, however they are written; see `normal`."""
+    return tuple(re.findall(r"\w+", normal(answer)))
 
 
 def common_words(answers: Sequence[str]) -> frozenset[str]:

@@ -10,6 +10,7 @@ from transformers.utils.loading_report import LoadStateDictInfo
 
 from unsee.errors import InputError
 from unsee.models.locate import Partition
+from unsee.models.shards import places
 
 AGAIN = "copy the checkpoint here again"
 WRAPPERS = {
@@ -22,15 +23,16 @@ CODES = (".qweight", ".qzeros", ".weight_packed", ".weight_scale", ".SCB", ".abs
 ADAPTERS = (".lora_A.", ".lora_B.", ".base_layer.", ".lora_magnitude_vector.")
 
 
-def advice(names: Collection[str]) -> str:
+def _advice(absent: str, names: Collection[str], part: str) -> str:
     """What to do where a tensor is not stored, by the names of those that are."""
+    stem = absent.rpartition(".")[0].rpartition(".")[2]  # the layer's own name, which conversions leave alone
     for prefix, what in WRAPPERS.items():
         if any(name.startswith(prefix) for name in names):
             return f"its tensors are named with the prefix {prefix}: {what}"
     if any(part in name for name in names for part in ADAPTERS):
         return "its layers still hold an adapter (lora, base_layer): merge it into the weights and save the model"
-    if any(name.endswith(CODES) for name in names):
-        return "its visual part is quantised: edit the checkpoint it was made from, and quantise the rest of that alone"
+    if any(name.endswith(f".{stem}{code}") for name in names for code in CODES):
+        return f"its {part} is quantised: edit the checkpoint it was made from, and quantise the language model alone"
     if any("mm_projector" in name for name in names):
         return (
             "its tensors have the names of LLaVA's own code (mm_projector): convert it, as transformers' "
@@ -39,18 +41,20 @@ def advice(names: Collection[str]) -> str:
     return AGAIN
 
 
-def check_visual(folder: Path, partition: Partition, info: LoadStateDictInfo, names: Collection[str]) -> None:
-    """Raises InputError where a visual tensor is not stored or does not fit; `names` are those of all on disk."""
+def check_visual(folder: Path, partition: Partition, info: LoadStateDictInfo) -> None:
+    """Raises InputError where a visual tensor is not stored or does not fit."""
     absent = sorted(set(info.missing_keys) & set(partition.visual))
     if absent:
-        raise InputError(f"{folder} stores no values for {absent[0]}; {advice(names)}.")
+        raise InputError(
+            f"{folder} stores no values for {absent[0]}; {_advice(absent[0], places(folder), 'visual part')}."
+        )
     _check_shapes(folder, info.mismatched_keys)
     if info.conversion_errors:
         name, reason = sorted(info.conversion_errors.items())[0]
         raise InputError(f"{folder} stores {name} in a way that cannot be converted ({reason.splitlines()[0]}).")
 
 
-def check_whole(folder: Path, model: PreTrainedModel, info: Mapping[str, Any], names: Collection[str]) -> None:
+def check_whole(folder: Path, model: PreTrainedModel, info: Mapping[str, Any]) -> None:
     """Raises InputError where a tensor of the whole model is not stored, does not fit, or is not finite.
 
     `info` is what `from_pretrained` says of the loading.
@@ -58,7 +62,7 @@ def check_whole(folder: Path, model: PreTrainedModel, info: Mapping[str, Any], n
     _check_shapes(folder, info["mismatched_keys"])
     absent = sorted(info["missing_keys"])
     if absent:
-        what = advice(names)
+        what = _advice(absent[0], places(folder), "language model")
         if absent[0].startswith("lm_head") and what == AGAIN:
             what = "where it is that of the embeddings, config.json must say so (tie_word_embeddings)"
         raise InputError(f"{folder} stores no values for {absent[0]}; {what}.")

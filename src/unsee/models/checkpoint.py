@@ -65,6 +65,14 @@ class Vlm:
     dtypes: Mapping[str, torch.dtype]
     language: Mapping[str, Stored] = field(default_factory=dict)
 
+    @property
+    def quantised(self) -> str:
+        """How the config says that weights are quantised; empty where it says nothing."""
+        found = self.outline.config.to_dict().get("quantization_config")
+        if found is None:
+            return ""
+        return str(found.get("quant_method", "somehow")) if isinstance(found, dict) else str(found)
+
     def dtype_of(self, name: str) -> torch.dtype:
         """In which dtype a parameter is stored; float32 where it is made of several stored tensors."""
         return self.dtypes.get(name, torch.float32)
@@ -118,15 +126,6 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
     return config
 
 
-def quantised(folder: Path) -> str:
-    """How the config says that weights of a checkpoint are quantised; empty where it says nothing."""
-    raw, _ = PretrainedConfig.get_config_dict(folder)
-    found = raw.get("quantization_config")
-    if found is None:
-        return ""
-    return str(found.get("quant_method", "somehow")) if isinstance(found, dict) else str(found)
-
-
 def skeleton(model: str | Path, *, trust_remote_code: bool = False) -> tuple[Path, PreTrainedModel, Partition]:
     """A checkpoint's folder, its model without any value (on the meta device), and what is visual in it.
 
@@ -134,8 +133,6 @@ def skeleton(model: str | Path, *, trust_remote_code: bool = False) -> tuple[Pat
     """
     folder = place_of(model)
     config = _config(folder, trust_remote_code=trust_remote_code)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config  # the visual part must be floats, and nothing else is built from values
     try:
         with torch.device("meta"):
             empty = AutoModelForImageTextToText.from_config(
@@ -201,7 +198,7 @@ def _visual_part(vlm: Vlm) -> PreTrainedModel:
         mapping: Any = get_model_conversion_mapping(model)
         settings = LoadStateDictConfig(dtype=torch.float32, weight_mapping=mapping)
         info, _ = convert_and_load_state_dict_in_model(model, slices, settings)
-    check_visual(folder, partition, info, places(folder))
+    check_visual(folder, partition, info)
     missing: Any = set(info.missing_keys) & set(partition.buffers)
     model._move_missing_keys_from_meta_to_device(missing, None, None, None)
     model._initialize_missing_keys(is_quantized=False)
@@ -222,17 +219,17 @@ def load(model: str | Path, *, language: bool = False, trust_remote_code: bool =
     named = _renamed(empty, stored)
     dtypes = {named[name]: DTYPES[place.dtype] for name, place in stored.items() if named[name] in partition.visual}
     words: dict[str, Stored] = {}
-    if language and (method := quantised(folder)):
-        raise InputError(
-            f"the language model in {folder} is quantised ({method}) and cannot be asked here; the visual part can be "
-            "edited, with --ask never."
-        )
     if language:
         held = headers(folder)
         spoken = {name: renamed for name, renamed in _renamed(empty, held).items() if renamed in partition.protected}
         words = {name: held[name] for name in spoken if held[name].dtype in DTYPES}
         dtypes |= {spoken[name]: DTYPES[place.dtype] for name, place in words.items()}
     vlm = Vlm(folder, empty, empty, processor, partition, stored, dtypes, words)
+    if language and vlm.quantised:
+        raise InputError(
+            f"the language model in {folder} is quantised ({vlm.quantised}) and cannot be asked here; the visual part "
+            "can be edited, with --ask never."
+        )
     try:
         opened = _whole(vlm, trust_remote_code=trust_remote_code) if language else _visual_part(vlm)
     except InputError:  # a sentence already, and a ValueError too
@@ -258,7 +255,7 @@ def _whole(vlm: Vlm, *, trust_remote_code: bool) -> PreTrainedModel:
         ignore_mismatched_sizes=True,  # they are told with their names and sizes instead
     )
     opened: PreTrainedModel = loaded[0]
-    check_whole(vlm.folder, opened, loaded[1], places(vlm.folder))
+    check_whole(vlm.folder, opened, loaded[1])
     return opened
 
 

@@ -82,13 +82,13 @@ def places(folder: Path) -> dict[str, Path]:
 
 def _entries(file: Path) -> tuple[int, dict[str, Any]]:
     """Where the data of a file begin, and its header."""
-    refuse_pointer(file)
     try:
         with file.open("rb") as handle:
             length = int.from_bytes(handle.read(8), "little")
             longest = file.stat().st_size - 8  # a damaged length may be larger than the memory
             return 8 + length, dict(json.loads(handle.read(min(length, longest))))
     except (OSError, ValueError, TypeError, RecursionError) as error:
+        refuse_pointer(file)
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{file} is no safetensors file that is whole ({reason}); copy it here again.") from error
 

@@ -1,0 +1,29 @@
+"""A record as somebody edits it by hand: one place of it with something else there, or nothing."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+
+def paths(value: Any, items: int, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where a record has something, of lists the first `items`."""
+    if path:
+        yield path
+    parts = (
+        value.items() if isinstance(value, dict) else list(enumerate(value))[:items] if isinstance(value, list) else ()
+    )
+    for name, part in parts:
+        yield from paths(part, items, (*path, name))
+
+
+def edited(record: Any, path: tuple[str | int, ...], value: Any) -> Any:
+    """A copy of a record with another value in one place, or without it."""
+    copy = json.loads(json.dumps(record))
+    node = copy
+    for step in path[:-1]:
+        node = node[step]
+    if value is ...:
+        del node[path[-1]]
+    else:
+        node[path[-1]] = value
+    return copy
