@@ -108,8 +108,11 @@ def test_help_shows_a_dozen_options_at_most_and_help_all_the_rest(
     command: str, unsee: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert unsee(command, "--help") == 0
-    brief = re.findall(r"^ *(--[a-z-]+)", capsys.readouterr().out, flags=re.MULTILINE)
+    said = capsys.readouterr().out
+    brief = re.findall(r"^ *(--[a-z-]+)", said, flags=re.MULTILINE)
     assert 3 < len(brief) <= 12
+    assert "\nWhat is written\n" in said
+    assert "None" not in said
     assert unsee(command, "--help-all") == 0
     every = re.findall(r"[│ ] *(--[a-z-]+)", capsys.readouterr().out)
     assert set(brief) < set(every)

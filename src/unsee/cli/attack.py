@@ -22,7 +22,12 @@ from unsee.reporting.summary import attempts
 from unsee.system.output import refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb
 
-SHORT = ("model", "before", "oracle", "target", "retain", "benchmark", "attacks", "out", "require", "json", "overwrite")
+SHORT = {
+    "Models": ("model", "before", "oracle"),
+    "What is asked": ("target", "retain", "benchmark"),
+    "Attacks": ("attacks",),
+    "What is written": ("out", "require", "json", "overwrite"),
+}
 
 
 @dataclass(frozen=True)

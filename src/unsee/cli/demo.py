@@ -23,6 +23,9 @@ from unsee.system.output import refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb
 
 
+SHORT = {"The request": ("split", "seed"), "What is written": ("out", "open", "overwrite")}
+
+
 @dataclass(frozen=True)
 class Options:
     """Forget ten of a hundred fictitious people, offline, and measure it beside a model that never saw them.
@@ -48,7 +51,7 @@ class Options:
 
 def main(args: list[str]) -> int:
     """Runs the demo; 1 where a check failed."""
-    options = parse(Options, args, "unsee demo", ("out", "split", "seed", "open", "overwrite"))
+    options = parse(Options, args, "unsee demo", SHORT)
     started = time.monotonic()
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite)

@@ -22,19 +22,11 @@ from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.records import PHASES, Result, Score, to_json
 from unsee.system.output import ANSWERS, refuse_existing, with_folder
 
-SHORT = (
-    "model",
-    "before",
-    "oracle",
-    "target",
-    "retain",
-    "benchmark",
-    "questions",
-    "out",
-    "require",
-    "json",
-    "overwrite",
-)
+SHORT = {
+    "Models": ("model", "before", "oracle"),
+    "What is asked": ("target", "retain", "questions", "benchmark"),
+    "What is written": ("out", "require", "json", "overwrite"),
+}
 
 
 @dataclass(frozen=True)

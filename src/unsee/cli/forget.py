@@ -42,19 +42,12 @@ from unsee.system.output import ANSWERS, refuse_existing
 from unsee.system.terminal import printable
 
 Chosen = TypeVar("Chosen")
-SHORT = (
-    "model",
-    "target",
-    "retain",
-    "out",
-    "question",
-    "questions",
-    "id",
-    "preset",
-    "seed",
-    "keep-anyway",
-    "overwrite",
-)
+SHORT = {
+    "Model and photos": ("model", "target", "retain"),
+    "What is written": ("out", "id", "keep-anyway", "overwrite"),
+    "What the model is asked": ("question", "questions"),
+    "Strength": ("preset", "seed"),
+}
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 import re
 import sys
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
 from typing import Annotated, Any, TypeVar, get_origin
 
 import tyro
@@ -16,6 +18,7 @@ from unsee.errors import InputError
 from unsee.system.hub import HUB, on_hub
 
 Options = TypeVar("Options")
+Groups = Mapping[str, Sequence[str]]  # headings of --help, each with the options under it
 AskOption = Annotated[
     tuple[str, ...],
     tyro.conf.arg(
@@ -52,12 +55,12 @@ def asked(ask: tuple[str, ...], questions: tuple[str, ...] = ()) -> str | tuple[
     return ask[0] if len(ask) == 1 else ask
 
 
-def parse(kind: type[Options], args: list[str], prog: str, short: Sequence[str] = ()) -> Options:
+def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None = None) -> Options:
     """The options of one command. Prints help and leaves with 0, or an error and leaves with 2.
 
     The dataclass's docstring is the description; its paragraphs and the example stay as they are written. --help shows
-    the options named in `short`, and --help-all every one; without `short` both show all. --config FILE.toml stands for
-    the options that are written in the file; what is typed beside it counts more.
+    the options named in `short`, under its headings, and --help-all every one; without `short` both show all. --config
+    FILE.toml stands for the options that are written in the file; what is typed beside it counts more.
     """
     text = re.sub(r"\n {4}", "\n", (get_origin(kind) or kind).__doc__ or "").strip()
     given = _configured(args)
@@ -78,24 +81,34 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Sequence[str] 
         except SystemExit:
             stack.close()
             if told is not None:
-                print(_shortened(told.getvalue(), {"help", *short}, prog))
+                print(_shortened(told.getvalue(), short or {}, prog))
             raise
 
 
-def _shortened(text: str, names: Collection[str], prog: str) -> str:
-    """Help with these options only, and a word on where the others are."""
-    kept, inside, wanted = list[str](), False, True
-    for line in text.splitlines():
-        heading = line.strip("╭╮─ ") in ("options", "method options")
-        if inside and (heading or line.startswith("╰")):
+def _shortened(text: str, groups: Groups, prog: str) -> str:
+    """Help with these options only, under their headings, and a word on where the others are."""
+    lines, found, option = text.splitlines(), dict[str, list[str]](), ""
+    start = [line.strip("╭╮─ ") for line in lines].index("options")
+    for line in lines[start + 1 :]:
+        if found and (not line.strip() or line[0] in "╭╰"):
             break  # the box of the command's own options has ended
-        inside = inside or heading
-        if inside and (option := re.match(r"[│ ] (?:-h, )?--([a-z-]+)", line)):
-            wanted = option[1] in names
-        if wanted:
-            kept.append(line.strip("│ ") if not line.strip("│ ") else line.removeprefix("│").removesuffix("│").rstrip())
+        if match := re.match(r"[│ ] (?:-h, )?--([a-z-]+)", line):
+            option = match[1]
+        if option:
+            found.setdefault(option, []).append(line.removeprefix("│").removesuffix("│").rstrip())
+    width = get_terminal_size().columns
+    about = [line if line.startswith(" ") else fill(line, width) for line in lines[:start]]
+    shown = ["\n".join(about).rstrip()]
+    for heading, names in groups.items():
+        shown += ["", heading, *(line for name in names for line in found[name])]
     command = " ".join(prog.split()[:3] if prog.startswith("unsee session") else prog.split()[:2])
-    return "\n".join([*kept, f"Every option, and the settings of the method: {command} --help-all"])
+    return _readable("\n".join([*shown, "", f"Every option, and the settings of the method: {command} --help-all"]))
+
+
+def _readable(text: str) -> str:
+    """Without what tells a programmer of types and empty defaults alone."""
+    text = re.sub(r"\{None\}\|(\w+)", r"\1", text)
+    return re.sub(r"\s*\(default:\s*(?:None|False|'')?\s*\)", "", text)
 
 
 def _configured(args: Sequence[str]) -> list[str]:
