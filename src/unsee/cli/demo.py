@@ -22,7 +22,6 @@ from unsee.records import Result
 from unsee.system.output import refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb
 
-
 SHORT = {"The request": ("split", "seed"), "What is written": ("out", "open", "overwrite")}
 
 
