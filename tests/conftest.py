@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers.utils import logging
 
+import second_device  # noqa: F401 # before the first backward pass, which counts the devices
 import unsee as package
 from tiny_method import METHOD, UNASKED
 from unsee.cli.main import main

@@ -26,6 +26,7 @@ from unsee.models.carried import carried
 from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.moments.records import Moments
 from unsee.records import Check, Result, Sample, plain
+from unsee.system.device import computing
 from unsee.system.environment import environment, now
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
@@ -48,6 +49,8 @@ def forget(
     state: Path | None = None,
     progress: Progress | None = None,
     tell: Tell = silent,
+    device: str | None = None,
+    precision: str | None = None,
 ) -> Edit:
     """Makes a model forget what is on the target images; `vlm` itself is left as it was.
 
@@ -64,45 +67,52 @@ def forget(
     `replies`. `tell` is given warnings. With `drop_similar`, retained images that the model takes for the target are
     left out. `identifier` names the request in records.
 
+    A model that is not opened yet is opened on `device`: auto (a GPU where there is one), cpu, cuda, cuda:N or mps. It
+    runs forward in `precision`: float32, bfloat16, or auto (bfloat16 on a GPU that computes in it); what is trained
+    and summed up stays float32 or float64.
+
     Raises InputError for images that cannot be used, an image on both sides, retained images that the model takes for
-    the target, or neither retained images nor moments.
+    the target, neither retained images nor moments, or a device that is not there.
     """
+    if isinstance(vlm, Vlm) and device is not None:
+        raise InputError(f"the model is on {vlm.device} already; give the device to unsee.load, or the model's folder.")
     method = find(method)() if isinstance(method, str) else method or NSCVF()
-    if not isinstance(vlm, Vlm):
-        vlm = load(vlm, language=method.language)
-    carried(vlm.folder)  # what cannot be copied is said before the work
-    targets, copies = data.without_copies(data.samples_of(target))
-    if copies:
-        tell(f"{copies} target photos hold the same pixels as another one and are left out")
-    retained = None if retain is None else data.samples_of(retain)
-    if retained is not None:
-        retained = data.check_disjoint(targets, retained, drop=drop_similar)
-    if moments is not None:
-        _check_not_counted(targets, moments)
-    hearing = heard_before(
-        vlm, targets, retained or [], seed=seed, ask=ask, further=questions, by_name=answer_from_folder,
-        drop_similar=drop_similar, tell=tell,
-    )  # fmt: skip
-    request = request_of(hearing.parts, identifier, now())
-    given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
-    shown = None if retained is None else hearing.parts.shown
-    if not isinstance(method, FeatureMethod):
-        edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
-        verdict = hearing.verdict(edit.weights, edit.method.get("final"))
-        return replace(edit, verdict=verdict, request=request, replies=hearing.replies(edit.weights))
-    tried = list[Edit]()
-    reader = hearing.reader
-    for attempt in method.attempts(asked=reader is not None and moments is None):
-        if tried:
-            tell("the request missed its aim and is made again, with images described by the means of their tokens")
-        place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
-        edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=reader, **given)
-        share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
-        tried.append(replace(edit.scaled(share), verdict=verdict))
-        if _passed(tried[-1]) or (tried[-1].verdict is not None and "unknown" in tried[-1].verdict.missed):
-            break  # what the model never named cannot be seen to be forgotten
-    best = min(tried, key=_shortfall)
-    return replace(best, request=request, replies=hearing.replies(best.weights))
+    with computing(device, precision):
+        if not isinstance(vlm, Vlm):
+            vlm = load(vlm, language=method.language)
+        carried(vlm.folder)  # what cannot be copied is said before the work
+        targets, copies = data.without_copies(data.samples_of(target))
+        if copies:
+            tell(f"{copies} target photos hold the same pixels as another one and are left out")
+        retained = None if retain is None else data.samples_of(retain)
+        if retained is not None:
+            retained = data.check_disjoint(targets, retained, drop=drop_similar)
+        if moments is not None:
+            _check_not_counted(targets, moments)
+        hearing = heard_before(
+            vlm, targets, retained or [], seed=seed, ask=ask, further=questions, by_name=answer_from_folder,
+            drop_similar=drop_similar, tell=tell,
+        )  # fmt: skip
+        request = request_of(hearing.parts, identifier, now())
+        given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
+        shown = None if retained is None else hearing.parts.shown
+        if not isinstance(method, FeatureMethod):
+            edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
+            verdict = hearing.verdict(edit.weights, edit.method.get("final"))
+            return replace(edit, verdict=verdict, request=request, replies=hearing.replies(edit.weights))
+        tried = list[Edit]()
+        reader = hearing.reader
+        for attempt in method.attempts(asked=reader is not None and moments is None):
+            if tried:
+                tell("the request missed its aim and is made again, with images described by the means of their tokens")
+            place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
+            edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=reader, **given)
+            share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
+            tried.append(replace(edit.scaled(share), verdict=verdict))
+            if _passed(tried[-1]) or (tried[-1].verdict is not None and "unknown" in tried[-1].verdict.missed):
+                break  # what the model never named cannot be seen to be forgotten
+        best = min(tried, key=_shortfall)
+        return replace(best, request=request, replies=hearing.replies(best.weights))
 
 
 def _passed(edit: Edit) -> bool:
@@ -137,27 +147,33 @@ def evaluate(
     trust_remote_code: bool = False,
     edit: Edit | None = None,
     timings: dict[str, float] | None = None,
+    device: str | None = None,
+    precision: str | None = None,
 ) -> Result:
     """Measures a checkpoint on a benchmark, or on photos; `edit` adds how it was made.
 
     Of photos of the `target` and others, the model `before` says which answers are right, or with `answer_from_folder`
-    their concepts' names. A `judge` reads answers in own words. Raises InputError where there is nothing to ask.
+    their concepts' names. A `judge` reads answers in own words. `device` and `precision` are as for `forget`. Raises
+    InputError where there is nothing to ask.
     """
-    if benchmark is not None:
-        bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
-    elif target is not None or retain is not None:
-        sides = [[] if side is None else data.samples_of(side) for side in (target, retain)]
-        first = None if before is None or answer_from_folder else load(before, language=True)
-        request = read_record(place_of(model)).get("request")
-        asked = photo_questions(*sides, request=request, questions=questions, before=first, by_name=answer_from_folder)
-        bench = own.benchmark(asked, *sides)
-    else:
-        raise InputError("there is nothing to ask; give a benchmark, or photos as target and retain.")
-    measured = measure_answers(
-        model, bench, before=before, oracle=oracle, judge=judge, trust_remote_code=trust_remote_code
-    )
-    made = assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
-    return made if edit is not None else with_record(made, read_record(place_of(model)))
+    with computing(device, precision):
+        if benchmark is not None:
+            bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
+        elif target is not None or retain is not None:
+            sides = [[] if side is None else data.samples_of(side) for side in (target, retain)]
+            first = None if before is None or answer_from_folder else load(before, language=True)
+            request = read_record(place_of(model)).get("request")
+            asked = photo_questions(
+                *sides, request=request, questions=questions, before=first, by_name=answer_from_folder
+            )
+            bench = own.benchmark(asked, *sides)
+        else:
+            raise InputError("there is nothing to ask; give a benchmark, or photos as target and retain.")
+        measured = measure_answers(
+            model, bench, before=before, oracle=oracle, judge=judge, trust_remote_code=trust_remote_code
+        )
+        made = assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
+        return made if edit is not None else with_record(made, read_record(place_of(model)))
 
 
 def with_record(result: Result, record: Mapping[str, Any]) -> Result:

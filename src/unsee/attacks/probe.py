@@ -74,5 +74,5 @@ def _depths(vlm: Vlm, samples: Sequence[Sample]) -> list[NDArray[np.float32]]:
         found = depths(vlm.model, inside, batch)
         if any(state.dim() != 3 or len(state) != len(batch) for state in found):
             raise InputError(f"the encoder in {vlm.folder} does not work image by image; leave probe out.")
-        parts.append([state.float().mean(1) for state in found])
+        parts.append([state.float().mean(1).cpu() for state in found])
     return [torch.cat(states).numpy() for states in zip(*parts, strict=True)]

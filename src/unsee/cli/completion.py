@@ -8,10 +8,10 @@ from io import StringIO
 from typing import Literal
 
 from unsee.cli.main import COMMANDS
-from unsee.cli.parse import parse
+from unsee.cli.parse import EVERYWHERE, parse
 from unsee.cli.session import ACTIONS
 
-EVERYWHERE = ("--help", "--help-all", "--config", "--quiet", "--verbose", "--log-file")
+ALWAYS = ("--help", "--help-all", "--config", "--quiet", "--verbose", "--log-file", *EVERYWHERE)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _options(command: str, given: list[str]) -> list[str]:
     except SystemExit:
         pass
     found = re.findall(r"^\W*(?:-\w, )?(--[a-z][a-z0-9-]*)", said.getvalue(), re.M)
-    return list(dict.fromkeys([*found, *EVERYWHERE]))
+    return list(dict.fromkeys([*found, *ALWAYS]))
 
 
 def _bash(words: dict[str, list[str]], actions: dict[str, list[str]], *, zsh: bool) -> str:

@@ -15,13 +15,18 @@ from unsee.models.inputs import image_inputs, tokens_vary
 from unsee.models.outline import SHARE, last_layers, outline
 from unsee.models.processors import open_processor
 from unsee.models.shards import headers
+from unsee.system.device import HALF, chosen, in_half
+
+FLOAT = 4  # bytes of a float32
+TRAINED = 5 * FLOAT  # of a trained number: its gradient, two moments of AdamW, its value at the start and at the best
 
 
 @dataclass(frozen=True)
 class Options:
     """Show which parameters are visual, which are protected, and what the default method would train.
 
-    Reads the config, the processor and the headers of the weight files; no weight.
+    Reads the config, the processor and the headers of the weight files; no weight. Says where models would compute, and
+    the memory that a request needs for its parts; activations of the images at hand come to it.
 
     Example:
       unsee inspect --model checkpoints/my-vlm
@@ -51,6 +56,9 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
     for name, first in routes.first.items():
         readers.setdefault(first, []).append(name)
     family = FAMILIES.get(empty.config.model_type)
+    layers = sum(sizes[f"{name}.weight"] for name in trained)
+    visible = sum(sizes[name] for name in partition.visual)
+    device = chosen()
     unread = [name for name in partition.linear if name not in routes.trained]
     quirks = [family.note] if family is not None and family.note else []
     if family is None or not family.tested:
@@ -62,9 +70,9 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
     return {
         "model": str(folder),
         "family": empty.config.model_type,
-        "visual_parameters": sum(sizes[name] for name in partition.visual),
+        "visual_parameters": visible,
         "protected_parameters": sum(sizes[name] for name in partition.protected),
-        "trained_parameters": sum(sizes[f"{name}.weight"] for name in trained),
+        "trained_parameters": layers,
         "stored_as": sorted({stored[name].dtype for name in visual}),
         "files": len({place.file for place in stored.values()}),
         "files_with_visual_tensors": len(set(visual.values())),
@@ -74,6 +82,14 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
         ],
         "trained_layers": trained,
         "shared_inputs": [names for names in readers.values() if len(names) > 1],
+        "device": str(device),
+        "precision": HALF if in_half(device) else "float32",
+        "memory_mb": {
+            "visual_weights": round(visible * FLOAT / 1e6, 1),
+            "training": round(layers * TRAINED / 1e6, 1),
+            "features_per_photo": round(sum(t * w for t, w in routes.crossings.values()) * FLOAT / 1e6, 2),
+            "language_model_when_asked": round(sum(place.stop - place.start for place in stored.values()) / 1e6, 1),
+        },
         "quirks": quirks,
     }
 
@@ -89,6 +105,11 @@ def main(args: list[str]) -> int:
     shown = ("family", "visual_parameters", "protected_parameters", "trained_parameters", "stored_as", "files")
     rows = [{"what": name.replace("_", " "), "value": _text(facts[name])} for name in shown]
     rows[-1]["value"] += f", {facts['files_with_visual_tensors']} with visual tensors"
+    rows.append({"what": "computes on", "value": f"{facts['device']}, forward in {facts['precision']}"})
+    rows += [
+        {"what": f"memory, {name.replace('_', ' ')}", "value": f"{size:,} MB"}
+        for name, size in facts["memory_mb"].items()
+    ]
     print_table(rows, title=facts["model"])
     print()
     print_table([{"visual group": name, "parameters": _text(size)} for name, size in facts["groups"].items()])

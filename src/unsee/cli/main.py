@@ -3,6 +3,7 @@
 import gc
 import signal
 import sys
+from contextvars import copy_context
 from importlib import import_module
 from types import ModuleType
 
@@ -40,7 +41,8 @@ def _usage() -> str:
         "  unsee COMMAND --help   the command's options, with an example; --help-all every one\n"
         "  unsee --version        the version\n\n"
         "With every command: --quiet shows no progress, --verbose also what libraries say, --log-file FILE keeps\n"
-        "everything that is told with its time, and --config FILE.toml reads options from a file.\n\n"
+        "everything that is told with its time, and --config FILE.toml reads options from a file. --device and\n"
+        "--precision say where models compute, and how; a GPU is used where there is one.\n\n"
         "example: unsee demo --out demo"
     )
 
@@ -89,7 +91,7 @@ def _run(args: list[str]) -> int:
         raise unknown("command", args[0], COMMANDS)
     rest, told = taken(args[1:])
     with told.opened():
-        code: int = _command(args[0]).main(rest)
+        code: int = copy_context().run(_command(args[0]).main, rest)  # what it asks for ends with it
     return code
 
 

@@ -18,6 +18,10 @@ from unsee.errors import InputError
 from unsee.system.hub import HUB, on_hub
 
 Options = TypeVar("Options")
+EVERYWHERE = {
+    "--device": "auto, cpu, cuda, cuda:N or mps: where models compute; auto is a GPU where there is one",
+    "--precision": "auto, float32 or bfloat16: how they run forward; auto is bfloat16 on a GPU that computes in it",
+}
 Groups = Mapping[str, Sequence[str]]  # headings of --help, each with the options under it
 AskOption = Annotated[
     tuple[str, ...],
@@ -60,10 +64,11 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
 
     The dataclass's docstring is the description; its paragraphs and the example stay as they are written. --help shows
     the options named in `short`, under its headings, and --help-all every one; without `short` both show all. --config
-    FILE.toml stands for the options that are written in the file; what is typed beside it counts more.
+    FILE.toml stands for the options that are written in the file; what is typed beside it counts more. Those of
+    EVERYWHERE, where and how models compute, hold from then on.
     """
     text = re.sub(r"\n {4}", "\n", (get_origin(kind) or kind).__doc__ or "").strip()
-    given = _configured(args)
+    given = _computing(_configured(args))
     every = "--help-all" in given
     given = ["--help" if word == "--help-all" else word for word in given]
     with ExitStack() as stack:
@@ -82,7 +87,31 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
             stack.close()
             if told is not None:
                 print(_shortened(told.getvalue(), short or {}, prog))
+            elif {"-h", "--help"} & set(given):
+                print(
+                    "\nEvery command also takes",
+                    *(f"  {name} NAME  {text}" for name, text in EVERYWHERE.items()),
+                    sep="\n",
+                )
             raise
+
+
+def _computing(args: Sequence[str]) -> list[str]:
+    """The arguments without those that say where and how models compute, which hold from now on."""
+    rest, found, words = list[str](), dict[str, str](), iter(args)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in EVERYWHERE:
+            found[name.removeprefix("--")] = value if equals else next(words, "")
+        else:
+            rest.append(word)
+    if any(not value for value in found.values()):
+        raise InputError("--device and --precision need a name behind them; leave them out for auto.")
+    if found:
+        from unsee.system.device import compute  # torch takes a second, and most commands print help without it
+
+        compute(**found)
+    return rest
 
 
 def _shortened(text: str, groups: Groups, prog: str) -> str:

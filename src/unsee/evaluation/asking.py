@@ -18,6 +18,7 @@ from unsee.models.features import Inputs
 from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.models.processors import first_line
 from unsee.records import Sample
+from unsee.system.memory import in_room
 from unsee.system.progress import report
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
@@ -123,9 +124,16 @@ def generate(vlm: Vlm, samples: Sequence[Sample], progress: StageProgress | None
     said = dict[Hashable, str]()
     for indices in _by_kind(asked, _batch(vlm)):
         chosen = [asked[i] for i in indices]
-        inputs = _inputs(vlm, chosen)
-        output = _generate(vlm, inputs, max_new_tokens=chosen[0].tokens or limits[chosen[0].measure])
-        said |= {_key(sample): text for sample, text in zip(chosen, decoded(vlm, inputs, output), strict=True)}
+        tokens = chosen[0].tokens or limits[chosen[0].measure]
+
+        def answered(size: int, chosen: list[Sample] = chosen, tokens: int = tokens) -> list[str]:
+            found = list[str]()
+            for start in range(0, len(chosen), size):
+                inputs = _inputs(vlm, chosen[start : start + size])
+                found += decoded(vlm, inputs, _generate(vlm, inputs, max_new_tokens=tokens))
+            return found
+
+        said |= {_key(one): text for one, text in zip(chosen, in_room(answered, len(chosen)), strict=True)}
         if progress is None:
             report("asking", len(said), len(asked))
         else:
@@ -169,7 +177,7 @@ def answer_probabilities(vlm: Vlm, samples: Sequence[Sample]) -> list[float]:
         likely = F.log_softmax(logits, -1).gather(-1, ids[:, : logits.shape[1], None])[..., 0]
         real = real[:, : logits.shape[1]]
         mean = (likely * real).sum(1) / real.sum(1)
-        for index, value in zip(indices, mean.exp().tolist(), strict=True):
+        for index, value in zip(indices, mean.exp().cpu().tolist(), strict=True):
             found[index] = value
     return found
 
@@ -177,7 +185,7 @@ def answer_probabilities(vlm: Vlm, samples: Sequence[Sample]) -> list[float]:
 def labelled(vlm: Vlm, sample: Sample) -> list[tuple[str, bool]]:
     """The tokens of a question and its right answer, and whether each counts in the answer's probability."""
     tokenizer = vlm.processor.tokenizer
-    asked = _inputs(vlm, [sample])["input_ids"][0].tolist()
-    answer = _answer_ids(vlm, [sample])[0][0].tolist()
+    asked = _inputs(vlm, [sample])["input_ids"][0].cpu().tolist()
+    answer = _answer_ids(vlm, [sample])[0][0].cpu().tolist()
     names = tokenizer.convert_ids_to_tokens([*asked, *answer])
     return [(name, number >= len(asked)) for number, name in enumerate(names)]

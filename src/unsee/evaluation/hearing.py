@@ -176,7 +176,7 @@ def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
     own_code = type(vlm.model).__module__.startswith("transformers_modules")  # trusted when the model was opened
     if not needed and vlm.quantised:
         return None
-    whole = load(vlm.folder, language=True, trust_remote_code=own_code)
+    whole = load(vlm.folder, language=True, trust_remote_code=own_code, device=vlm.device)
     if not isinstance(whole.model, GenerationMixin):
         return None
     try:

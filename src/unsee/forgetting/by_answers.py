@@ -332,7 +332,7 @@ class _AnswerRun:
             named[row, self.vlm.processor.tokenizer(self.own.answers[place], add_special_tokens=False)["input_ids"]] = (
                 True
             )
-        return Apart(before, now, tokens, real, named)
+        return Apart(before, now, tokens, real, named.to(now.device))
 
     @contextmanager
     def _before(self) -> Iterator[None]:
@@ -361,7 +361,7 @@ class _AnswerRun:
             )[0]
             for start in range(0, len(images), AT_ONCE)
         ]
-        return _Asked(images, answers, torch.cat([torch.zeros(0), *losses]))
+        return _Asked(images, answers, torch.cat([torch.zeros(0, device=self.vlm.device), *losses]))
 
     def _questions(self, asked: _Asked, places: Sequence[int]) -> list[tuple[Image | None, str]]:
         return [(asked.images[place], self.settings.prompt) for place in places]
@@ -369,7 +369,7 @@ class _AnswerRun:
     def _said(self, asked: _Asked, places: Sequence[int]) -> Said:
         answers = [asked.answers[place] for place in places]
         losses, tokens = answer_losses(self.vlm, self._questions(asked, places), answers)
-        return Said(losses, tokens, asked.before[list(places)])
+        return Said(losses, tokens, asked.before[torch.tensor(list(places))])
 
 
 def ascent(batch: Batch) -> Tensor:

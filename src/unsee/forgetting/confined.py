@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch.utils import swap_tensors
 
 from unsee.linalg.subspace import Span
 
@@ -54,10 +55,10 @@ class ConfinedWeight:
         """
         if self.weight.grad is None:
             raise ValueError("the weight has no gradient; call backward first")
-        self.free.data = torch.zeros_like(self.weight)
-        self.free.grad = self.weight.grad if self.span is None else self.weight.grad @ self.span
-        if self.mask is not None:
-            self.free.grad = self.free.grad * self.mask
+        gradient = self.weight.grad if self.span is None else self.weight.grad @ self.span
+        step = Parameter(torch.zeros_like(self.weight))
+        step.grad = gradient if self.mask is None else gradient * self.mask
+        swap_tensors(self.free, step)  # the optimizer keeps what it remembers of `free`
         self.weight.grad = None
 
     @torch.no_grad()
@@ -73,8 +74,7 @@ class ConfinedWeight:
         if length is not None:
             step = step * (length * self.norm / step.norm().clamp(min=1e-30))
         self.weight.add_(step)
-        self.free.grad = None
-        self.free.data = self.weight.new_empty(0)
+        swap_tensors(self.free, Parameter(self.weight.new_empty(0)))
 
     @torch.no_grad()
     def restore(self) -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from unsee.errors import InputError
-from unsee.linalg.discriminant import fit_discriminant
-from unsee.models.features import Inputs, in_batches, visual_features
+from unsee.linalg.discriminant import Discriminant, fit_discriminant
+from unsee.models.features import Inputs, device_of, in_batches, visual_features
 from unsee.models.outline import blocks
 from unsee.moments.records import Photos
 
@@ -39,15 +39,10 @@ class Levels:
         self.names = list(dict.fromkeys(_block(layer, inside) for layer in layers if layer.startswith(f"{inside}.")))
         if not inside or not self.names:
             raise InputError("no block of the encoder is trained, so that depths asks for nothing; leave it at 0.")
-        known, own = self._before(retained.inputs, batch), self._before(target, batch)
-        self.discriminants = {name: fit_discriminant(known[name], retained.concept) for name in self.names}
-        self.goals = {name: self._without_concept(name, own[name], concept) for name in self.names}
-
-    def _without_concept(self, name: str, values: Tensor, concept: Tensor) -> Tensor:
-        coordinates = self.discriminants[name].coordinates(values)
-        places = torch.unique(concept, return_inverse=True)[1]
-        sums = coordinates.new_zeros(int(places.max()) + 1, coordinates.shape[1]).index_add_(0, places, coordinates)
-        return coordinates - (sums / torch.bincount(places)[:, None])[places]
+        known, own, device = self._before(retained.inputs, batch), self._before(target, batch), device_of(model)
+        found = {name: fit_discriminant(known[name], retained.concept) for name in self.names}
+        self.goals = {name: _without_concept(found[name], own[name], concept).to(device) for name in self.names}
+        self.discriminants = {name: found[name].to(device) for name in self.names}
 
     @torch.no_grad()
     def _before(self, images: Sequence[Inputs], batch: int) -> Given:
@@ -57,7 +52,7 @@ class Levels:
                 visual_features(self.model, part)
             if any(value.dim() != 2 or len(value) != len(part) for value in given.values()):
                 raise InputError("the blocks of this encoder do not work image by image; leave depths at 0.")
-            found.append(given)
+            found.append({name: value.cpu() for name, value in given.items()})
         return {name: torch.cat([given[name] for given in found]) for name in self.names}
 
     @contextmanager
@@ -85,6 +80,13 @@ class Levels:
             for name, value in given.items()
         ]
         return torch.stack(gaps).mean()
+
+
+def _without_concept(discriminant: Discriminant, values: Tensor, concept: Tensor) -> Tensor:
+    coordinates = discriminant.coordinates(values)
+    places = torch.unique(concept, return_inverse=True)[1]
+    sums = coordinates.new_zeros(int(places.max()) + 1, coordinates.shape[1]).index_add_(0, places, coordinates)
+    return coordinates - (sums / torch.bincount(places)[:, None])[places]
 
 
 def _block(layer: str, inside: str) -> str:

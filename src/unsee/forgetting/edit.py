@@ -64,7 +64,7 @@ class Edit:
         Raises InputError where the checkpoint cannot be opened any more.
         """
         own_code = type(self.vlm.model).__module__.startswith("transformers_modules")  # trusted when it was opened
-        opened = load(self.vlm.folder, language=True, trust_remote_code=own_code)
+        opened = load(self.vlm.folder, language=True, trust_remote_code=own_code, device=self.vlm.device)
         parameters = dict(opened.model.named_parameters())
         with torch.no_grad():
             for name, value in self.weights.items():
@@ -131,7 +131,7 @@ class Edit:
 def rounded(
     vlm: Vlm, trained: Mapping[str, Tensor], start: Mapping[str, Tensor], advice: str = "a lower rate"
 ) -> tuple[dict[str, Tensor], float]:
-    """What the weights of layers are once they are stored, by parameter name, and the share of their change lost so.
+    """The weights of layers as they are stored, on the CPU by parameter name, and the share of their change lost so.
 
     `trained` and `start` hold the weights now and before, by layer. Raises InputError, with what to give, where one is
     no longer finite.
@@ -139,10 +139,10 @@ def rounded(
     after, lost, moved = dict[str, Tensor](), 0.0, 0.0
     for name, weight in trained.items():
         now = weight.detach()
-        stored = now.to(vlm.dtype_of(f"{name}.weight"), copy=True)
+        stored = now.to("cpu", vlm.dtype_of(f"{name}.weight"), copy=True)
         if not torch.isfinite(stored).all():
             raise InputError(f"the run diverged: {name} is no longer finite as stored; give {advice}.")
-        lost += float((stored.to(now.dtype) - now).square().sum())
+        lost += float((stored.to(now) - now).square().sum())
         moved += float((now - start[name]).square().sum())
         after[f"{name}.weight"] = stored
     return after, (lost / moved) ** 0.5 if moved else 0.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from unsee.models.outline import last_layers
 from unsee.models.prefix import Prefix, prefix_states
 from unsee.moments.records import Moments, Photos
 from unsee.records import LayerDrift
-from unsee.system.memory import Memory
+from unsee.system.device import sums_on
+from unsee.system.memory import Memory, halved
 
 NEGATIVES = 32  # target images whose old features are negatives of a step's contrastive loss
 WATCHED = 256  # retained images whose drift a look measures
@@ -54,8 +56,10 @@ class FeatureRun:
     ) -> None:
         self.settings, self.vlm, self.moments, self.retained = settings, vlm, moments, retained
         self.bounds, self.goals = bounds, goals
-        self.coordinates = losses.identity(goals.original, moments.features)
-        self.coordinates_there = losses.identity(goals.goal(torch.arange(len(goals.inputs))), moments.features)
+        self.known = moments.features.to(vlm.device)
+        self.coordinates = losses.identity(goals.original, moments.features).to(vlm.device)
+        there = losses.identity(goals.goal(torch.arange(len(goals.inputs))), moments.features)
+        self.coordinates_there = there.to(vlm.device)
         count = 0 if retained is None else len(retained.features)
         self.watched = torch.arange(0, count, max(1, count // WATCHED))
         self.start: dict[str, Tensor] = {}
@@ -118,6 +122,7 @@ class FeatureRun:
                 state=state if state is None or len(turns) == 1 else state.with_stem(f"{state.stem}_{number}"),
                 key=key,
                 progress=progress,
+                smaller=self.smaller,
             )
             logs.append(log)
             self.drifts += [self._layer(name, weight) for name, weight in weights.items()]
@@ -127,6 +132,14 @@ class FeatureRun:
                 break
         self._round()
         return logs
+
+    def smaller(self) -> bool:
+        """Halves how many images go through the model at a time; false where it is one already."""
+        if self.bounds.images == 1:
+            return False
+        self.bounds = replace(self.bounds, images=halved(self.bounds.images))
+        self.hardening = replace(self.hardening, batch=self.bounds.images)
+        return True
 
     def _turns(self) -> list[list[str]]:
         modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
@@ -147,7 +160,8 @@ class FeatureRun:
         for name in names:
             first = self.moments.first[name]
             if first not in spans and settings.null_space:
-                spans[first] = span(self.moments.grams[first], settings.criterion, settings.keep, settings.ridge)
+                gram = self.moments.grams[first].to(sums_on(self.vlm.device))
+                spans[first] = span(gram, settings.criterion, settings.keep, settings.ridge)
             weight = modules[name].weight
             made[name] = ConfinedWeight(weight, spans.get(first), self.vlm.dtype_of(f"{name}.weight"))
             weight.requires_grad_(True)
@@ -161,10 +175,10 @@ class FeatureRun:
                 readers.setdefault(self.moments.first[name], []).append(weight)
         for first, sharing in readers.items():
             guard = self.moments.guard[first]
-            outer, second = guard.outer.to(sharing[0].weight), guard.second.to(sharing[0].weight.device)
+            outer = guard.outer.to(sharing[0].weight)
             for weight in sharing:
-                start = weight.start.double()
-                energy = float(((start @ second) * start).sum())
+                start = weight.start.cpu().double()
+                energy = float(((start @ guard.second) * start).sum())
                 if energy > 0:
                     found.append((weight, outer, energy))
         return found
@@ -212,7 +226,7 @@ class FeatureRun:
         """Places of the quarter of the kept images whose coordinates are nearest to those of a target concept."""
         if self.kept is None:
             return torch.zeros(1, dtype=torch.int64)
-        own = self.coordinates[: self.goals.images]
+        own = self.coordinates[: self.goals.images].cpu()
         names = self.goals.own.concept
         means = torch.stack([own[names == name].mean(0) for name in names.unique()])
         there = losses.identity(self.kept[1], self.moments.features)
@@ -220,10 +234,10 @@ class FeatureRun:
         return order[: max(1, len(order) // 4)]
 
     def _apart(self, places: Tensor, goal: Features) -> Tensor:
-        return losses.distance(self._features(places), goal, self.moments.features, self.settings.identity)
+        return losses.distance(self._features(places), goal, self.known, self.settings.identity)
 
     def _part(self, moving: Tensor, staying: Tensor, aside: Tensor, targets: int, keeps: int) -> Tensor:
-        settings, known = self.settings, self.moments.features
+        settings, known = self.settings, self.known
         watched: AbstractContextManager[Given] = nullcontext({}) if self.levels is None else self.levels.watched()
         with watched as given:
             features = self._features(torch.cat([moving, staying + len(self.goals.inputs)]))
@@ -254,11 +268,11 @@ class FeatureRun:
 
     def _contrast(self, moved: Features, drawn: Tensor, aside: Tensor) -> Tensor:
         return losses.contrast(
-            losses.identity(moved, self.moments.features),
+            losses.identity(moved, self.known),
             self.coordinates_there[drawn],
             self.coordinates[drawn],
             self.coordinates[aside],
-            same=self.goals.concept[drawn][:, None] == self.goals.concept[aside],
+            same=(self.goals.concept[drawn][:, None] == self.goals.concept[aside]).to(moved.device),
             temperature=self.settings.temperature,
         )
 

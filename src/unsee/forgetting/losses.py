@@ -20,18 +20,19 @@ def distance(features: Features, goal: Features, retained: RetainedFeatures, wei
 
     Scalar, >= 0; the mean over the crossings of the mean over images and their tokens. The first term is 1 for features
     as far from the goal as a stranger's; it is dominated by the strong directions. The second sees the weak ones in
-    which identity lives (ours).
+    which identity lives (ours). `retained` is on the device of `features`; `goal` may be elsewhere.
     """
     gaps = []
     for name, spread in retained.spread.items():
         value = features.values[name]
-        other = fitted(goal.values[name], value.shape[1])
+        other = fitted(goal.values[name].to(value.device), value.shape[1])
         each = (value - other).square().sum((1, 2)) / (features.counts[name] * value.shape[2])
         gaps.append(each.mean() / spread)
     apart = torch.stack(gaps).mean()
     if weight == 0:
         return apart
-    return apart + weight * (identity(features, retained) - identity(goal, retained)).square().mean()
+    there = identity(goal.to(features.device), retained)
+    return apart + weight * (identity(features, retained) - there).square().mean()
 
 
 def output_shift(weight: Tensor, start: Tensor, outer: Tensor, energy: float) -> Tensor:

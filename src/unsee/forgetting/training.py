@@ -19,6 +19,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from unsee.errors import InputError, OutputError
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.system.disk import is_plain, is_there
+from unsee.system.memory import is_full
 from unsee.system.output import with_file
 from unsee.system.progress import report
 from unsee.system.tensors import tensor_hash
@@ -141,7 +142,18 @@ def _digest(value: object) -> str:
     return repr(value)
 
 
+def _on_cpu(value: Any) -> Any:
+    """A state with all its tensors on the CPU, so that it can be read where there is no such device."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: _on_cpu(part) for key, part in value.items()}
+    return value
+
+
 def _save(file: Path, state: dict[str, object]) -> None:
+    state = _on_cpu(state)
+
     def fill(part: Path) -> None:
         torch.save({**state, "sha256": _digest(state)}, part)
         part.chmod(0o600)  # it is made of the target's photos
@@ -235,13 +247,15 @@ def train(
     state: Path | None = None,
     key: str = "",
     progress: Progress | None = None,
+    smaller: Callable[[], bool] | None = None,
 ) -> TrainingLog:
     """Moves `weights` down `loss` with AdamW, each within its span and by an optimizer of its own.
 
     `loss` draws its batch from the generator it is given, which depends on the seed and the step alone, so that a run
     resumed from `state` makes the same steps as one that was never interrupted. `look` measures the run every few
     steps; it stops when `bars` are reached. With `trust`, a look that loses it sends the run back, and what is left at
-    the end is the best state that was looked at.
+    the end is the best state that was looked at. `smaller` is called where memory does not suffice for a step: it makes
+    the parts of the loss smaller, and says whether it could.
     """
     run = _Run(weights)
     if trust is not None:
@@ -249,7 +263,7 @@ def train(
     if state is not None and is_there(state):
         _restore(state, key, run)
     while run.step < schedule.steps and run.factor > LEAST and not (run.looks and bars.reached(run.looks[-1])):
-        _step(run, loss, schedule, seed)
+        _step(run, loss, schedule, seed, smaller)
         report("forgetting", run.step, schedule.steps, bars.describe(run.looks[-1]) if run.looks else "")
         if run.step % schedule.look_every and run.step < schedule.steps:
             continue
@@ -265,11 +279,19 @@ def train(
     return _log(run, bars, schedule, kept=trust is not None)
 
 
-def _step(run: _Run, loss: Loss, schedule: Schedule, seed: int) -> None:
+def _step(run: _Run, loss: Loss, schedule: Schedule, seed: int, smaller: Callable[[], bool] | None) -> None:
     warm = min(1.0, (run.step + 1) / max(1.0, 0.05 * schedule.steps))
     rate = run.factor * schedule.rate * warm * (0.5 + 0.5 * math.cos(math.pi * run.step / schedule.steps))
-    for part in loss(Generator().manual_seed(seed * 1_000_003 + run.step)):
-        part.backward()
+    while True:
+        try:
+            for part in loss(Generator().manual_seed(seed * 1_000_003 + run.step)):
+                part.backward()
+            break
+        except RuntimeError as error:
+            if smaller is None or not is_full(error) or not smaller():
+                raise
+        for weight in run.weights.values():
+            weight.weight.grad = None
     for name, weight in run.weights.items():
         weight.pull()
         run.optimizers[name].param_groups[0]["lr"] = 1.0 if schedule.relative else rate

@@ -1,6 +1,6 @@
 """Fisher's linear discriminant in high dimension: what tells concepts apart whatever else varies within them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +35,10 @@ class Discriminant:
     def coordinates(self, samples: Tensor) -> Tensor:
         """(n, q) coordinates of samples (n, d)."""
         return (samples - self.mean) @ self.filters.T
+
+    def to(self, device: torch.device) -> "Discriminant":
+        """The same on a device."""
+        return Discriminant(*(getattr(self, part.name).to(device) for part in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)

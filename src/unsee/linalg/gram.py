@@ -80,6 +80,10 @@ class Gram:
             return Gram(torch.zeros_like(outer), torch.zeros_like(total), 0.0)
         return Gram(outer, total, left)
 
+    def to(self, device: torch.device) -> "Gram":
+        """The same on a device, which must have float64."""
+        return Gram(self.outer.to(device), self.total.to(device), self.count)
+
     def weighted(self, weight: float) -> "Gram":
         """The Gram of the same vectors, each counted `weight` times; weight >= 0."""
         return Gram(weight * self.outer, weight * self.total, weight * self.count)
@@ -120,8 +124,8 @@ class GramStream:
 
     @property
     def gram(self) -> Gram:
-        """The Gram of all vectors so far, a copy that later updates leave as it is."""
-        return Gram((self._outer + self._outer.T) / 2, self._total.clone(), self._count)
+        """The Gram of all vectors so far, on the CPU, a copy that later updates leave as it is."""
+        return Gram(((self._outer + self._outer.T) / 2).cpu(), self._total.cpu().clone(), self._count)
 
     def _rows(self, table: Tensor, start: int) -> Tensor:
         return table[start : start + ROWS].to(self._total.device).double()

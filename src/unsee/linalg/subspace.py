@@ -139,7 +139,7 @@ def soft_root_low_rank(gram: Gram, ridge: float, rank: int) -> LowRank:
     if not 0 < ridge < float("inf"):
         raise InputError(f"ridge is {ridge}: expected a finite number above 0; small protects more.")
     second = gram.second.float()
-    start = torch.randn(len(second), rank + OVERSAMPLED, generator=torch.Generator().manual_seed(0))
+    start = torch.randn(len(second), rank + OVERSAMPLED, generator=torch.Generator().manual_seed(0)).to(second.device)
     basis = torch.linalg.qr(second @ start).Q
     for _ in range(2):
         basis = torch.linalg.qr(second @ basis).Q
@@ -147,7 +147,7 @@ def soft_root_low_rank(gram: Gram, ridge: float, rank: int) -> LowRank:
     values, basis = values[-rank:].clamp(min=0), basis @ inner[:, -rank:].float()
     mean = float(gram.second.diagonal().mean())
     if mean <= 0:
-        return LowRank(1.0, basis, torch.zeros(rank))
+        return LowRank(1.0, basis, basis.new_zeros(rank))
     rest = max(float(second.diagonal().double().sum()) - float(values.sum()), 0.0) / (len(second) - rank)
     outside = (rest / mean + ridge) ** -0.5
     return LowRank(outside, basis, ((values / mean + ridge).rsqrt() - outside).float())

@@ -30,6 +30,7 @@ from unsee.models.outline import hooked
 from unsee.moments.measure import measure, prepare
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import LayerDrift, Sample
+from unsee.system.device import sums_on
 from unsee.system.memory import plan
 
 HALVINGS = 8  # of a sweep's step, before it is given up
@@ -188,7 +189,7 @@ def _sweep(
 ) -> bool:
     """Solves for every layer and goes along; false, and nothing moved, where that came no nearer."""
     modules = dict(vlm.model.named_modules())
-    streams = {name: GramStream(modules[name].in_features) for name in moments.grams}
+    streams = {name: GramStream(modules[name].in_features, sums_on(vlm.device)) for name in moments.grams}
     for weight in weights.values():
         weight.requires_grad_(True)
         weight.grad = None
@@ -201,9 +202,9 @@ def _sweep(
         if weight.grad is None:
             raise InputError(f"{name} does not reach the features of the target; this model cannot be edited so.")
         first = moments.first[name]
-        wished = -weight.grad * grams[first].count
+        wished = -weight.grad.cpu() * grams[first].count
         edit = ridge_edit(wished, grams[first], moments.grams[first], keep, ridge, moments.guard.get(first))
-        directions[name] = edit.to(weight.dtype)
+        directions[name] = edit.to(weight)
         slope -= float((weight.grad * directions[name]).sum())
         weight.grad = None
         weight.requires_grad_(False)
@@ -231,7 +232,8 @@ def _distance(vlm: Vlm, goals: Goals, *, backward: bool = False) -> float:
         drawn = torch.arange(start, min(start + goals.batch, count))
         images = [goals.inputs[place] for place in drawn.tolist()]
         features = visual_features(vlm.model, images) if backward else all_features(vlm.model, images, goals.batch)
-        part = losses.distance(features, goals.goal(drawn), goals.known, goals.identity) * len(drawn) / count
+        known = goals.known.to(vlm.device) if backward else goals.known
+        part = losses.distance(features, goals.goal(drawn), known, goals.identity) * len(drawn) / count
         if backward:
             part.backward()
         total += part.item()

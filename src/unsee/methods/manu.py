@@ -25,6 +25,7 @@ from unsee.models.outline import hooked
 from unsee.models.scopes import scope_layers
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
+from unsee.system.device import sums_on
 
 MOST = 256  # retained photos that are looked at
 ACTIVE = 0.1  # share of a layer's mean activity from which on a neuron counts as active
@@ -91,7 +92,7 @@ class MANU:
         for name in layers:
             weight = modules[name].weight.detach().clone()
             weight[:, scores[name] >= bound] = 0
-            after[f"{name}.weight"] = weight.to(vlm.dtype_of(f"{name}.weight"))
+            after[f"{name}.weight"] = weight.to("cpu", vlm.dtype_of(f"{name}.weight"))
         if progress is not None:
             progress(1, 1, f"{count} of {len(every)} neurons are pruned")
         return Edit(
@@ -130,11 +131,12 @@ class MANU:
     def _activity(self, vlm: Vlm, layers: Sequence[str], samples: Sequence[Sample]) -> dict[str, Tensor]:
         """What the neurons of each layer do while the own answers about these photos are read; see `importance`."""
         modules = dict(vlm.model.named_modules())
-        sums = {name: torch.zeros(5, modules[name].in_features, dtype=torch.float64) for name in layers}
+        where = sums_on(vlm.device)
+        sums = {name: torch.zeros(5, modules[name].in_features, dtype=torch.float64, device=where) for name in layers}
 
         def adding(name: str) -> Callable[[Tensor], None]:
             def hook(entering: Tensor) -> None:
-                flat = entering.reshape(-1, entering.shape[-1]).double()
+                flat = entering.reshape(-1, entering.shape[-1]).to(where).double()
                 size = flat.abs()
                 active = size > ACTIVE * size.mean()
                 sums[name] += torch.stack(

@@ -137,7 +137,8 @@ class _Steering:
         """Of some photos, the features now and before."""
         places = torch.randint(len(photos.inputs), (self.settings.batch,), generator=generator)
         chosen: list[Inputs] = [photos.inputs[place] for place in places.tolist()]
-        return visual_features(self.vlm.model, chosen), photos.features[places]
+        now = visual_features(self.vlm.model, chosen)
+        return now, photos.features[places].to(now.device)
 
 
 def _scales(known: Features) -> dict[str, float]:
@@ -155,7 +156,7 @@ def steered(known: Features, steer: float, seed: int) -> dict[str, Tensor]:
 
 def towards(now: Features, goal: dict[str, Tensor], known: Features) -> Tensor:
     """Mean squared distance of tokens from the goal, by the mean squared length of a retained token."""
-    return _mean(now, {name: now.values[name] - goal[name] for name in goal}, known)
+    return _mean(now, {name: now.values[name] - goal[name].to(now.device) for name in goal}, known)
 
 
 def feature_shift(now: Features, before: Features, known: Features) -> Tensor:
@@ -170,6 +171,6 @@ def _mean(now: Features, off: dict[str, Tensor], known: Features) -> Tensor:
     scales = _scales(known)
     parts = []
     for name, value in off.items():
-        real = torch.arange(value.shape[1]) < now.counts[name][:, None]
+        real = torch.arange(value.shape[1], device=value.device) < now.counts[name][:, None]
         parts.append((value.square().sum(-1) * real).sum() / real.sum() / scales[name])
     return torch.stack(parts).mean()

@@ -44,14 +44,15 @@ def decoded(vlm: Vlm, inputs: Inputs, output: Tensor) -> list[str]:
     asked = inputs["input_ids"]
     if output.shape[1] >= asked.shape[1] and torch.equal(output[:, : asked.shape[1]], asked):
         output = output[:, asked.shape[1] :]  # some families give the new tokens alone
-    return [text.strip() for text in vlm.processor.tokenizer.batch_decode(output, skip_special_tokens=True)]
+    return [text.strip() for text in vlm.processor.tokenizer.batch_decode(output.cpu(), skip_special_tokens=True)]
 
 
 def padded(vlm: Vlm, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """Rows of tokens as one tensor (n, length) int64, and which of them are real, 1 or 0."""
-    longest, pad = max(map(len, rows)), vlm.processor.tokenizer.pad_token_id
+    """Rows of tokens as one tensor (n, length) int64 on the model's device, and which of them are real, 1 or 0."""
+    longest, pad, device = max(map(len, rows)), vlm.processor.tokenizer.pad_token_id, vlm.device
     ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows])
-    return ids, torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    real = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    return ids.to(device), real.to(device)
 
 
 def answer_log_probabilities(

@@ -36,10 +36,12 @@ from unsee.errors import InputError
 from unsee.models.accounted import check_visual, check_whole
 from unsee.models.carried import carried
 from unsee.models.families import FAMILIES
+from unsee.models.features import device_of
 from unsee.models.locate import Partition, locate
 from unsee.models.processors import first_line, open_processor
 from unsee.models.shards import DTYPES, INDEX, Stored, header, headers, patch, places, shards
 from unsee.system import hub
+from unsee.system.device import CPU, chosen
 from unsee.system.disk import clone, file_hash, linked
 from unsee.system.output import SESSION
 
@@ -53,7 +55,7 @@ class Vlm:
     The visual part is float32. The language model is on the meta device, that is without values, unless it was asked
     for. `outline` is the same model without any value; `stored` says where each visual tensor lies on disk, by its name
     there, and `dtypes` in which each visual parameter is stored. `language` and `dtypes` say the same of the language
-    model where it was asked for and is stored as floats.
+    model where it was asked for and is stored as floats. All that has values is on `device`.
     """
 
     folder: Path
@@ -64,6 +66,11 @@ class Vlm:
     stored: Mapping[str, Stored]
     dtypes: Mapping[str, torch.dtype]
     language: Mapping[str, Stored] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return device_of(self.model)
 
     @property
     def quantised(self) -> str:
@@ -205,13 +212,22 @@ def _visual_part(vlm: Vlm) -> PreTrainedModel:
     return model
 
 
-def load(model: str | Path, *, language: bool = False, trust_remote_code: bool = False) -> Vlm:
+def load(
+    model: str | Path,
+    *,
+    language: bool = False,
+    trust_remote_code: bool = False,
+    device: str | torch.device | None = None,
+) -> Vlm:
     """Opens a checkpoint folder, or hf://OWNER/NAME of the hub: its visual part, and with `language` all of it.
 
     Of the language model nothing is read from disk unless `language`; then everything is float32, or bfloat16 where
-    it is stored so. Raises InputError for anything that is not a usable VLM checkpoint, and for visual weights that
-    are not finite.
+    it is stored so, or float16 where it is stored so and goes to another `device` than the CPU. The device is auto,
+    cpu, cuda, cuda:N or mps; None is what was asked for (`system.device`), auto in the end. Raises InputError for
+    anything that is not a usable VLM checkpoint, for visual weights that are not finite, and for a device that is not
+    there.
     """
+    place = device if isinstance(device, torch.device) else chosen(device)
     folder, empty, partition = skeleton(model, trust_remote_code=trust_remote_code)
     shards(folder)
     processor = open_processor(folder, trust_remote_code=trust_remote_code)
@@ -231,24 +247,26 @@ def load(model: str | Path, *, language: bool = False, trust_remote_code: bool =
             "can be edited, with --ask never."
         )
     try:
-        opened = _whole(vlm, trust_remote_code=trust_remote_code) if language else _visual_part(vlm)
+        opened = _whole(vlm, place, trust_remote_code=trust_remote_code) if language else _visual_part(vlm)
     except InputError:  # a sentence already, and a ValueError too
         raise
     except (ValueError, OSError, RuntimeError, SafetensorError) as error:
         raise InputError(f"the weights in {folder} cannot be read ({first_line(error)}).") from error
     opened.eval().requires_grad_(False)
+    opened._apply(lambda value: value if value.is_meta else value.to(place))
     for name, parameter in visual_parameters(opened, partition).items():
         if not torch.isfinite(parameter).all():
             raise InputError(f"{folder} stores {name} with NaN or Inf; such a model cannot be edited.")
     return replace(vlm, model=opened)
 
 
-def _whole(vlm: Vlm, *, trust_remote_code: bool) -> PreTrainedModel:
+def _whole(vlm: Vlm, place: torch.device, *, trust_remote_code: bool) -> PreTrainedModel:
     """The model with its language model, for answers."""
-    half = {vlm.dtypes[name] for name in vlm.partition.visual if name in vlm.dtypes} == {torch.bfloat16}
+    found = {vlm.dtypes[name] for name in vlm.partition.visual if name in vlm.dtypes}
+    half = found == {torch.bfloat16} or (found == {torch.float16} and place.type != CPU)  # no good on a CPU
     loaded: Any = AutoModelForImageTextToText.from_pretrained(
         vlm.folder,
-        dtype=torch.bfloat16 if half else torch.float32,  # half precision is no good on a CPU
+        dtype=found.pop() if half else torch.float32,
         local_files_only=True,
         trust_remote_code=trust_remote_code,
         output_loading_info=True,
@@ -260,8 +278,8 @@ def _whole(vlm: Vlm, *, trust_remote_code: bool) -> PreTrainedModel:
 
 
 def part_way(before: Tensor, after: Tensor, share: float) -> Tensor:
-    """The value so far on the way between two of a weight's, 1 being all of it, in the dtype of the one after."""
-    return before.detach().lerp(after.to(before.dtype), share).to(after.dtype)
+    """The value so far on the way between two of a weight's, 1 being all of it, in dtype and place of the one after."""
+    return before.detach().to(after.device).lerp(after.to(before.dtype), share).to(after.dtype)
 
 
 def visual_parameters(model: PreTrainedModel, partition: Partition) -> dict[str, Parameter]:
@@ -287,7 +305,7 @@ def write(
     if unknown:
         raise InputError(f"{unknown[0]} is no visual parameter of {vlm.folder}; nothing else may be changed.")
     parameters = dict(vlm.model.named_parameters())
-    whole = {name: parameters[name].detach() for name in allowed}
+    whole = {name: parameters[name].detach().cpu() for name in allowed}
     stored = {**vlm.stored, **vlm.language}
     # Disk names may merge or split parameters, so that all are turned back, and those that changed picked afterwards.
     before, after = (revert_weight_conversion(vlm.model, whole | dict(c)) for c in ({}, changed))
@@ -322,5 +340,5 @@ def visual_hash(vlm: Vlm) -> str:
     digest = hashlib.sha256()
     for name, parameter in visual_parameters(vlm.model, vlm.partition).items():
         digest.update(name.encode())
-        digest.update(parameter.detach().contiguous().view(-1).view(torch.uint8).numpy().data)
+        digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from transformers import Kosmos2Model, PreTrainedModel
 
 from unsee.errors import InputError
+from unsee.system.device import forward
+from unsee.system.memory import in_room
 
 Inputs = dict[str, Tensor]  # the visual inputs of one image, as its processor gives them
 
@@ -34,11 +36,23 @@ class Features:
     def __len__(self) -> int:
         return len(next(iter(self.counts.values())))
 
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return next(iter(self.counts.values())).device
+
     def __getitem__(self, index: Tensor | slice) -> "Features":
         """The features of some of the images."""
         return Features(
             {name: value[index] for name, value in self.values.items()},
             {name: count[index] for name, count in self.counts.items()},
+        )
+
+    def to(self, device: torch.device | str) -> "Features":
+        """The same on a device."""
+        return Features(
+            {name: value.to(device) for name, value in self.values.items()},
+            {name: count.to(device) for name, count in self.counts.items()},
         )
 
     def only(self, names: Sequence[str]) -> "Features":
@@ -82,6 +96,11 @@ def _padded(part: Tensor, shape: list[int]) -> Tensor:
     if not any(missing):
         return part
     return F.pad(part, [n for gap in reversed(missing) for n in (0, gap)])
+
+
+def device_of(model: PreTrainedModel) -> torch.device:
+    """Where the model computes: the device of its first weight that has a value."""
+    return next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
 
 
 def tiles_of(image: Inputs) -> int:
@@ -158,15 +177,15 @@ def raw_features(output: Any) -> dict[str, Any]:
 def _per_image(output: Any, tiles: Sequence[int], name: str) -> tuple[Tensor, Tensor]:
     """(image, token, width) and the token counts, of one crossing's output: a tensor, or one tensor per picture."""
     if isinstance(output, Tensor) and output.dim() == 3 and len(output) == len(tiles):
-        return output, torch.full((len(tiles),), output.shape[1])
+        return output, torch.full((len(tiles),), output.shape[1], device=output.device)
     rows = list(output)
     if len(rows) == sum(tiles):
         rows = [torch.cat(list(part)) for part in _split(rows, tiles)]
     if len(rows) != len(tiles):
         raise InputError(f"{len(rows)} image features came for {len(tiles)} images at {name}; this is not supported.")
     rows = [row.flatten(0, -2) for row in rows]
-    counts = torch.tensor([len(row) for row in rows])
-    longest = int(counts.max())
+    counts = torch.tensor([len(row) for row in rows]).to(rows[0].device)
+    longest = max(len(row) for row in rows)
     return torch.stack([F.pad(row, (0, 0, 0, longest - len(row))) for row in rows]), counts
 
 
@@ -178,18 +197,22 @@ def _split(rows: list[Tensor], sizes: Sequence[int]) -> Iterator[list[Tensor]]:
 
 
 def visual_features(model: PreTrainedModel, images: Sequence[Inputs]) -> Features:
-    """Features of a batch of images, with gradient where it is enabled; no language model runs.
+    """Features of a batch of images, on the model's device, with gradient where it is enabled; no language model runs.
 
     Raises InputError where the family gives no image features by themselves.
     """
-    batch, tiles = collated(images), [tiles_of(image) for image in images]
-    return by_image(CROSSINGS.get(model.config.model_type, _general)(model, batch), tiles)
+    device, tiles = device_of(model), [tiles_of(image) for image in images]
+    batch = {name: value.to(device) for name, value in collated(images).items()}
+    with forward(device):
+        raw = CROSSINGS.get(model.config.model_type, _general)(model, batch)
+    return by_image(raw, tiles)
 
 
 def by_image(raw: Mapping[str, Any], tiles: Sequence[int]) -> Features:
     """The features of images of so many pictures each, from what each crossing gives of all of them."""
     made = {name: _per_image(output, tiles, name) for name, output in raw.items()}
-    return Features({name: pair[0] for name, pair in made.items()}, {name: pair[1] for name, pair in made.items()})
+    values = {name: pair[0].float() if pair[0].dtype == torch.bfloat16 else pair[0] for name, pair in made.items()}
+    return Features(values, {name: pair[1] for name, pair in made.items()})
 
 
 def depths(model: PreTrainedModel, blocks: str, images: Sequence[Inputs]) -> list[Tensor]:
@@ -221,5 +244,9 @@ def in_batches(images: Sequence[Inputs], size: int) -> Iterator[Sequence[Inputs]
 
 @torch.no_grad()
 def all_features(model: PreTrainedModel, images: Sequence[Inputs], batch: int = 128) -> Features:
-    """Features of any number of images, without gradient."""
-    return joined([visual_features(model, part) for part in in_batches(images, batch)])
+    """Features of any number of images on the CPU, whatever the model's device is; without gradient."""
+
+    def made(size: int) -> Features:
+        return joined([visual_features(model, part).to("cpu") for part in in_batches(images, size)])
+
+    return in_room(made, batch)

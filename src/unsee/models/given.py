@@ -60,7 +60,7 @@ def _formed(raw: Any, values: Tensor, counts: Tensor) -> Any:
     values = values.to(rows[0].dtype)
     if isinstance(raw, Tensor) and raw.shape == values.shape:
         return values
-    tokens = torch.cat([value[:count] for value, count in zip(values, counts.tolist(), strict=True)])
+    tokens = torch.cat([value[:count] for value, count in zip(values, counts.cpu().tolist(), strict=True)])
     parts = tokens.split([row.numel() // row.shape[-1] for row in rows])
     formed = [part.view(row.shape) for part, row in zip(parts, rows, strict=True)]
     return torch.stack(formed) if isinstance(raw, Tensor) else type(raw)(formed)

@@ -72,12 +72,12 @@ def check_tokens(vlm: Vlm, image: Image, features: Features) -> None:
 
 
 def chat_inputs(vlm: Vlm, questions: Sequence[Question], shots: Sequence[Sequence[Shot]] = ()) -> Inputs:
-    """Left-padded inputs of a batch for `generate`: each question in the checkpoint's chat template, with its image.
+    """Left-padded inputs of a batch for `generate`, on the model's device.
 
-    `shots` are, for each question, others that are asked and answered before it, turn by turn. Without a template,
-    questions are asked as they are. Either all questions have an image or none. Everything the processor makes is
-    passed on, as the model needs it. Raises InputError where processor and tokenizer do not fit each other, and for
-    shots without a template.
+    Each question is in the checkpoint's chat template, with its image. `shots` are, for each question, others that are
+    asked and answered before it, turn by turn. Without a template, questions are asked as they are. Either all
+    questions have an image or none. Everything the processor makes is passed on, as the model needs it. Raises
+    InputError where processor and tokenizer do not fit each other, and for shots without a template.
     """
     if shots and not vlm.processor.chat_template:
         raise InputError(f"the processor in {vlm.folder} has no chat template to show examples in; ask zero-shot.")
@@ -100,7 +100,9 @@ def chat_inputs(vlm: Vlm, questions: Sequence[Question], shots: Sequence[Sequenc
         raise InputError(
             f"the processor in {vlm.folder} cannot make a question of an image and a text ({first_line(error)})."
         ) from error
-    return {name: value for name, value in batch.items() if isinstance(value, Tensor) and name != "labels"}
+    return {
+        name: value.to(vlm.device) for name, value in batch.items() if isinstance(value, Tensor) and name != "labels"
+    }
 
 
 def _turns(shots: Sequence[Shot], question: Question) -> list[dict[str, Any]]:

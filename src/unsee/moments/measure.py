@@ -24,8 +24,9 @@ from unsee.moments.records import READ, Moments, MomentSettings, Photos
 from unsee.moments.telling import Telling, cross_validated
 from unsee.moments.vectors import RUNS, Layout, layout, spreads
 from unsee.records import Sample
+from unsee.system.device import sums_on
 from unsee.system.disk import workspace
-from unsee.system.memory import Memory, give_back
+from unsee.system.memory import Memory, give_back, in_room
 from unsee.system.progress import steps
 from unsee.system.tensors import TensorFile, opened, write
 
@@ -139,11 +140,15 @@ def retained_grams(
     kept: dict[str, Gram] = {}
     places: dict[str, tuple[TensorFile, float]] = {}
     for group in _passes({name: modules[name].in_features for name in layers}, memory.grams):
-        streams = {name: GramStream(modules[name].in_features) for name in group}
-        with hooked((modules[name], stream.update) for name, stream in streams.items()):
-            batches = list(in_batches(images, min(BATCH, memory.images)))
-            for batch in steps(f"measuring {len(group)} layers", batches):
-                visual_features(vlm.model, batch)
+
+        def summed(size: int, group: list[str] = group) -> dict[str, GramStream]:
+            streams = {name: GramStream(modules[name].in_features, sums_on(vlm.device)) for name in group}
+            with hooked((modules[name], stream.update) for name, stream in streams.items()):
+                for batch in steps(f"measuring {len(group)} layers", list(in_batches(images, size))):
+                    visual_features(vlm.model, batch)
+            return streams
+
+        streams = in_room(summed, min(BATCH, memory.images))
         for name in group:
             gram = streams.pop(name).gram
             if scratch is None:

@@ -1,6 +1,6 @@
 """Clusters of features within concepts, and what is known of the retained images' features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from sklearn.cluster import KMeans
@@ -38,6 +38,16 @@ class RetainedFeatures:
     """(k, d) float32, k <= WITHIN, orthonormal: the directions in which images of one mode differ most."""
     discriminant: Discriminant
     """Over the vectors and the retained concepts."""
+
+    def to(self, device: torch.device) -> "RetainedFeatures":
+        """The same on a device, but for the modes, which training does not read."""
+        return replace(
+            self,
+            layout=self.layout.to(device),
+            mean=self.mean.to(device),
+            within=self.within.to(device),
+            discriminant=self.discriminant.to(device),
+        )
 
 
 def find_modes(vectors: Tensor, concept: Tensor, most: int, seed: int) -> tuple[Tensor, Modes]:

@@ -82,12 +82,14 @@ class Reader:
         """
         number = {name: place for place, name in enumerate(sorted(set(concepts)))}
         member = torch.tensor([number[name] for name in concepts])
-        found = torch.zeros(len(number), start.shape[1], requires_grad=True)
+        device = self.whole.device
+        found = torch.zeros(len(number), start.shape[1], device=device, requires_grad=True)
+        start = start.to(device)
         optimizer = torch.optim.Adam([found], lr=STEP * unit)
         generator = Generator().manual_seed(0)
         for _ in steps("looking for a goal", range(STEPS)):
             drawn = torch.randperm(len(images), generator=generator)[: self.batch].tolist()
-            way = enough + (1 - enough) * torch.rand(len(drawn), 1, generator=generator)
+            way = enough + (1 - enough) * torch.rand(len(drawn), 1, generator=generator).to(device)
             with torch.enable_grad():
                 shift = way * (start[drawn] + found[member[drawn]])
                 loss = self._named([images[i] for i in drawn], layout, shift)
@@ -96,7 +98,7 @@ class Reader:
                 optimizer.zero_grad()
                 loss.mean().backward()
             optimizer.step()
-        return start + found.detach()[member]
+        return (start + found.detach()[member]).cpu()
 
     def _named(self, images: Sequence[Image], layout: Layout, shift: Tensor) -> Tensor:
         """(image,) nats: how far the model is from not naming images whose features are moved."""
@@ -111,7 +113,7 @@ class Reader:
         found = list[str]()
         for start in steps("looking for a goal", range(0, len(images), self.batch)):
             part = images[start : start + self.batch]
-            moved = shift[start : start + self.batch]
+            moved = shift[start : start + self.batch].to(self.whole.device)
             with changed_features(self.whole.model, image_inputs(self.whole.processor, part), _mover(layout, moved)):
                 found += say(self.whole, [(image, self.question) for image in part], TOKENS)
         return found
@@ -131,22 +133,25 @@ class Reader:
     def _slopes(self, images: Sequence[Image], layout: Layout, generator: Generator) -> Tensor:
         questions = [(image, self.question) for image in images]
         answers = say(self.whole, questions, TOKENS)
-        moved = torch.zeros(len(images), layout.width, requires_grad=True)
+        moved = torch.zeros(len(images), layout.width, device=self.whole.device, requires_grad=True)
         inputs = image_inputs(self.whole.processor, images)
         with torch.enable_grad(), changed_features(self.whole.model, inputs, _mover(layout, moved)):
             likely, _, real = answer_log_probabilities(self.whole, questions, answers)
             best = likely.topk(2).values
-            drawn = torch.multinomial(likely.detach().exp().flatten(0, 1), 1, generator=generator)
+            each = likely.detach().exp().flatten(0, 1).cpu()
+            drawn = torch.multinomial(each, 1, generator=generator).to(likely.device)
             margin = ((best[..., 0] - best[..., 1]) * real).sum()
             chosen = (likely.gather(2, drawn.view(*real.shape, 1))[..., 0] * real).sum()
             first: Tensor = torch.autograd.grad(margin, moved, retain_graph=True)[0]
             second: Tensor = torch.autograd.grad(chosen, moved)[0]
-        return torch.cat([first, second])
+        return torch.cat([first, second]).cpu()
 
 
 def _mover(layout: Layout, shift: Tensor) -> Change:
+    here = layout.to(shift.device)
+
     def moved(features: Features) -> Features:
-        return layout.shifted(features, shift)
+        return here.shifted(features, shift)
 
     return moved
 

@@ -1,6 +1,6 @@
 """The features of all crossings as one vector per image, and a shift of such vectors back on the features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,10 @@ class Layout:
     def width(self) -> int:
         """Numbers of a vector without a basis."""
         return sum(tokens * width for tokens, width in self.shapes.values())
+
+    def to(self, device: torch.device) -> "Layout":
+        """The same on a device."""
+        return self if self.basis is None else replace(self, basis=self.basis.to(device))
 
     def vectors(self, features: Features) -> Tensor:
         """(image, d), d = k with a basis.
@@ -69,7 +73,7 @@ class Layout:
 def _runs(features: Features, name: str, runs: int) -> Tensor:
     """(image, token, run) float: 1 where a token belongs to a run, 0 for padding."""
     value, count = features.values[name], features.counts[name]
-    run = (torch.arange(value.shape[1]) * runs // count[:, None]).clamp(max=runs - 1)
+    run = (torch.arange(value.shape[1], device=value.device) * runs // count[:, None]).clamp(max=runs - 1)
     return F.one_hot(run, runs) * own_tokens(features, name)
 
 
@@ -84,7 +88,7 @@ def _run_means(features: Features, name: str, runs: int) -> Tensor:
 def own_tokens(features: Features, name: str) -> Tensor:
     """(image, token, 1) float: 1 for an image's own tokens and 0 for padding."""
     value, count = features.values[name], features.counts[name]
-    return (torch.arange(value.shape[1]) < count[:, None])[..., None].to(value.dtype)
+    return (torch.arange(value.shape[1], device=value.device) < count[:, None])[..., None].to(value.dtype)
 
 
 def spreads(features: Features) -> dict[str, float]:

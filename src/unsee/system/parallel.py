@@ -13,6 +13,7 @@ from typing import TypeVar
 import torch
 
 from unsee.errors import InputError
+from unsee.system.device import Computing, asked, compute
 from unsee.system.signals import GRACE, follow_parent
 
 Item = TypeVar("Item")
@@ -31,7 +32,7 @@ def each(work: Callable[[Item], Made], items: Sequence[Item], jobs: int) -> Gene
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     others = set(active_children())
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (threads,))
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (threads, asked()))
     try:
         with _undisturbed():
             futures = [pool.submit(work, item) for item in items]
@@ -58,9 +59,10 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(threads: int) -> None:
+def _begin(threads: int, wanted: Computing) -> None:
     follow_parent()
     torch.set_num_threads(threads)
+    compute(wanted.device, wanted.precision)
 
 
 def _end(workers: Sequence[BaseProcess]) -> None:

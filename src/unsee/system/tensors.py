@@ -79,5 +79,5 @@ def _text(content: str) -> str:
 def tensor_hash(name: str, tensor: Tensor) -> str:
     """SHA-256 over a tensor's name, dtype, shape and bytes, hexadecimal."""
     digest = hashlib.sha256(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-    digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

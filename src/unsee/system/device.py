@@ -1,0 +1,99 @@
+"""Where models compute, and in which precision they run forward."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+
+from unsee.errors import InputError, unknown
+
+AUTO, CPU, HALF = "auto", "cpu", "bfloat16"
+PRECISIONS = (AUTO, "float32", HALF)
+NO_FLOAT64 = ("mps",)
+
+
+@dataclass(frozen=True)
+class Computing:
+    """What was asked for: a device as `chosen` takes it, and a precision, one of PRECISIONS."""
+
+    device: str = AUTO
+    precision: str = AUTO
+
+
+_asked: ContextVar[Computing] = ContextVar("asked", default=Computing())  # noqa: B039 # it is frozen
+
+
+@contextmanager
+def computing(device: str | None = None, precision: str | None = None) -> Iterator[None]:
+    """While open, models are opened on this device and run forward in this precision; None leaves it as it is.
+
+    Raises InputError for a device that is not there, and a precision that there is not or that it does not compute in.
+    """
+    token = _asked.set(_asked.get())
+    try:
+        compute(device, precision)
+        yield
+    finally:
+        _asked.reset(token)
+
+
+def compute(device: str | None = None, precision: str | None = None) -> None:
+    """As `computing`, from now on."""
+    was = asked()
+    wanted = Computing(device or was.device, precision or was.precision)
+    if wanted.precision not in PRECISIONS:
+        raise unknown("precision", wanted.precision, PRECISIONS)
+    place = chosen(wanted.device)
+    if wanted.precision == HALF and not torch.amp.is_autocast_available(place.type):
+        raise InputError(f"{wanted.device} does not compute in bfloat16 by itself; give the precision float32.")
+    _asked.set(wanted)
+
+
+def asked() -> Computing:
+    """What holds now."""
+    return _asked.get()
+
+
+def chosen(name: str | None = None) -> torch.device:
+    """The device of that name, or the one that was asked for: auto, cpu, cuda, cuda:N, mps, or another of torch's.
+
+    auto is the first GPU where there is one, else the CPU. Raises InputError for one that is not there.
+    """
+    name = name or asked().device
+    if name == AUTO:
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device(CPU)
+    try:
+        device = torch.device(name)
+        torch.zeros(1).to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch asserts that it was built with CUDA
+        raise InputError(f"there is no device {name} here; {_there()}.") from error
+    if device.type == "meta":
+        raise InputError(f"nothing can be computed on the device meta; {_there()}.")
+    return device
+
+
+def _there() -> str:
+    """What can be given."""
+    found = [AUTO, CPU, *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return f"give {', '.join(found[:-1])} or {found[-1]}"
+
+
+def in_half(device: torch.device) -> bool:
+    """Whether models on the device run forward in bfloat16: auto does on a GPU that computes in it."""
+    wanted = asked().precision
+    auto = wanted == AUTO and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return wanted == HALF or auto
+
+
+def forward(device: torch.device) -> AbstractContextManager[object]:
+    """What a forward pass of a model on the device runs in; weights, Grams and losses stay float32 or float64."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if in_half(device) else nullcontext()
+
+
+def sums_on(device: torch.device) -> torch.device:
+    """Where float64 sums of what is computed on the device are kept: there, or on the CPU where it has no float64."""
+    return torch.device(CPU) if device.type in NO_FLOAT64 else device

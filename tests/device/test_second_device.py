@@ -1,0 +1,153 @@
+"""Everything that computes does so on another device than the CPU, and comes to the same."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import unsee as package
+from conftest import Run
+from second_device import SAME, second_device, worst
+from tiny_method import METHOD, TYPED
+from unsee.errors import InputError
+from unsee.forgetting.edit import Edit
+from unsee.methods import METHODS
+from unsee.models.checkpoint import load
+from unsee.moments.file import read
+
+SHORT = {"steps": 3, "batch": 4, "views": 6, "composites": 4, "sweeps": 2}
+
+
+@pytest.fixture
+def away() -> Iterator[str]:
+    """The name of a device that holds no tensor of the CPU."""
+    with second_device() as name:
+        yield name
+
+
+def forgotten(name: str, checkpoint: Path, target: Path, retained: Path, device: str) -> Edit:
+    kind = METHODS[name]
+    settings = {field: value for field, value in SHORT.items() if field in kind.__dataclass_fields__}
+    return package.forget(checkpoint, target, retained, method=kind(**settings), device=device)
+
+
+def test_a_tensor_that_was_left_behind_is_noticed(away: str, checkpoint: Path) -> None:
+    """Else nothing here would say anything."""
+    model = load(checkpoint, device=away).model
+    with pytest.raises(RuntimeError, match="expected all tensors on away"):
+        model.base_model.get_image_features(pixel_values=torch.zeros(1, 3, 72, 72))
+
+
+@pytest.mark.parametrize("name", ["nscvf", "closed_form", "rmu", "manu", "mmunlearner", "siu", "fisher", "dpo"])
+def test_each_method_makes_the_same_edit(name: str, checkpoint: Path, target: Path, retained: Path) -> None:
+    here = forgotten(name, checkpoint, target, retained, "cpu")
+    with second_device() as device:
+        there = forgotten(name, checkpoint, target, retained, device)
+        assert there.vlm.device.type == device
+        assert worst(here.weights, there.weights) < SAME
+        assert [reply.after for reply in here.replies] == [reply.after for reply in there.replies]
+
+
+@pytest.mark.parametrize("setting", ["harden", "resist", "depths"])
+def test_so_do_the_protections(setting: str, checkpoint: Path, target: Path, retained: Path) -> None:
+    method = METHODS["nscvf"](steps=2, batch=4, views=6, composites=4, share=1.0, **{setting: 1.0})
+    here = package.forget(checkpoint, target, retained, method=method, ask="never", device="cpu")
+    with second_device() as device:
+        there = package.forget(checkpoint, target, retained, method=method, ask="never", device=device)
+        assert worst(here.weights, there.weights) < SAME
+
+
+def test_moments_evaluation_and_attacks_do(
+    away: str, unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
+) -> None:
+    model, on = ("--model", checkpoint), ("--device", away)
+    out = tmp_path / "out"
+    made = ("--target", target, "--retain", retained, *TYPED, "--keep-anyway")
+    assert unsee("forget", *model, *made, "--out", out, *on) in (0, 1)
+    scored: list[list[float]] = []
+    for place in (away, "cpu"):
+        file, scores, attacked = (tmp_path / f"{name}_{place}" for name in ("moments", "scores", "attacked"))
+        assert unsee("moments", *model, "--retain", retained, "--out", file, "--device", place) == 0
+        asked = ("--model", out, "--before", checkpoint, "--target", target, "--retain", retained)
+        asked = (*asked, "--answer-from-folder", "--device", place)
+        assert unsee("evaluate", *asked, "--out", scores) == 0
+        names = "relearn,projector_reload,quantize,perturb,adversarial,membership"
+        assert unsee("attack", *asked, "--attacks", names, "--out", attacked) == 0
+        results = [json.loads((folder / "result.json").read_text()) for folder in (scores, attacked)]
+        scored.append([score["value"] for result in results for score in result["scores"]])
+    assert scored[0] == pytest.approx(scored[1], abs=1e-3)
+    vlm = load(checkpoint, device="cpu")
+    one, other = (read(tmp_path / f"moments_{place}", vlm) for place in (away, "cpu"))
+    for name, gram in one.grams.items():
+        assert torch.allclose(gram.outer, other.grams[name].outer, rtol=1e-5, atol=1e-5)
+
+
+def test_a_session_does(away: str, unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path) -> None:
+    folder, on = tmp_path / "session", ("--device", away)
+    assert unsee("session", "init", folder, "--model", checkpoint, "--retain", retained, *TYPED, *on) == 0
+    given = ("--target", target, "--id", "one", "--keep-anyway", *on)
+    assert unsee("session", "forget", folder, *given) in (0, 1)
+    assert unsee("session", "verify", folder, *on) == 0
+    assert unsee("session", "capacity", folder, *on) == 0
+    assert unsee("session", "export", folder, "--out", tmp_path / "out", *on) == 0
+
+
+def test_a_run_that_was_killed_goes_on_elsewhere(
+    checkpoint: Path, target: Path, retained: Path, tmp_path: Path
+) -> None:
+    """What is kept of a run is on the CPU, whatever it ran on."""
+    state = tmp_path / "state.pt"
+
+    def stop(step: int, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    with second_device() as device, pytest.raises(KeyboardInterrupt):
+        package.forget(
+            checkpoint, target, retained, method=METHOD, ask="never", state=state, device=device, progress=stop
+        )
+    kept = torch.load(state, weights_only=True)
+    assert all(value.device.type == "cpu" for value in kept["weights"].values())
+
+
+@pytest.mark.parametrize("name", ["cuda:7", "nowhere", "meta"])
+def test_a_device_that_is_not_there_is_named(
+    name: str, unsee: Run, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert unsee("inspect", "--model", checkpoint, "--device", name) == 2
+    said = capsys.readouterr().err
+    assert name in said
+    assert "cpu" in said
+    with pytest.raises(InputError, match=name):
+        package.load(checkpoint, device=name)
+
+
+def test_precision_and_device_hold_for_one_command(
+    unsee: Run, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("inspect", "--model", checkpoint, "--json")
+    assert unsee(*given, "--precision", "bfloat16", "--device=cpu") == 0
+    assert json.loads(capsys.readouterr().out)["precision"] == "bfloat16"
+    assert unsee(*given) == 0
+    assert json.loads(capsys.readouterr().out)["precision"] == "float32"
+    assert unsee(*given, "--precision", "float8") == 2
+    assert unsee(*given, "--device") == 2
+
+
+def test_bfloat16_comes_near_float32(checkpoint: Path, target: Path, retained: Path) -> None:
+    """Features differ by the rounding of bfloat16, and an edit goes the same way."""
+    edits = [
+        package.forget(checkpoint, target, retained, method=METHOD, ask="never", precision=precision)
+        for precision in ("float32", "bfloat16")
+    ]
+    start = dict(edits[0].vlm.model.named_parameters())
+    for name in edits[0].weights:
+        one, other = (edit.weights[name].float() - start[name].float() for edit in edits)
+        if one.norm() > 0:
+            assert torch.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.8
+
+
+def test_a_device_for_a_model_that_is_opened_is_refused(checkpoint: Path, target: Path, retained: Path) -> None:
+    with pytest.raises(InputError, match=r"unsee\.load"):
+        package.forget(load(checkpoint), target, retained, device="cpu")
