@@ -1,6 +1,6 @@
 """One run of contrastive visual forgetting: its images, where they go, its loss and its looks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from unsee.forgetting.depths import Given, Levels
 from unsee.forgetting.edit import rounded
 from unsee.forgetting.goals import Goals
 from unsee.forgetting.hardening import Hardening
+from unsee.forgetting.holding import Held, held
 from unsee.forgetting.settings import FeatureSettings
 from unsee.forgetting.training import (
     LOOK_EVERY,
@@ -62,7 +63,7 @@ class FeatureRun:
         self.after: dict[str, Tensor] = {}
         self.drifts: list[LayerDrift] = []
         self.rounding: dict[str, float] = {}
-        self.guarded: list[tuple[ConfinedWeight, Tensor, float]] = []
+        self.held: list[Held] = []
         self.moving: list[str] = []
         self.kept: tuple[list[Inputs], Features] | None = None
         if retained is not None and settings.distill > 0:
@@ -103,7 +104,7 @@ class FeatureRun:
             if not steps:
                 continue
             weights, self.moving = self._confined(names), names
-            self.guarded = self._guarded(weights)
+            self.held = held(weights, self.moments, settings.hold if self._unseen() else 0.0)
             if not self.bounds.frugal:
                 self.prefix = prefix_states(self.vlm.model, names[0], self.images, self.bounds.images)
             self.start |= {name: weight.start for name, weight in weights.items()}
@@ -127,6 +128,10 @@ class FeatureRun:
                 break
         self._round()
         return logs
+
+    def _unseen(self) -> bool:
+        """Whether there is no photo of whom must be kept, so that moments alone say what that is."""
+        return self.retained is None or self.retained is self.moments.public
 
     def _turns(self) -> list[list[str]]:
         modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
@@ -153,22 +158,6 @@ class FeatureRun:
             weight.requires_grad_(True)
         return made
 
-    def _guarded(self, weights: Mapping[str, ConfinedWeight]) -> list[tuple[ConfinedWeight, Tensor, float]]:
-        """Weights that the guard holds: each with the guard on its inputs and its outputs' mean energy at the start."""
-        readers, found = dict[str, list[ConfinedWeight]](), list[tuple[ConfinedWeight, Tensor, float]]()
-        for name, weight in weights.items():
-            if self.moments.first[name] in self.moments.guard:
-                readers.setdefault(self.moments.first[name], []).append(weight)
-        for first, sharing in readers.items():
-            guard = self.moments.guard[first]
-            outer, second = guard.outer.to(sharing[0].weight), guard.second.to(sharing[0].weight.device)
-            for weight in sharing:
-                start = weight.start.double()
-                energy = float(((start @ second) * start).sum())
-                if energy > 0:
-                    found.append((weight, outer, energy))
-        return found
-
     def _round(self) -> None:
         """Rounds the trained weights to how they are stored, once, and measures what that changes."""
         looked = self.look()
@@ -194,11 +183,8 @@ class FeatureRun:
             moving = drawn[start : start + size]
             staying = kept[max(0, start - len(drawn)) : max(0, start + size - len(drawn))]
             yield self._part(moving, staying, aside, len(drawn), max(1, len(kept)))
-        if self.guarded:
-            yield torch.stack(
-                [losses.output_shift(w.weight, w.start, outer, energy) for w, outer, energy in self.guarded]
-            ).sum()
-
+        if self.held:
+            yield torch.stack([each.loss() for each in self.held]).sum()
         yield from self.hardening.losses(generator, self.start, self.moving)
 
     def _drawn(self, count: int, generator: Generator) -> Tensor:

@@ -65,7 +65,7 @@ def create(
         with waiting_place(bounds, files.parent, "moments") as scratch:
             moments, _ = measure(vlm, samples, method.moment_settings(seed), bounds, scratch)
             hashed = tuple(salted(digest, salt, hidden) for digest in moments.hashes)
-            save_moments(replace(moments, hashes=hashed), files / STATE, {})
+            save_moments(replace(moments, hashes=hashed), files / STATE, {}, {})
         save_file({}, files / WEIGHTS, metadata={"format": "pt"})
         mark = "" if hidden is None else hidden.mark
         made = Settings(str(vlm.folder.absolute()), salt, mark, method, seed, memory, guard, max_drift)
