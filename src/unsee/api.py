@@ -24,9 +24,11 @@ from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method, find
 from unsee.models.carried import carried
 from unsee.models.checkpoint import Vlm, load, place_of
+from unsee.moments.measure import prepare
 from unsee.moments.records import Moments
 from unsee.records import Check, Result, Sample, plain
 from unsee.system.environment import environment, now
+from unsee.system.memory import plan
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
 
@@ -36,6 +38,7 @@ def forget(
     target: Images,
     retain: Images | None = None,
     *,
+    public: Images | None = None,
     method: Method | str | None = None,
     moments: Moments | None = None,
     seed: int = 0,
@@ -53,7 +56,8 @@ def forget(
 
     `vlm` is an opened checkpoint, its folder, or hf://OWNER/NAME. `target` and `retain` are a path (see
     `unsee.data.load`) or a list of samples, files or images. `method` is one of `unsee.methods`, or its name. Retained
-    images are optional once `moments` are given. With `state`, a file, a killed run goes on where it was. `memory` is
+    images are optional once `moments` are given; `public` images, of anybody but the target, may then stand in for them:
+    their features are kept as well, but nobody is asked about them. With `state`, a file, a killed run goes on where it was. `memory` is
     "normal" or "low", which trains a few layers at a time.
 
     With `ask` "auto", and where the whole model fits into memory, some photos are kept out of training (see
@@ -79,13 +83,17 @@ def forget(
         retained = data.check_disjoint(targets, retained, drop=drop_similar)
     if moments is not None:
         _check_not_counted(targets, moments)
+    standing_in = None if public is None else _public(targets, public, retained, method, drop=drop_similar)
     hearing = heard_before(
         vlm, targets, retained or [], seed=seed, ask=ask, further=questions, by_name=answer_from_folder,
         drop_similar=drop_similar, tell=tell,
     )  # fmt: skip
     request = request_of(hearing.parts, identifier, now())
+    if standing_in is not None and moments is not None:
+        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        moments = replace(moments, public=prepare(vlm, standing_in, bounds.images))
     given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
-    shown = None if retained is None else hearing.parts.shown
+    shown = hearing.parts.shown if retained is not None else standing_in if moments is None else None
     if not isinstance(method, FeatureMethod):
         edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
         verdict = hearing.verdict(edit.weights, edit.method.get("final"))
@@ -103,6 +111,19 @@ def forget(
             break  # what the model never named cannot be seen to be forgotten
     best = min(tried, key=_shortfall)
     return replace(best, request=request, replies=hearing.replies(best.weights))
+
+
+def _public(
+    targets: Sequence[Sample], public: Images, retained: list[Sample] | None, method: Method, *, drop: bool
+) -> list[Sample]:
+    """Public photos that can be used. Raises InputError where they cannot."""
+    if retained is not None:
+        raise InputError("public photos stand in for retained ones; give the one or the other.")
+    if not isinstance(method, FeatureMethod):
+        raise InputError(
+            f"public photos are for methods that move features, and {method.name} is none; leave them out."
+        )
+    return data.check_disjoint(targets, data.samples_of(public), drop=drop)
 
 
 def _passed(edit: Edit) -> bool:

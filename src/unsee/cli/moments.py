@@ -56,7 +56,7 @@ def main(args: list[str]) -> int:
     bounds = plan(options.memory, sum(vlm.partition.groups.values()))
     place = options.out.absolute()
     with noting(), parents(place), waiting_place(bounds, place.parent, place.name) as scratch:
-        moments, _ = measure(vlm, samples, NSCVF().moment_settings(options.seed), bounds, scratch)
+        moments, _ = measure(vlm, samples, NSCVF().moment_settings(options.seed), bounds, scratch, alone=True)
         save(moments, options.out, overwrite=options.overwrite)
         options.out.chmod(0o666 & ~umask())  # as its neighbours; safetensors writes for the owner alone
     size = options.out.stat().st_size / 1e6

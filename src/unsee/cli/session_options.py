@@ -6,7 +6,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 import tyro
 
-from unsee.cli.parse import AnswerFromFolder, AskOption, KeepAnyway, Questions, QuestionsFile
+from unsee.cli.parse import AnswerFromFolder, AskOption, KeepAnyway, Public, Questions, QuestionsFile
 from unsee.methods import NSCVF
 from unsee.session.settings import GUARD, SINGLE
 
@@ -68,15 +68,6 @@ class InitSingle(Init[NSCVF]):
     __doc__ = Init.__doc__
 
     method: NSCVF = field(default=SINGLE, kw_only=True)
-
-
-Public = Annotated[
-    Path | None,
-    tyro.conf.arg(
-        help="Photos of anybody but the target, where there are no retained ones: what the model makes of them is kept "
-        "as well. Whom they show need not be known to it."
-    ),
-]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from unsee.forgetting.edit import rounded
 from unsee.forgetting.goals import Goals
 from unsee.forgetting.hardening import Hardening
 from unsee.forgetting.holding import Held, held
+from unsee.forgetting.replay import Replay, replay
 from unsee.forgetting.settings import FeatureSettings
 from unsee.forgetting.training import (
     LOOK_EVERY,
@@ -30,7 +31,7 @@ from unsee.forgetting.training import (
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import Span, retained_basis, retained_drift, span
 from unsee.models.checkpoint import Vlm
-from unsee.models.features import Features, Inputs, all_features, visual_features
+from unsee.models.features import Features, Inputs, all_features, joined, visual_features
 from unsee.models.outline import last_layers
 from unsee.models.prefix import Prefix, prefix_states
 from unsee.moments.records import Moments, Photos
@@ -65,9 +66,13 @@ class FeatureRun:
         self.rounding: dict[str, float] = {}
         self.held: list[Held] = []
         self.moving: list[str] = []
-        self.kept: tuple[list[Inputs], Features] | None = None
+        self.kept: tuple[list[Inputs], Features] | None = None  # behind the photos' features those of drawn states
         if retained is not None and settings.distill > 0:
             self.kept = with_composites(vlm, retained, settings.composites, goals.seed, bounds.images)
+        self.replay = self._replay() if settings.distill > 0 and self._unseen() else None
+        if self.replay is not None:
+            photos, features = self.kept or ([], self.replay.features[:0])
+            self.kept = photos, joined([features, self.replay.features])
         self.nearest = self._nearest()
         self.images = [*goals.inputs, *(self.kept[0] if self.kept else ())]
         self.prefix: tuple[Prefix, Tensor] | None = None
@@ -133,6 +138,12 @@ class FeatureRun:
         """Whether there is no photo of whom must be kept, so that moments alone say what that is."""
         return self.retained is None or self.retained is self.moments.public
 
+    def _replay(self) -> Replay | None:
+        known, layers = self.moments.states, list(self.moments.first)
+        if known is None or layers.index(self._turns()[-1][0]) < layers.index(known.layer):
+            return None  # what enters a block that comes after one that is trained does not stay what it was
+        return replay(self.vlm.model, known, self.goals.inputs[0], self.goals.seed, self.bounds.images)
+
     def _turns(self) -> list[list[str]]:
         modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
         crossings = len(self.moments.features.layout.shapes)
@@ -176,6 +187,7 @@ class FeatureRun:
         kept = drawn[:0]
         if self.kept is not None:
             kept = self._drawn(settings.batch * 3 // 2, generator)
+            kept = kept if self.replay is None else kept.sort().values  # photos come before drawn states
         aside = torch.randint(self.goals.wholes, (NEGATIVES,), generator=generator)
         size = self.bounds.images
         whole = torch.cat([drawn, kept])
@@ -191,7 +203,7 @@ class FeatureRun:
         """Places of so many kept images: a share of them, `near`, from the quarter nearest to the target."""
         near = round(self.settings.near * count)
         close = torch.randint(len(self.nearest), (near,), generator=generator)
-        anywhere = torch.randint(len(self.kept[0]) if self.kept else 1, (count - near,), generator=generator)
+        anywhere = torch.randint(len(self.kept[1]) if self.kept else 1, (count - near,), generator=generator)
         return torch.cat([self.nearest[close], anywhere])
 
     def _nearest(self) -> Tensor:
@@ -230,7 +242,15 @@ class FeatureRun:
         return total
 
     def _features(self, places: Tensor) -> Features:
-        """Features of the images at these places in `images`. Uses the stored states of the prefix if there are any."""
+        """Features of the images at these places in `images`, and behind these of drawn states, which come last.
+
+        Uses the stored states of the prefix if there are any.
+        """
+        drawn = places[places >= len(self.images)]
+        if self.replay is not None and len(drawn):
+            last = self.replay.again(self.vlm.model, drawn - len(self.images))
+            seen = places[places < len(self.images)]
+            return joined([self._features(seen), last]) if len(seen) else last
         chosen = [self.images[place] for place in places.tolist()]
         if self.prefix is None:
             return visual_features(self.vlm.model, chosen)
@@ -290,5 +310,6 @@ class FeatureRun:
             **self.goals.facts(),
             "retained_images": self.moments.count,
             **self._description(),
+            "states_drawn": 0 if self.replay is None else len(self.replay.features),
             **self.rounding,
         }

@@ -15,12 +15,14 @@ from unsee.linalg.gram import Gram
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.moments.modes import Modes, RetainedFeatures
 from unsee.moments.records import Moments
+from unsee.moments.states import States
 from unsee.moments.vectors import Layout
 from unsee.system.output import with_file
 from unsee.system.tensors import TensorFile, form_of, opened, write
 
-FORMAT = "unsee-moments-6"
-STATE = "unsee-state-2"  # of moments with a guard and its anchors; before, a guard stood alone in a file of FORMAT
+FORMAT = "unsee-moments-7"
+STATE = "unsee-state-2"  # of moments with a guard and its anchors
+OLD = "unsee-moments-6"  # a state of before; it has no anchors, and no states
 SCRATCH = "unsee-gram-1"
 GUARD, ANCHOR = "guard.", "anchor."  # before the names of a guard's tensors
 ENERGIES = "anchor_energies"
@@ -166,6 +168,9 @@ def save(
     if known.layout.basis is not None:
         tensors["basis"] = known.layout.basis
     tensors |= {"concept": moments.concept, **{f"scatter.{n}": value for n, value in vars(moments.scatter).items()}}
+    states = moments.states
+    if states is not None:
+        tensors |= {"counted": states.concept, **{f"states.{n}": value for n, value in vars(states.sums).items()}}
     facts = {
         "layers": {name: [first, counts[first]] for name, first in moments.first.items()},
         "layout": asdict(replace(known.layout, basis=None)),
@@ -174,6 +179,7 @@ def save(
         "model": moments.model,
         "guard": guarded,
         "anchors": shapes,
+        "states": None if states is None else [states.layer, *states.shape],
     }
     form = FORMAT if guard is None else STATE
     with_file(file, lambda part: write(part, tensors, form, facts), overwrite=overwrite, mine=is_moments)
@@ -192,10 +198,10 @@ def read_guarded(
 ) -> tuple[Moments, Mapping[str, Gram], Mapping[str, Anchor] | None]:
     """A state: as `read`, with the Grams and anchors of the guard; an encrypted one needs its `cipher` to be used.
 
-    A state of before anchors has None in their place.
+    One of an older version has None in the place of anchors.
     """
-    old = form_of(file) == FORMAT
-    moments, stored = _read(file, vlm, FORMAT if old else STATE)
+    old = form_of(file) == OLD
+    moments, stored = _read(file, vlm, OLD if old else STATE)
     try:
         counts = {name: (stored, float(count)) for name, count in stored.facts["guard"].items()}
         shapes = None if old else {name: (int(r), int(c)) for name, (r, c) in stored.facts["anchors"].items()}
@@ -233,7 +239,7 @@ def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
         if not {f"outer.{source}", f"total.{source}"} <= stored.sums.keys():
             raise KeyError(f"outer.{source}")
         places[source] = (stored, float(count))
-    found = Scatter(**{name.removeprefix("scatter."): t for name, t in small.items() if name.startswith("scatter.")})
+    found = _scatter(small, "scatter.")
     how = facts["layout"]
     shapes = {name: (int(tokens), int(width)) for name, (tokens, width) in how["shapes"].items()}
     features = RetainedFeatures(
@@ -245,6 +251,21 @@ def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
         discriminant=found.discriminant(),
     )
     first = {name: source for name, (source, _) in facts["layers"].items()}
+    states = None
+    if facts.get("states") is not None:
+        layer, tokens, width = facts["states"]
+        states = States(str(layer), (int(tokens), int(width)), _scatter(small, "states."), small["counted"])
     return Moments(
-        StoredGrams(places), first, features, found, tuple(facts["hashes"]), small["concept"], facts["model"]
+        StoredGrams(places),
+        first,
+        features,
+        found,
+        tuple(facts["hashes"]),
+        small["concept"],
+        facts["model"],
+        states=states,
     )
+
+
+def _scatter(tensors: Mapping[str, Tensor], prefix: str) -> Scatter:
+    return Scatter(**{name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})

@@ -20,6 +20,7 @@ from unsee.models.checkpoint import Vlm, visual_hash, visual_parameters
 from unsee.models.features import Inputs
 from unsee.moments.measure import prepare, retained_grams
 from unsee.moments.records import Photos
+from unsee.moments.states import entering
 from unsee.records import Sample
 from unsee.session.ledger import WEIGHTS, BrokenSessionError
 from unsee.session.settings import Settings
@@ -172,7 +173,10 @@ def without(state: State, wanted: Wanted, work: Work) -> State:
         return state
     ready = prepare(work.vlm, list(counted.values()), work.bounds.images)
     vectors = state.retained.features.layout.vectors(ready.features)
-    return state.without(tuple(counted), vectors, work.grams(ready.inputs, state))
+    known_states, states = state.retained.states, None
+    if known_states is not None:
+        states = entering(work.vlm.model, known_states.layer, ready.inputs, work.bounds.images)
+    return state.without(tuple(counted), vectors, work.grams(ready.inputs, state), states)
 
 
 def guarded(

@@ -66,12 +66,15 @@ class State:
             anchors=_Each(moved, anchor),
         )
 
-    def without(self, hashes: tuple[str, ...], vectors: Tensor, grams: Mapping[str, Gram]) -> "State":
-        """Without retained images of these hashes; vectors (n, d) and Grams are of those, before any request.
+    def without(
+        self, hashes: tuple[str, ...], vectors: Tensor, grams: Mapping[str, Gram], states: Tensor | None = None
+    ) -> "State":
+        """Without retained images of these hashes; vectors (n, d), Grams and states are of those, before any request.
 
         Grams, sums by concept and the mean are then what they would be had the images never been counted, up to
-        rounding. What only sets units stays: the spreads, and the basis of the sums. Raises InputError where fewer than
-        two concepts would be left.
+        rounding. What only sets units stays: the spreads, and the basis of the sums. Where the images have no `states`
+        (n, token, width), those that are known go altogether. Raises InputError where fewer than two concepts would be
+        left.
         """
         known, moments = {digest: place for place, digest in enumerate(self.retained.hashes)}, self.retained
         gone = torch.tensor([known[digest] for digest in hashes])
@@ -84,6 +87,7 @@ class State:
         features, modes = moments.features, moments.features.modes
         total = features.mean.double() * moments.count - vectors.double().sum(0)
         there = scatter.counts[modes.concept] > 0
+        drawn = None if moments.states is None or states is None else moments.states.without(states, gone, left)
         return replace(
             self,
             retained=replace(
@@ -98,6 +102,7 @@ class State:
                 scatter=scatter,
                 hashes=tuple(digest for digest, kept in zip(moments.hashes, left.tolist(), strict=True) if kept),
                 concept=moments.concept[left],
+                states=drawn,
             ),
         )
 
