@@ -39,7 +39,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "public": {},
 }
 PEOPLE, PHOTOS = 100, 8  # without a name, whose photos are the public ones
-SCORES = ("recognition", "scene", "appearance")
+SCORES = ("recognition",)
 
 
 def public() -> list[Sample]:

@@ -56,9 +56,9 @@ def forget(
 
     `vlm` is an opened checkpoint, its folder, or hf://OWNER/NAME. `target` and `retain` are a path (see
     `unsee.data.load`) or a list of samples, files or images. `method` is one of `unsee.methods`, or its name. Retained
-    images are optional once `moments` are given; `public` images, of anybody but the target, may then stand in for them:
-    their features are kept as well, but nobody is asked about them. With `state`, a file, a killed run goes on where it was. `memory` is
-    "normal" or "low", which trains a few layers at a time.
+    images are optional once `moments` are given; `public` images, of anybody but the target, may then stand in for
+    them: their features are kept as well, but nobody is asked about them. With `state`, a file, a killed run goes on
+    where it was. `memory` is "normal" or "low", which trains a few layers at a time.
 
     With `ask` "auto", and where the whole model fits into memory, some photos are kept out of training (see
     `unsee.data.aside`), the model is asked about them before and after, and the edit has a verdict on what it says;

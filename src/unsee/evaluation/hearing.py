@@ -106,7 +106,8 @@ class Hearing:
         Where the model's own answers are best, and the old ones about photos that were set aside least likely: these
         are few, and whether they are given says little. Training stops by distances; the answers may need less, for
         which others would pay, or a little more. Shares that pass come first, and of those as good the largest, or
-        where there is no photo of others to see what they pay, the smallest. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
+        where there is no photo of others to see what they pay, the smallest. 1 where the model is not asked. Source:
+        interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)

@@ -12,7 +12,7 @@ from unsee.models.features import Features, Inputs, all_features, joined, visual
 from unsee.models.prefix import STATE_BYTES, Prefix, prefix
 from unsee.moments.states import States, entering
 
-DRAWN = 3000
+DRAWN = 6000
 MOST_BYTES = 1 << 30  # of the features of all of them
 
 
