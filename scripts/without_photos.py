@@ -23,6 +23,7 @@ from unsee.benchmarks.benchmark import Benchmark, thinned
 from unsee.benchmarks.personas.drawing import draw
 from unsee.benchmarks.personas.people import nameless, train_shots
 from unsee.evaluation.asking import generate
+from unsee.evaluation.described import described
 from unsee.evaluation.hearing import with_weights
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import Vlm, load
@@ -72,6 +73,9 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(SETTINGS))
     parser.add_argument("--every", type=int, default=12, help="ask about every so-manieth retained photo")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of nscvf")
+    parser.add_argument(
+        "--ask", default="auto", help="of moments: what the model is asked of retained photos, or never"
+    )
     parser.add_argument("--work", type=Path, default=Path("without-photos"))
     parser.add_argument("--out", type=Path, default=Path("scripts/without_photos.jsonl"))
     options = parser.parse_args()
@@ -96,8 +100,10 @@ def main() -> None:
             keep(key, {"scores": scores(load(model, language=True), questions)})
     file = options.work / f"{options.split}.safetensors"
     if not file.exists():
-        made, _ = measure(vlm, bench.retained, NSCVF().moment_settings(0), plan("normal", 0), alone=True)
-        save(made, file)
+        reader, unnamed = described(vlm, bench.retained, 0, options.ask)
+        settings, bounds = NSCVF().moment_settings(0), plan("normal", 0)
+        made, _ = measure(vlm, bench.retained, settings, bounds, reader=reader, alone=True)
+        save(replace(made, unnamed=unnamed), file)
     moments = read(file, vlm)
     for seed in map(int, options.seeds.split(",")):
         for name in options.only.split(","):

@@ -181,17 +181,14 @@ def _say_verdict(facts: dict[str, Any]) -> bool:
 def _say_request(facts: dict[str, Any], folder: Path) -> None:
     for warning in facts["warnings"]:
         print(f"unsee: warning: {facts['id']}: {warning}.", file=sys.stderr)
-    print(
-        f"{facts['id']}: {facts['taken_out_of_statistics']} of {facts['target_images']} target images taken out of the "
-        f"statistics; certificate: {folder / CERTIFICATES / facts['id']}.json"
-    )
+    taken = f"{facts['taken_out_of_statistics']} of {facts['target_images']} target images"
+    print(f"{facts['id']}: {taken} taken out of the statistics, {facts['retained_statistics']} left.")
+    print(f"certificate: {folder / CERTIFICATES / facts['id']}.json")
 
 
 def _say_edit(facts: dict[str, Any]) -> None:
     worst = max(facts["drift"], key=facts["drift"].__getitem__)
-    print(f"{facts['method']['stopped']}.")
-    drift = f"largest drift {facts['drift'][worst]:.2g} ({worst})"
-    print(f"{facts['retained_statistics']} images left in the statistics; {drift}.")
+    print(f"{facts['method']['stopped']}; largest drift {facts['drift'][worst]:.2g} ({worst}).")
     print(f"weights {facts['weights_before'][:12]} -> {facts['weights_after'][:12]}, {len(facts['changed'])} tensors.")
     for score in facts["scores"]:
         if score["phase"] == "after":

@@ -154,7 +154,7 @@ def heard_before(
     questions = QUESTIONS if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
     if not all(question.strip() for question in questions) or not questions:
         raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")
-    whole = None if ask == NEVER else _whole(vlm, needed=ask != AUTO)
+    whole = None if ask == NEVER else opened_whole(vlm, needed=ask != AUTO)
     if whole is None:
         if ask != NEVER:
             tell("the language model does not fit into memory or cannot answer, so that it is not asked")
@@ -173,7 +173,7 @@ def heard_before(
     return _without_similar(hearing, before, tell, drop=drop_similar)
 
 
-def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
+def opened_whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
     """The model with its language model; None where that cannot answer, or unless `needed` does not fit into memory."""
     sizes = sum(place.stop - place.start for place in headers(vlm.folder).values())
     if not needed and IN_MEMORY * sizes > available():

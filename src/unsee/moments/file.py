@@ -179,6 +179,7 @@ def save(
         "model": moments.model,
         "guard": guarded,
         "anchors": shapes,
+        "unnamed": moments.unnamed,
         "states": None if states is None else [states.layer, *states.shape],
     }
     form = FORMAT if guard is None else STATE
@@ -263,6 +264,7 @@ def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
         tuple(facts["hashes"]),
         small["concept"],
         facts["model"],
+        unnamed=str(facts.get("unnamed", "")),
         states=states,
     )
 

@@ -54,6 +54,8 @@ class Moments:
     """Inputs whose outputs must not change either, by the same names; a Gram weighs as much as it counts."""
     anchors: Mapping[str, Anchor] = field(default_factory=dict)
     """By layer, what it gave for the guard's inputs when each was added; where there is none, that is what it gives."""
+    unnamed: str = ""
+    """What the model says of whom it does not know; empty where it was not asked, or has nothing to say of them."""
     states: States | None = None
     """What retained images put into the first block that is trained; None where it was not measured."""
     public: "Photos | None" = None
