@@ -62,7 +62,7 @@ def moved(base: Vlm, edited: Vlm, people: dict[str, list[Sample]]) -> dict[str, 
 
 def likeness(session: Path, base: Vlm, edited: Vlm, people: dict[str, list[Sample]]) -> dict[str, float]:
     """How like the guard each candidate is."""
-    _, guard = read_guarded(session / STATE, base)
+    _, guard, _ = read_guarded(session / STATE, base)
     layers = list(guard)
     own = {person: seconds(edited, samples, layers) for person, samples in people.items()}
     found: dict[str, list[float]] = {person: [] for person in people}

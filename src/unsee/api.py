@@ -17,26 +17,30 @@ from unsee.evaluation.evaluate import evaluate as measure_answers
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
 from unsee.evaluation.photos import photo_questions
-from unsee.evaluation.self_check import cost
+from unsee.evaluation.self_check import ASIDE, USED, cost
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit, read_record
 from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method, find
 from unsee.models.carried import carried
 from unsee.models.checkpoint import Vlm, load, place_of
+from unsee.moments.measure import prepare
 from unsee.moments.records import Moments
 from unsee.records import Check, Result, Sample, plain
-from unsee.system.device import computing
+from unsee.system.device import computes
 from unsee.system.environment import environment, now
+from unsee.system.memory import plan
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
 
 
+@computes
 def forget(
     vlm: Vlm | Path | str,
     target: Images,
     retain: Images | None = None,
     *,
+    public: Images | None = None,
     method: Method | str | None = None,
     moments: Moments | None = None,
     seed: int = 0,
@@ -50,14 +54,15 @@ def forget(
     progress: Progress | None = None,
     tell: Tell = silent,
     device: str | None = None,
-    precision: str | None = None,
+    precision: str | None = None,  # noqa: ARG001 # what the decorator takes
 ) -> Edit:
     """Makes a model forget what is on the target images; `vlm` itself is left as it was.
 
     `vlm` is an opened checkpoint, its folder, or hf://OWNER/NAME. `target` and `retain` are a path (see
     `unsee.data.load`) or a list of samples, files or images. `method` is one of `unsee.methods`, or its name. Retained
-    images are optional once `moments` are given. With `state`, a file, a killed run goes on where it was. `memory` is
-    "normal" or "low", which trains a few layers at a time.
+    images are optional once `moments` are given; `public` images, of anybody but the target, may then stand in for
+    them: their features are kept as well, but nobody is asked about them. With `state`, a file, a killed run goes on
+    where it was. `memory` is "normal" or "low", which trains a few layers at a time.
 
     With `ask` "auto", and where the whole model fits into memory, some photos are kept out of training (see
     `unsee.data.aside`), the model is asked about them before and after, and the edit has a verdict on what it says;
@@ -77,42 +82,61 @@ def forget(
     if isinstance(vlm, Vlm) and device is not None:
         raise InputError(f"the model is on {vlm.device} already; give the device to unsee.load, or the model's folder.")
     method = find(method)() if isinstance(method, str) else method or NSCVF()
-    with computing(device, precision):
-        if not isinstance(vlm, Vlm):
-            vlm = load(vlm, language=method.language)
-        carried(vlm.folder)  # what cannot be copied is said before the work
-        targets, copies = data.without_copies(data.samples_of(target))
-        if copies:
-            tell(f"{copies} target photos hold the same pixels as another one and are left out")
-        retained = None if retain is None else data.samples_of(retain)
-        if retained is not None:
-            retained = data.check_disjoint(targets, retained, drop=drop_similar)
-        if moments is not None:
-            _check_not_counted(targets, moments)
-        hearing = heard_before(
-            vlm, targets, retained or [], seed=seed, ask=ask, further=questions, by_name=answer_from_folder,
-            drop_similar=drop_similar, tell=tell,
-        )  # fmt: skip
-        request = request_of(hearing.parts, identifier, now())
-        given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
-        shown = None if retained is None else hearing.parts.shown
-        if not isinstance(method, FeatureMethod):
-            edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
-            verdict = hearing.verdict(edit.weights, edit.method.get("final"))
-            return replace(edit, verdict=verdict, request=request, replies=hearing.replies(edit.weights))
-        tried = list[Edit]()
-        reader = hearing.reader
-        for attempt in method.attempts(asked=reader is not None and moments is None):
-            if tried:
-                tell("the request missed its aim and is made again, with images described by the means of their tokens")
-            place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
-            edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=reader, **given)
-            share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
-            tried.append(replace(edit.scaled(share), verdict=verdict))
-            if _passed(tried[-1]) or (tried[-1].verdict is not None and "unknown" in tried[-1].verdict.missed):
-                break  # what the model never named cannot be seen to be forgotten
-        best = min(tried, key=_shortfall)
-        return replace(best, request=request, replies=hearing.replies(best.weights))
+    if not isinstance(vlm, Vlm):
+        vlm = load(vlm, language=method.language)
+    carried(vlm.folder)  # what cannot be copied is said before the work
+    targets, copies = data.without_copies(data.samples_of(target))
+    if copies:
+        tell(f"{copies} target photos hold the same pixels as another one and are left out")
+    retained = None if retain is None else data.samples_of(retain)
+    if retained is not None:
+        retained = data.check_disjoint(targets, retained, drop=drop_similar)
+    if moments is not None:
+        _check_not_counted(targets, moments)
+    standing_in = None if public is None else _public(targets, public, retained, method, drop=drop_similar)
+    hearing = heard_before(
+        vlm, targets, retained or [], seed=seed, ask=ask, further=questions, by_name=answer_from_folder,
+        drop_similar=drop_similar, tell=tell,
+    )  # fmt: skip
+    if moments is not None and hearing.before is not None and not hearing.unnamed:
+        own = hearing.before.answers((USED, ASIDE)).values()
+        hearing = replace(hearing, unnamed="" if moments.unnamed in own else moments.unnamed)
+    request = request_of(hearing.parts, identifier, now())
+    if standing_in is not None and moments is not None:
+        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        moments = replace(moments, public=prepare(vlm, standing_in, bounds.images))
+    given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
+    shown = hearing.parts.shown if retained is not None else standing_in if moments is None else None
+    if not isinstance(method, FeatureMethod):
+        edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
+        verdict = hearing.verdict(edit.weights, edit.method.get("final"))
+        return replace(edit, verdict=verdict, request=request, replies=hearing.replies(edit.weights))
+    tried = list[Edit]()
+    reader = hearing.reader
+    for attempt in method.attempts(asked=reader is not None and moments is None):
+        if tried:
+            tell("the request missed its aim and is made again, with images described by the means of their tokens")
+        place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
+        edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=reader, **given)
+        share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
+        tried.append(replace(edit.scaled(share), verdict=verdict))
+        if _passed(tried[-1]) or (tried[-1].verdict is not None and "unknown" in tried[-1].verdict.missed):
+            break  # what the model never named cannot be seen to be forgotten
+    best = min(tried, key=_shortfall)
+    return replace(best, request=request, replies=hearing.replies(best.weights))
+
+
+def _public(
+    targets: Sequence[Sample], public: Images, retained: list[Sample] | None, method: Method, *, drop: bool
+) -> list[Sample]:
+    """Public photos that can be used. Raises InputError where they cannot."""
+    if retained is not None:
+        raise InputError("public photos stand in for retained ones; give the one or the other.")
+    if not isinstance(method, FeatureMethod):
+        raise InputError(
+            f"public photos are for methods that move features, and {method.name} is none; leave them out."
+        )
+    return data.check_disjoint(targets, data.samples_of(public), drop=drop)
 
 
 def _passed(edit: Edit) -> bool:
@@ -133,6 +157,7 @@ def _check_not_counted(targets: Sequence[Sample], moments: Moments) -> None:
             )
 
 
+@computes
 def evaluate(
     model: Path | str,
     *,
@@ -147,8 +172,8 @@ def evaluate(
     trust_remote_code: bool = False,
     edit: Edit | None = None,
     timings: dict[str, float] | None = None,
-    device: str | None = None,
-    precision: str | None = None,
+    device: str | None = None,  # noqa: ARG001 # what the decorator takes
+    precision: str | None = None,  # noqa: ARG001
 ) -> Result:
     """Measures a checkpoint on a benchmark, or on photos; `edit` adds how it was made.
 
@@ -156,24 +181,21 @@ def evaluate(
     their concepts' names. A `judge` reads answers in own words. `device` and `precision` are as for `forget`. Raises
     InputError where there is nothing to ask.
     """
-    with computing(device, precision):
-        if benchmark is not None:
-            bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
-        elif target is not None or retain is not None:
-            sides = [[] if side is None else data.samples_of(side) for side in (target, retain)]
-            first = None if before is None or answer_from_folder else load(before, language=True)
-            request = read_record(place_of(model)).get("request")
-            asked = photo_questions(
-                *sides, request=request, questions=questions, before=first, by_name=answer_from_folder
-            )
-            bench = own.benchmark(asked, *sides)
-        else:
-            raise InputError("there is nothing to ask; give a benchmark, or photos as target and retain.")
-        measured = measure_answers(
-            model, bench, before=before, oracle=oracle, judge=judge, trust_remote_code=trust_remote_code
-        )
-        made = assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
-        return made if edit is not None else with_record(made, read_record(place_of(model)))
+    if benchmark is not None:
+        bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
+    elif target is not None or retain is not None:
+        sides = [[] if side is None else data.samples_of(side) for side in (target, retain)]
+        first = None if before is None or answer_from_folder else load(before, language=True)
+        request = read_record(place_of(model)).get("request")
+        asked = photo_questions(*sides, request=request, questions=questions, before=first, by_name=answer_from_folder)
+        bench = own.benchmark(asked, *sides)
+    else:
+        raise InputError("there is nothing to ask; give a benchmark, or photos as target and retain.")
+    measured = measure_answers(
+        model, bench, before=before, oracle=oracle, judge=judge, trust_remote_code=trust_remote_code
+    )
+    made = assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
+    return made if edit is not None else with_record(made, read_record(place_of(model)))
 
 
 def with_record(result: Result, record: Mapping[str, Any]) -> Result:

@@ -66,10 +66,10 @@ def test_with_a_secret_the_guard_says_nothing_and_the_weights_are_the_same(
     one, other = load_file(folder / WEIGHTS), load_file(tmp_path / "plain" / WEIGHTS)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    _, guard = read_guarded(tmp_path / "plain" / STATE, vlm)
-    _, closed = read_guarded(folder / STATE, vlm)
+    _, guard, _ = read_guarded(tmp_path / "plain" / STATE, vlm)
+    _, closed, _ = read_guarded(folder / STATE, vlm)
     salt = Session(folder).settings.salt
-    _, opened = read_guarded(folder / STATE, vlm, secrets.read(file, folder, salt))
+    _, opened, _ = read_guarded(folder / STATE, vlm, secrets.read(file, folder, salt))
     everything = (folder / STATE).read_bytes() + (folder / "undo" / "r4" / STATE).read_bytes()
     for name in guard:
         assert torch.equal(opened[name].outer, guard[name].outer)

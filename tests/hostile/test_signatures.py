@@ -101,8 +101,8 @@ def invented_event(session: Path, checkpoint: Path) -> None:
 
 
 def zeroed_guard(session: Path, checkpoint: Path) -> None:
-    moments, _ = read_guarded(session / STATE, load(checkpoint))
-    save(moments, session / STATE, {})
+    moments, _, _ = read_guarded(session / STATE, load(checkpoint))
+    save(moments, session / STATE, {}, {})
     with forging(session) as entries:
         files = entries[-1].files | {STATE: hashlib.sha256((session / STATE).read_bytes()).hexdigest()}
         entries[-1] = Entry(**{**asdict(entries[-1]), "files": files})

@@ -72,7 +72,7 @@ def test_the_target_is_taken_out_of_the_statistics_exactly(once: Path, vlm: Vlm,
     """What is left is what was measured without it, whatever depends on no choice of a basis or of units."""
     others = [sample for sample in data.load(known) if sample.concept != "concept_0"]
     moments, _ = measure(vlm, others, METHOD.moment_settings(0), NORMAL)
-    left, _ = read_guarded(once / STATE, vlm)
+    left, _, _ = read_guarded(once / STATE, vlm)
     assert left.count == moments.count == 12
     for name, gram in moments.grams.items():
         scale = gram.outer.abs().max()

@@ -15,6 +15,7 @@ from unsee.cli.parse import (
     AnswerFromFolder,
     AskOption,
     KeepAnyway,
+    Public,
     Questions,
     QuestionsFile,
     asked,
@@ -71,6 +72,7 @@ class Options(Generic[Chosen]):
     """Photos of what must be forgotten; needed unless a benchmark gives them."""
     retain: Path | None = None
     """Photos of what must be kept."""
+    public: Public = None
     benchmark: str | None = None
     """Take target and retained photos of a benchmark (see `unsee ls benchmarks`) instead of --target and --retain."""
     split: str | None = None
@@ -120,7 +122,7 @@ def main(args: list[str]) -> int:
     method: Any = find(name)
     options = _preset(located(parse(kind[method], rest, f"unsee forget {name}", SHORT)))
     quiet()
-    reads = (options.model, options.target, options.retain, options.moments)
+    reads = (options.model, options.target, options.retain, options.public, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     target, retained = _photos(options)
     own_questions = asked_of_target(options.questions, target)
@@ -135,6 +137,7 @@ def main(args: list[str]) -> int:
             vlm,
             target,
             retained,
+            public=options.public,
             method=options.method,
             moments=moments,
             seed=options.seed,
@@ -210,7 +213,7 @@ def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sam
     bench = benchmarks.load("/".join(filter(None, (options.benchmark, options.split))), options.data)
     if not bench.target:
         raise InputError(f"{options.benchmark} says nothing of what is to be forgotten; give photos with --target.")
-    return bench.target, None if options.moments is not None else bench.retained
+    return bench.target, None if options.moments is not None or options.public is not None else bench.retained
 
 
 def _readable(folder: Path) -> list[Sample]:

@@ -1,13 +1,14 @@
 """`unsee moments`: retained statistics, so that later requests need no retained image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from unsee import data
-from unsee.cli.parse import located, parse
+from unsee.cli.parse import AskOption, asked, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
+from unsee.evaluation.described import described
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.moments.file import is_moments, save
@@ -21,7 +22,9 @@ from unsee.system.output import refuse_existing
 class Options:
     """Measure what the retained photos put into every visual layer, and keep it in one file.
 
-    The file holds sums and averages over photos and the SHA-256 of each photo, no photo.
+    The file holds sums and averages over photos and the SHA-256 of each photo, no photo. Among them are averages over
+    the photos of each concept from which a blurred picture of it can be made: treat it as personal data. Where the
+    model fits into memory, it is asked what it reads of the photos, and requests go by that.
 
     Example:
       unsee moments --model checkpoints/my-vlm --retain photos/others --out others.safetensors
@@ -33,6 +36,7 @@ class Options:
     """Photos of what must be kept."""
     out: Path
     """The file to write."""
+    ask: AskOption = ("auto",)
     seed: int = 0
     """Of the clustering."""
     memory: Literal["normal", "low"] = "normal"
@@ -56,7 +60,10 @@ def main(args: list[str]) -> int:
     bounds = plan(options.memory, sum(vlm.partition.groups.values()))
     place = options.out.absolute()
     with noting(), parents(place), waiting_place(bounds, place.parent, place.name) as scratch:
-        moments, _ = measure(vlm, samples, NSCVF().moment_settings(options.seed), bounds, scratch)
+        reader, unnamed = described(vlm, samples, options.seed, asked(options.ask))
+        wanted = NSCVF().moment_settings(options.seed)
+        measured, _ = measure(vlm, samples, wanted, bounds, scratch, reader=reader, alone=True)
+        moments = replace(measured, unnamed=unnamed)
         save(moments, options.out, overwrite=options.overwrite)
         options.out.chmod(0o666 & ~umask())  # as its neighbours; safetensors writes for the owner alone
     size = options.out.stat().st_size / 1e6

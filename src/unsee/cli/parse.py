@@ -47,6 +47,13 @@ QuestionsFile = Annotated[
         "question, an answer and, if it is about a photo, an image."
     ),
 ]
+Public = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        help="Photos of anybody but the target, where there are no retained ones: what the model makes of them is kept "
+        "as well. Whom they show need not be known to it."
+    ),
+]
 KeepAnyway = Annotated[bool, tyro.conf.arg(help="Write what came of it even where the request did not reach its aim.")]
 
 

@@ -16,14 +16,16 @@ from unsee.records import check_schema
 from unsee.reporting.certificate import render_certificate
 from unsee.reporting.page import is_page, put
 from unsee.session import certificate
-from unsee.session.ledger import CERTIFICATES, Entry, files_of, head, kept_undo
+from unsee.session.ledger import CERTIFICATES, Entry, files_of, head, kept_undo, queued
 from unsee.session.store import Store, check_hashes
 from unsee.system.output import refuse_existing
 
 ACTIONS = {
     "init": "measure the retained photos and begin a session",
     "forget": "one request: forget what is on some photos, after everything before",
-    "log": "what was done, and when",
+    "settle": "make all requests that wait, as one edit",
+    "withdraw": "take a request out of the queue",
+    "log": "what was done, and when, and what waits",
     "capacity": "how many directions are left in each layer",
     "undo": "take back the last request, where its undo data was kept",
     "seal": "destroy all undo data",
@@ -105,6 +107,10 @@ def _log(args: list[str]) -> int:
         return 0
     print_table([_row(entry) for entry in entries])
     print(head(entries))
+    waiting = queued(entries)
+    if waiting:
+        listed = ", ".join(f"{entry.facts['id']} since {_second(entry)}" for entry in waiting)
+        print(f"{len(waiting)} requests wait, with their photos encrypted: {listed}; unsee session settle makes them.")
     kept = kept_undo(entries)
     if kept:
         Console().print(
@@ -140,15 +146,22 @@ def _row(entry: Entry) -> dict[str, str]:
     what = {
         "init": f"{facts.get('retained_images')} retained images",
         "forget": f"{len(facts.get('target_hashes', ()))} images. {facts.get('reason', '')}".strip(),
+        "queue": f"{len(facts.get('target_hashes', ()))} images wait. {facts.get('reason', '')}".strip(),
+        "settle": f"{', '.join(map(str, facts.get('ids', ())))}, which waited",
+        "withdraw": "taken out of the queue",
         "undo": "taken back",
         "relocate": "the model lies elsewhere now",
         "seal": f"undo data of {facts.get('requests')} requests destroyed",
     }
     return {
         "": str(entry.number),
-        "when (UTC)": entry.time[:19].replace("T", " "),
+        "when (UTC)": _second(entry),
         "event": entry.event,
-        "id": facts.get("id") or facts.get("id_undone") or "",
+        "id": facts.get("id") or facts.get("id_undone") or facts.get("id_withdrawn") or "",
         "what": what.get(entry.event, ""),
         "weights": facts.get("weights_after", "")[:12],
     }
+
+
+def _second(entry: Entry) -> str:
+    return entry.time[:19].replace("T", " ")

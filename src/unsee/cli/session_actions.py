@@ -22,11 +22,13 @@ from unsee.cli.session_options import (
     InitSingle,
     Relocate,
     Seal,
+    Settle,
     Undo,
     Verify,
+    Withdraw,
 )
 from unsee.cli.table import print_checks, print_table, say, tell
-from unsee.errors import unknown
+from unsee.errors import InputError, unknown
 from unsee.methods import METHODS, NSCVF
 from unsee.reporting.summary import FAILED, PASSED
 from unsee.session.audit import verify
@@ -101,6 +103,8 @@ def _after(session: Session) -> None:
 
 def _forget(args: list[str]) -> int:
     options = parse(Forget, args, "unsee session forget")
+    if options.later:
+        return _later(options)
     session = _open(options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code)
     own = asked_of_target(options.questions, options.target)
     with noting():
@@ -109,6 +113,7 @@ def _forget(args: list[str]) -> int:
             options.id,
             reason=options.reason,
             retain=options.retain,
+            public=options.public,
             benchmark=options.benchmark,
             keep_undo=options.keep_undo,
             key=options.key,
@@ -118,21 +123,9 @@ def _forget(args: list[str]) -> int:
             keep_anyway=options.keep_anyway,
             tell=partial(tell, session.folder),
         )
-    verdict = facts["verdict"]
-    say(PASSED if verdict["passed"] else FAILED, verdict["sentence"])
-    for warning in facts["warnings"]:
-        print(f"unsee: warning: {warning}.", file=sys.stderr)
-    worst = max(facts["drift"], key=facts["drift"].__getitem__)
-    print(f"{options.id}: {facts['method']['stopped']}.")
-    print(
-        f"{facts['taken_out_of_statistics']} of {facts['target_images']} target images taken out of the statistics, "
-        f"{facts['retained_statistics']} left; largest drift {facts['drift'][worst]:.2g} ({worst})."
-    )
-    print(f"weights {facts['weights_before'][:12]} -> {facts['weights_after'][:12]}, {len(facts['changed'])} tensors.")
-    for score in facts["scores"]:
-        if score["phase"] == "after":
-            print(f"{score['name']}/{score['subset']} {score['value']:.3f}")
-    print(f"certificate: {options.dir / CERTIFICATES / options.id}.json")
+    passed = _say_verdict(facts)
+    _say_request(facts, options.dir)
+    _say_edit(facts)
     _after(session)
     if options.keep_undo:
         Console().print(
@@ -140,7 +133,75 @@ def _forget(args: list[str]) -> int:
             style="bold red",
             highlight=False,
         )
-    return 0 if verdict["passed"] else 1
+    return 0 if passed else 1
+
+
+def _later(options: Forget) -> int:
+    given, plain = vars(options), vars(Forget(options.dir, options.target, options.id))
+    known = ("dir", "target", "id", "reason", "later", "key", "secret", "trust_remote_code")
+    for name in given:
+        if name not in known and given[name] != plain[name]:
+            raise InputError(f"--{name.replace('_', '-')} says how a request is made; give it to unsee session settle.")
+    session = _open(options.dir, secret=options.secret)
+    session.later(options.target, options.id, reason=options.reason, key=options.key)
+    print(f"{options.id} waits, with {len(session.queued())} in the queue; unsee session settle makes them all.")
+    _after(session)
+    return 0
+
+
+def _settle(args: list[str]) -> int:
+    options = parse(Settle, args, "unsee session settle")
+    session = _open(options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code)
+    with noting():
+        made = session.settle(
+            retain=options.retain,
+            public=options.public,
+            benchmark=options.benchmark,
+            key=options.key,
+            ask=asked(options.ask, options.question),
+            answer_from_folder=options.answer_from_folder,
+            keep_anyway=options.keep_anyway,
+            tell=partial(tell, session.folder),
+        )
+    passed = _say_verdict(made[0])
+    for facts in made:
+        _say_request(facts, options.dir)
+    _say_edit(made[0])
+    print(f"{len(made)} requests are made, and the photos that waited are erased.")
+    _after(session)
+    return 0 if passed else 1
+
+
+def _say_verdict(facts: dict[str, Any]) -> bool:
+    verdict: dict[str, Any] = facts["verdict"]
+    say(PASSED if verdict["passed"] else FAILED, verdict["sentence"])
+    return bool(verdict["passed"])
+
+
+def _say_request(facts: dict[str, Any], folder: Path) -> None:
+    for warning in facts["warnings"]:
+        print(f"unsee: warning: {facts['id']}: {warning}.", file=sys.stderr)
+    taken = f"{facts['taken_out_of_statistics']} of {facts['target_images']} target images"
+    print(f"{facts['id']}: {taken} taken out of the statistics, {facts['retained_statistics']} left.")
+    print(f"certificate: {folder / CERTIFICATES / facts['id']}.json")
+
+
+def _say_edit(facts: dict[str, Any]) -> None:
+    worst = max(facts["drift"], key=facts["drift"].__getitem__)
+    print(f"{facts['method']['stopped']}; largest drift {facts['drift'][worst]:.2g} ({worst}).")
+    print(f"weights {facts['weights_before'][:12]} -> {facts['weights_after'][:12]}, {len(facts['changed'])} tensors.")
+    for score in facts["scores"]:
+        if score["phase"] == "after":
+            print(f"{score['name']}/{score['subset']} {score['value']:.3f}")
+
+
+def _withdraw(args: list[str]) -> int:
+    options = parse(Withdraw, args, "unsee session withdraw")
+    session = _open(options.dir)
+    session.withdraw(options.id, key=options.key)
+    print(f"{options.id} is out of the queue, and its photos are erased.")
+    _after(session)
+    return 0
 
 
 def _undo(args: list[str]) -> int:
@@ -215,6 +276,8 @@ def _capacity(args: list[str]) -> int:
 RUN: dict[str, Callable[[list[str]], int]] = {
     "init": _init,
     "forget": _forget,
+    "settle": _settle,
+    "withdraw": _withdraw,
     "undo": _undo,
     "seal": _seal,
     "verify": _verify,

@@ -6,7 +6,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 import tyro
 
-from unsee.cli.parse import AnswerFromFolder, AskOption, KeepAnyway, Questions, QuestionsFile
+from unsee.cli.parse import AnswerFromFolder, AskOption, KeepAnyway, Public, Questions, QuestionsFile
 from unsee.methods import NSCVF
 from unsee.session.settings import GUARD, SINGLE
 
@@ -75,7 +75,8 @@ class Forget:
     """Forget what is on some photos, after everything that was forgotten before.
 
     Of the photos nothing is stored but salted hashes. The folder changes at the end, all at once: a request that is
-    killed was never made.
+    killed was never made. With --later it only waits, its photos encrypted by the session's secret, until `unsee
+    session settle` makes all that wait at once.
 
     Example:
       unsee session forget sessions/shop --target photos/alice --id 2026-017 --reason "letter of 1 May"
@@ -91,6 +92,9 @@ class Forget:
     """Kept in the ledger and the certificate as it is."""
     retain: Path | None = None
     """Photos of what must be kept, if they are still there; fewer others are forgotten with them."""
+    public: Public = None
+    later: bool = False
+    """Make the request later, with others at once: see unsee session settle."""
     benchmark: str | None = None
     """Scores of this benchmark before and after go into the certificate (unsee ls benchmarks)."""
     keep_undo: bool = False
@@ -103,6 +107,48 @@ class Forget:
     key: Key = None
     secret: SecretFile = None
     trust_remote_code: Trust = False
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Make all requests that wait, as one edit with a certificate for each, and erase their photos.
+
+    Several at once cost others less than one after the other. The folder changes at the end, all at once: where it is
+    killed, or misses its aim, all still wait. It cannot be taken back.
+
+    Example:
+      unsee session settle sessions/shop --secret operator.secret
+    """
+
+    dir: Folder
+    """The session's folder."""
+    retain: Path | None = None
+    """Photos of what must be kept, if they are still there; fewer others are forgotten with them."""
+    public: Public = None
+    benchmark: str | None = None
+    """Scores of this benchmark before and after go into the certificates (unsee ls benchmarks)."""
+    ask: AskOption = ("auto",)
+    question: Questions = ()
+    answer_from_folder: AnswerFromFolder = False
+    keep_anyway: KeepAnyway = False
+    key: Key = None
+    secret: SecretFile = None
+    trust_remote_code: Trust = False
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """Take a request out of the queue, and erase its photos.
+
+    Example:
+      unsee session withdraw sessions/shop --id 2026-017
+    """
+
+    dir: Folder
+    """The session's folder."""
+    id: str
+    """The request's."""
+    key: Key = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from unsee.evaluation.self_check import (
     NAMED,
     QUESTIONS,
     SETTLED,
+    SHOWN,
     TOKENS,
+    UNSHOWN,
     Heard,
     all_heard,
     among_retained,
@@ -103,8 +105,9 @@ class Hearing:
 
         Where the model's own answers are best, and the old ones about photos that were set aside least likely: these
         are few, and whether they are given says little. Training stops by distances; the answers may need less, for
-        which others would pay, or a little more. Shares that pass come first, and of those as good the largest. 1 where
-        the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
+        which others would pay, or a little more. Shares that pass come first, and of those as good the largest, or
+        where there is no photo of others to see what they pay, the smallest. 1 where the model is not asked. Source:
+        interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)
@@ -120,7 +123,9 @@ class Hearing:
             kept = [min(1.0, now / first) for now, first in zip(left, likely, strict=True) if first > 0]
             costs[share] = cost(found[share]) + sum(kept) / max(1, len(kept)) / NAMED
         passed = {share: each for share, each in costs.items() if found[share].passed} or costs
-        share = max(share for share, each in passed.items() if each <= min(passed.values()) + SAME)
+        good = [share for share, each in passed.items() if each <= min(passed.values()) + SAME]
+        others = self.before.photos[SHOWN] or self.before.photos[UNSHOWN]
+        share = max(good) if others else min(good)
         return share, found[share]
 
 
@@ -149,7 +154,7 @@ def heard_before(
     questions = QUESTIONS if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
     if not all(question.strip() for question in questions) or not questions:
         raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")
-    whole = None if ask == NEVER else _whole(vlm, needed=ask != AUTO)
+    whole = None if ask == NEVER else opened_whole(vlm, needed=ask != AUTO)
     if whole is None:
         if ask != NEVER:
             tell("the language model does not fit into memory or cannot answer, so that it is not asked")
@@ -168,7 +173,7 @@ def heard_before(
     return _without_similar(hearing, before, tell, drop=drop_similar)
 
 
-def _whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
+def opened_whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
     """The model with its language model; None where that cannot answer, or unless `needed` does not fit into memory."""
     sizes = sum(place.stop - place.start for place in headers(vlm.folder).values())
     if not needed and IN_MEMORY * sizes > available():

@@ -24,6 +24,7 @@ from unsee.forgetting.training import (
     recomputed,
 )
 from unsee.models.checkpoint import Vlm
+from unsee.models.outline import SHARE
 from unsee.moments.measure import prepare, waiting_place
 from unsee.moments.reading import Reader
 from unsee.moments.records import AUTO, Moments, Photos
@@ -81,6 +82,8 @@ class FeatureMethod(FeatureSettings, ABC):
             validate(target, "target")
             settings = self.sized(len({sample.concept for sample in target}))
             photos, known = settings.known(vlm, target, retained, moments, seed, bounds, scratch, reader)
+            if known.states is not None and self.share == AUTO and (photos is None or photos is known.public):
+                settings = replace(settings, share=SHARE)  # the layers for which states are known
             measured = time.monotonic() - started
             return contrastive(
                 settings,

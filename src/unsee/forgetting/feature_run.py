@@ -1,6 +1,6 @@
 """One run of contrastive visual forgetting: its images, where they go, its loss and its looks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,8 @@ from unsee.forgetting.depths import Given, Levels
 from unsee.forgetting.edit import rounded
 from unsee.forgetting.goals import Goals
 from unsee.forgetting.hardening import Hardening
+from unsee.forgetting.holding import Held, held
+from unsee.forgetting.replay import Replay, replay
 from unsee.forgetting.settings import FeatureSettings
 from unsee.forgetting.training import (
     LOOK_EVERY,
@@ -30,7 +32,7 @@ from unsee.forgetting.training import (
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import Span, retained_basis, retained_drift, span
 from unsee.models.checkpoint import Vlm
-from unsee.models.features import Features, Inputs, all_features, visual_features
+from unsee.models.features import Features, Inputs, all_features, joined, visual_features
 from unsee.models.outline import last_layers
 from unsee.models.prefix import Prefix, prefix_states
 from unsee.moments.records import Moments, Photos
@@ -66,11 +68,15 @@ class FeatureRun:
         self.after: dict[str, Tensor] = {}
         self.drifts: list[LayerDrift] = []
         self.rounding: dict[str, float] = {}
-        self.guarded: list[tuple[ConfinedWeight, Tensor, float]] = []
+        self.held: list[Held] = []
         self.moving: list[str] = []
-        self.kept: tuple[list[Inputs], Features] | None = None
+        self.kept: tuple[list[Inputs], Features] | None = None  # behind the photos' features those of drawn states
         if retained is not None and settings.distill > 0:
             self.kept = with_composites(vlm, retained, settings.composites, goals.seed, bounds.images)
+        self.replay = self._replay() if settings.distill > 0 and self._unseen() else None
+        if self.replay is not None:
+            photos, features = self.kept or ([], self.replay.features[:0])
+            self.kept = photos, joined([features, self.replay.features])
         self.nearest = self._nearest()
         self.images = [*goals.inputs, *(self.kept[0] if self.kept else ())]
         self.prefix: tuple[Prefix, Tensor] | None = None
@@ -107,7 +113,7 @@ class FeatureRun:
             if not steps:
                 continue
             weights, self.moving = self._confined(names), names
-            self.guarded = self._guarded(weights)
+            self.held = held(weights, self.moments, settings.hold if self._unseen() else 0.0)
             if not self.bounds.frugal:
                 self.prefix = prefix_states(self.vlm.model, names[0], self.images, self.bounds.images)
             self.start |= {name: weight.start for name, weight in weights.items()}
@@ -141,6 +147,16 @@ class FeatureRun:
         self.hardening = replace(self.hardening, batch=self.bounds.images)
         return True
 
+    def _unseen(self) -> bool:
+        """Whether there is no photo of whom must be kept, so that moments alone say what that is."""
+        return self.retained is None or self.retained is self.moments.public
+
+    def _replay(self) -> Replay | None:
+        known, layers = self.moments.states, list(self.moments.first)
+        if known is None or layers.index(self._turns()[-1][0]) < layers.index(known.layer):
+            return None  # what enters a block that comes after one that is trained does not stay what it was
+        return replay(self.vlm.model, known, self.goals.inputs[0], self.goals.seed, self.bounds.images)
+
     def _turns(self) -> list[list[str]]:
         modules, turns = dict(self.vlm.model.named_modules()), list[list[str]]()
         crossings = len(self.moments.features.layout.shapes)
@@ -167,22 +183,6 @@ class FeatureRun:
             weight.requires_grad_(True)
         return made
 
-    def _guarded(self, weights: Mapping[str, ConfinedWeight]) -> list[tuple[ConfinedWeight, Tensor, float]]:
-        """Weights that the guard holds: each with the guard on its inputs and its outputs' mean energy at the start."""
-        readers, found = dict[str, list[ConfinedWeight]](), list[tuple[ConfinedWeight, Tensor, float]]()
-        for name, weight in weights.items():
-            if self.moments.first[name] in self.moments.guard:
-                readers.setdefault(self.moments.first[name], []).append(weight)
-        for first, sharing in readers.items():
-            guard = self.moments.guard[first]
-            outer = guard.outer.to(sharing[0].weight)
-            for weight in sharing:
-                start = weight.start.cpu().double()
-                energy = float(((start @ guard.second) * start).sum())
-                if energy > 0:
-                    found.append((weight, outer, energy))
-        return found
-
     def _round(self) -> None:
         """Rounds the trained weights to how they are stored, once, and measures what that changes."""
         looked = self.look()
@@ -201,6 +201,7 @@ class FeatureRun:
         kept = drawn[:0]
         if self.kept is not None:
             kept = self._drawn(settings.batch * 3 // 2, generator)
+            kept = kept if self.replay is None else kept.sort().values  # photos come before drawn states
         aside = torch.randint(self.goals.wholes, (NEGATIVES,), generator=generator)
         size = self.bounds.images
         whole = torch.cat([drawn, kept])
@@ -208,18 +209,15 @@ class FeatureRun:
             moving = drawn[start : start + size]
             staying = kept[max(0, start - len(drawn)) : max(0, start + size - len(drawn))]
             yield self._part(moving, staying, aside, len(drawn), max(1, len(kept)))
-        if self.guarded:
-            yield torch.stack(
-                [losses.output_shift(w.weight, w.start, outer, energy) for w, outer, energy in self.guarded]
-            ).sum()
-
+        if self.held:
+            yield torch.stack([each.loss() for each in self.held]).sum()
         yield from self.hardening.losses(generator, self.start, self.moving)
 
     def _drawn(self, count: int, generator: Generator) -> Tensor:
         """Places of so many kept images: a share of them, `near`, from the quarter nearest to the target."""
         near = round(self.settings.near * count)
         close = torch.randint(len(self.nearest), (near,), generator=generator)
-        anywhere = torch.randint(len(self.kept[0]) if self.kept else 1, (count - near,), generator=generator)
+        anywhere = torch.randint(len(self.kept[1]) if self.kept else 1, (count - near,), generator=generator)
         return torch.cat([self.nearest[close], anywhere])
 
     def _nearest(self) -> Tensor:
@@ -258,7 +256,15 @@ class FeatureRun:
         return total
 
     def _features(self, places: Tensor) -> Features:
-        """Features of the images at these places in `images`. Uses the stored states of the prefix if there are any."""
+        """Features of the images at these places in `images`, and behind these of drawn states, which come last.
+
+        Uses the stored states of the prefix if there are any.
+        """
+        drawn = places[places >= len(self.images)]
+        if self.replay is not None and len(drawn):
+            last = self.replay.again(self.vlm.model, drawn - len(self.images))
+            seen = places[places < len(self.images)]
+            return joined([self._features(seen), last]) if len(seen) else last
         chosen = [self.images[place] for place in places.tolist()]
         if self.prefix is None:
             return visual_features(self.vlm.model, chosen)
@@ -318,5 +324,6 @@ class FeatureRun:
             **self.goals.facts(),
             "retained_images": self.moments.count,
             **self._description(),
+            "states_drawn": 0 if self.replay is None else len(self.replay.features),
             **self.rounding,
         }

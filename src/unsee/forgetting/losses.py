@@ -35,13 +35,20 @@ def distance(features: Features, goal: Features, retained: RetainedFeatures, wei
     return apart + weight * (identity(features, retained) - there).square().mean()
 
 
-def output_shift(weight: Tensor, start: Tensor, outer: Tensor, energy: float) -> Tensor:
-    """How far a layer's outputs moved: tr(D S D^T) / energy, with D = weight - start (d_out, d_in).
+def output_shift(
+    weight: Tensor, start: Tensor, outer: Tensor, energy: float, slope: Tensor | None = None, before: float = 0.0
+) -> Tensor:
+    """How far a layer's outputs moved: (tr(D S D^T) + 2 tr(D R^T) + before) / energy, with D = weight - start.
 
-    `outer` is S (d_in, d_in), the sum of h h^T over the layer inputs h that count. Scalar, >= 0.
+    `outer` is S (d_in, d_in), the sum of h h^T over the layer inputs h that count. Where outputs had moved `before`
+    the start, R (d_out, d_in) is the `slope` of that, see `linalg.anchor.Anchor`: the sum is then what they moved
+    altogether. Scalar, >= 0 up to rounding.
     """
     change = weight - start
-    return ((change @ outer) * change).sum() / energy
+    moved = ((change @ outer) * change).sum()
+    if slope is not None:
+        moved = moved + 2 * (change * slope).sum() + before
+    return moved / energy
 
 
 def contrast(anchor: Tensor, positive: Tensor, own: Tensor, others: Tensor, same: Tensor, temperature: float) -> Tensor:

@@ -18,6 +18,7 @@ AT_LEAST_0 = (
         "resist",
         "depths",
         "distill",
+        "hold",
         "identity",
         "blends",
         "composites",
@@ -65,6 +66,9 @@ class FeatureSettings:
     trained block. Needs retained photos. 0 switches it off, 1 is a good value."""
     distill: float = 6.0
     """Weight of keeping the features of retained photos as they were; 0, or no retained photo, switches it off."""
+    hold: float = 30.0
+    """Weight of keeping what each layer gives for retained inputs, of which moments are known, where there is no
+    retained photo; 0 switches it off."""
     near: float = 0.0
     """Share of those retained photos, in [0, 1], that are drawn from the quarter which is most like the target."""
     identity: float = 1.0

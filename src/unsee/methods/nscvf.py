@@ -37,8 +37,8 @@ class NSCVF(FeatureMethod):
         scratch: Path | None,
         reader: Reader | None = None,
     ) -> tuple[Photos | None, Moments]:
-        """The retained photos as they are given; their moments too, or measured."""
-        photos = None
+        """The retained photos as they are given, or public ones; their moments too, or measured."""
+        photos = None if moments is None else moments.public
         if isinstance(retained, Photos):
             photos = retained
         elif retained and moments is not None:

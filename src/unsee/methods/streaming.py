@@ -74,7 +74,9 @@ class Streaming(FeatureMethod):
         estimated, photos = measure(
             vlm, others, self.moment_settings(seed), bounds, scratch, share=self.layers(), reader=reader
         )
-        return photos, estimated if moments is None else replace(estimated, guard=moments.guard)
+        if moments is None:
+            return photos, estimated
+        return photos, replace(estimated, guard=moments.guard, anchors=moments.anchors)
 
 
 def standins(target: Sequence[Sample], each: int, seed: int) -> list[Sample]:

@@ -53,10 +53,14 @@ class Prefix:
 
     @contextmanager
     def given(self, states: Tensor) -> Iterator[None]:
-        """While open, these states (image, token, width) enter the block in the place of what comes before it."""
+        """While open, these states (image, token, width) enter the block in the place of what comes before it.
+
+        They may be on another device than the model.
+        """
 
         def replace(_: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-            return ((states, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": states})
+            here = states.to((args[0] if args else kwargs["hidden_states"]).device)
+            return ((here, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": here})
 
         handle = self.block.register_forward_pre_hook(replace, with_kwargs=True)
         try:

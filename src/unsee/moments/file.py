@@ -1,6 +1,6 @@
 """The moments file: what is known of retained images, to be used without them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol
@@ -9,19 +9,24 @@ import torch
 from torch import Tensor
 
 from unsee.errors import InputError
+from unsee.linalg.anchor import Anchor
 from unsee.linalg.discriminant import Scatter
 from unsee.linalg.gram import Gram
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.moments.modes import Modes, RetainedFeatures
 from unsee.moments.records import Moments
+from unsee.moments.states import States
 from unsee.moments.vectors import Layout
 from unsee.system.output import with_file
 from unsee.system.tensors import TensorFile, form_of, opened, write
 
-FORMAT = "unsee-moments-6"
+FORMAT = "unsee-moments-7"
+STATE = "unsee-state-2"  # of moments with a guard and its anchors
+OLD = "unsee-moments-6"  # a state of before; it has no anchors, and no states
 SCRATCH = "unsee-gram-1"
-GUARD = "guard."  # before the names of a guard's tensors
-LARGE_PARTS = ("outer.", "total.", GUARD)
+GUARD, ANCHOR = "guard.", "anchor."  # before the names of a guard's tensors
+ENERGIES = "anchor_energies"
+LARGE_PARTS = ("outer.", "total.", GUARD, ANCHOR, ENERGIES)
 SINGLE = 1024  # width from which on Grams are stored in single precision: 1e-7 of them, a thousandth of any ridge
 
 
@@ -46,11 +51,8 @@ class StoredGrams(Mapping[str, Gram]):
         names = [f"{self._prefix}{part}.{name}" for part in ("outer", "total")]
         tensors = stored.read(names)
         outer, total = (tensors[part] for part in names)
-        if outer.dtype == torch.uint8:
-            if self._cipher is None:
-                raise InputError(f"the guard in {stored.file} is encrypted; give the session's secret with --secret.")
-            total = _clear(self._cipher, names[1], total, torch.float64)
-            outer = _clear(self._cipher, names[0], outer, _kept(len(total)))
+        total = _clear(self._cipher, stored, names[1], total, torch.float64)
+        outer = _clear(self._cipher, stored, names[0], outer, _kept(len(total)))
         return Gram(_square(outer.double(), len(total)), total, count)
 
     def __iter__(self) -> Iterator[str]:
@@ -58,6 +60,27 @@ class StoredGrams(Mapping[str, Gram]):
 
     def __len__(self) -> int:
         return len(self._places)
+
+
+class StoredAnchors(Mapping[str, Anchor]):
+    """Anchors that wait on the disk, by layer, as `StoredGrams` do."""
+
+    def __init__(self, stored: TensorFile, shapes: Mapping[str, Sequence[int]], cipher: Cipher | None = None) -> None:
+        """`shapes` are (d_out, d_in) of each layer, in the order of their energies."""
+        self._stored, self._shapes, self._cipher = stored, dict(shapes), cipher
+
+    def __getitem__(self, name: str) -> Anchor:
+        rows, columns = self._shapes[name]
+        place, tensors = f"{ANCHOR}{name}", self._stored.read([f"{ANCHOR}{name}", ENERGIES])
+        outputs = _clear(self._cipher, self._stored, place, tensors[place], _kept(columns))
+        energies = _clear(self._cipher, self._stored, ENERGIES, tensors[ENERGIES], torch.float64)
+        return Anchor(outputs.view(rows, columns).double(), float(energies[list(self._shapes).index(name)]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shapes)
+
+    def __len__(self) -> int:
+        return len(self._shapes)
 
 
 def _triangle(outer: Tensor) -> Tensor:
@@ -90,24 +113,30 @@ def _hidden(cipher: Cipher, name: str, tensor: Tensor) -> Tensor:
     return torch.frombuffer(bytearray(cipher.encrypt(name, content)), dtype=torch.uint8)
 
 
-def _clear(cipher: Cipher, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+def _clear(cipher: Cipher | None, stored: TensorFile, name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor as it was before it was encrypted, if it was."""
+    if tensor.dtype != torch.uint8:
+        return tensor
+    if cipher is None:
+        raise InputError(f"the guard in {stored.file} is encrypted; give the session's secret with --secret.")
     return torch.frombuffer(bytearray(cipher.decrypt(name, tensor.numpy().tobytes())), dtype=dtype)
 
 
 def is_moments(file: Path) -> bool:
     """Whether a file holds moments, of this version or another."""
-    return form_of(file).startswith("unsee-moments-")
+    return form_of(file).startswith(("unsee-moments-", "unsee-state-"))
 
 
 def save(
     moments: Moments,
     file: Path,
     guard: Mapping[str, Gram] | None = None,
+    anchors: Mapping[str, Anchor] | None = None,
     *,
     cipher: Cipher | None = None,
     overwrite: bool = True,
 ) -> None:
-    """Writes a moments file (safetensors), with the Grams of a guard if given; whole or not at all.
+    """Writes a moments file (safetensors), or with the Grams and anchors of a guard a state; whole or not at all.
 
     With a `cipher` the guard is encrypted. Raises InputError where the disk refuses, or `file` exists and is no moments
     file, or `overwrite` is false.
@@ -117,10 +146,18 @@ def save(
     for name, gram in moments.grams.items():
         tensors |= _tensors(name, gram)
         counts[name] = gram.count
+    secret = dict[str, Tensor]()
     for name, gram in (guard or {}).items():
-        plain = _tensors(name, gram, GUARD)
-        tensors |= plain if cipher is None else {part: _hidden(cipher, part, value) for part, value in plain.items()}
+        secret |= _tensors(name, gram, GUARD)
         guarded[name] = gram.count
+    shapes, energies = dict[str, list[int]](), list[float]()
+    for name, anchor in (anchors or {}).items():
+        shapes[name] = list(anchor.outputs.shape)
+        secret[f"{ANCHOR}{name}"] = anchor.outputs.to(_kept(shapes[name][1]))
+        energies.append(anchor.energy)
+    if energies:
+        secret[ENERGIES] = torch.tensor(energies, dtype=torch.float64)
+    tensors |= secret if cipher is None else {name: _hidden(cipher, name, value) for name, value in secret.items()}
     known = moments.features
     tensors |= {
         "mean": known.mean,
@@ -131,6 +168,9 @@ def save(
     if known.layout.basis is not None:
         tensors["basis"] = known.layout.basis
     tensors |= {"concept": moments.concept, **{f"scatter.{n}": value for n, value in vars(moments.scatter).items()}}
+    states = moments.states
+    if states is not None:
+        tensors |= {"counted": states.concept, **{f"states.{n}": value for n, value in vars(states.sums).items()}}
     facts = {
         "layers": {name: [first, counts[first]] for name, first in moments.first.items()},
         "layout": asdict(replace(known.layout, basis=None)),
@@ -138,8 +178,12 @@ def save(
         "hashes": moments.hashes,
         "model": moments.model,
         "guard": guarded,
+        "anchors": shapes,
+        "unnamed": moments.unnamed,
+        "states": None if states is None else [states.layer, *states.shape],
     }
-    with_file(file, lambda part: write(part, tensors, FORMAT, facts), overwrite=overwrite, mine=is_moments)
+    form = FORMAT if guard is None else STATE
+    with_file(file, lambda part: write(part, tensors, form, facts), overwrite=overwrite, mine=is_moments)
 
 
 def read(file: Path, vlm: Vlm) -> Moments:
@@ -147,26 +191,46 @@ def read(file: Path, vlm: Vlm) -> Moments:
 
     Raises InputError where it is none, or was measured on another model than `vlm`.
     """
-    return read_guarded(file, vlm)[0]
+    return _read(file, vlm, FORMAT)[0]
 
 
-def read_guarded(file: Path, vlm: Vlm, cipher: Cipher | None = None) -> tuple[Moments, Mapping[str, Gram]]:
-    """As `read`, with the Grams of the guard; an encrypted one can be read with its `cipher` alone."""
+def read_guarded(
+    file: Path, vlm: Vlm, cipher: Cipher | None = None
+) -> tuple[Moments, Mapping[str, Gram], Mapping[str, Anchor] | None]:
+    """A state: as `read`, with the Grams and anchors of the guard; an encrypted one needs its `cipher` to be used.
+
+    One of an older version has None in the place of anchors.
+    """
+    old = form_of(file) == OLD
+    moments, stored = _read(file, vlm, OLD if old else STATE)
     try:
-        stored = opened(file, FORMAT)
+        counts = {name: (stored, float(count)) for name, count in stored.facts["guard"].items()}
+        shapes = None if old else {name: (int(r), int(c)) for name, (r, c) in stored.facts["anchors"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _strange(file, error) from error
+    guard = StoredGrams(counts, GUARD, cipher)
+    return moments, guard, None if shapes is None else StoredAnchors(stored, shapes, cipher)
+
+
+def _read(file: Path, vlm: Vlm, form: str) -> tuple[Moments, TensorFile]:
+    try:
+        stored = opened(file, form)
         small = stored.read(name for name in stored.sums if not name.startswith(LARGE_PARTS))
         moments = _assembled(stored, small)
-        counts = {name: (stored, float(count)) for name, count in stored.facts["guard"].items()}
-        guard = StoredGrams(counts, GUARD, cipher)
+        dict(stored.facts["guard"])
     except InputError:  # a sentence already, and a ValueError too
         raise
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{file} is not a moments file of this version that is whole ({error}); make one with unsee moments."
-        ) from error
+        raise _strange(file, error) from error
     if moments.model != visual_hash(vlm):
         raise InputError(f"{file} was measured on another model than {vlm.folder}; run unsee moments on this one.")
-    return moments, guard
+    return moments, stored
+
+
+def _strange(file: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{file} is not a moments file of this version that is whole ({error}); make one with unsee moments."
+    )
 
 
 def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
@@ -176,7 +240,7 @@ def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
         if not {f"outer.{source}", f"total.{source}"} <= stored.sums.keys():
             raise KeyError(f"outer.{source}")
         places[source] = (stored, float(count))
-    found = Scatter(**{name.removeprefix("scatter."): t for name, t in small.items() if name.startswith("scatter.")})
+    found = _scatter(small, "scatter.")
     how = facts["layout"]
     shapes = {name: (int(tokens), int(width)) for name, (tokens, width) in how["shapes"].items()}
     features = RetainedFeatures(
@@ -188,6 +252,22 @@ def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
         discriminant=found.discriminant(),
     )
     first = {name: source for name, (source, _) in facts["layers"].items()}
+    states = None
+    if facts.get("states") is not None:
+        layer, tokens, width = facts["states"]
+        states = States(str(layer), (int(tokens), int(width)), _scatter(small, "states."), small["counted"])
     return Moments(
-        StoredGrams(places), first, features, found, tuple(facts["hashes"]), small["concept"], facts["model"]
+        StoredGrams(places),
+        first,
+        features,
+        found,
+        tuple(facts["hashes"]),
+        small["concept"],
+        facts["model"],
+        unnamed=str(facts.get("unnamed", "")),
+        states=states,
     )
+
+
+def _scatter(tensors: Mapping[str, Tensor], prefix: str) -> Scatter:
+    return Scatter(**{name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})

@@ -16,11 +16,12 @@ from unsee.linalg.gram import Gram, GramStream
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import Inputs, all_features, in_batches, visual_features
 from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
-from unsee.models.outline import hooked, last_layers, outline
+from unsee.models.outline import SHARE, hooked, last_layers, outline
 from unsee.moments.file import SCRATCH, StoredGrams, _tensors
 from unsee.moments.modes import WITHIN, RetainedFeatures, find_modes
 from unsee.moments.reading import Reader, read_directions
 from unsee.moments.records import READ, Moments, MomentSettings, Photos
+from unsee.moments.states import retained_states
 from unsee.moments.telling import Telling, cross_validated
 from unsee.moments.vectors import RUNS, Layout, layout, spreads
 from unsee.records import Sample
@@ -172,12 +173,13 @@ def measure(
     *,
     share: float = 1.0,
     reader: Reader | None = None,
+    alone: bool = False,
 ) -> tuple[Moments, Photos]:
     """The moments of the retained samples, and the samples ready for training.
 
     Grams are those of so large a `share` of the layers as `last_layers` takes; for the others there is none, which
-    saves most of the time where only some are trained. A `reader` says what the language model reads. Raises InputError
-    for too few samples.
+    saves most of the time where only some are trained. A `reader` says what the language model reads. Moments that must
+    do `alone`, without photos, have states too. Raises InputError for too few samples.
     """
     photos = prepare(vlm, samples, min(BATCH, memory.images))
     spread = spreads(photos.features.only(settings.crossings))
@@ -187,6 +189,10 @@ def measure(
     trained = last_layers(list(routes.first), len(summary.layout.shapes), share)
     layers = list(dict.fromkeys(routes.first[name] for name in trained))
     grams = retained_grams(vlm, photos.inputs, layers, memory, scratch)
+    states = None
+    if alone:
+        first = last_layers(list(routes.first), len(summary.layout.shapes), SHARE)[0]
+        states = retained_states(vlm.model, first, photos.inputs, concept, memory.images)
     return Moments(
-        grams, routes.first, summary, found, photos.hashes, concept, visual_hash(vlm), telling=telling
+        grams, routes.first, summary, found, photos.hashes, concept, visual_hash(vlm), states=states, telling=telling
     ), photos

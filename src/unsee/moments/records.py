@@ -9,10 +9,12 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from unsee.linalg.anchor import Anchor
 from unsee.linalg.discriminant import Scatter
 from unsee.linalg.gram import Gram
 from unsee.models.features import Features, Inputs
 from unsee.moments.modes import RetainedFeatures
+from unsee.moments.states import States
 from unsee.moments.telling import Telling
 
 AUTO: Final = "auto"  # instead of a number of runs, as READ is
@@ -50,6 +52,14 @@ class Moments:
     model: str
     guard: Mapping[str, Gram] = field(default_factory=dict)
     """Inputs whose outputs must not change either, by the same names; a Gram weighs as much as it counts."""
+    anchors: Mapping[str, Anchor] = field(default_factory=dict)
+    """By layer, what it gave for the guard's inputs when each was added; where there is none, that is what it gives."""
+    unnamed: str = ""
+    """What the model says of whom it does not know; empty where it was not asked, or has nothing to say of them."""
+    states: States | None = None
+    """What retained images put into the first block that is trained; None where it was not measured."""
+    public: "Photos | None" = None
+    """Photos of anybody, with reference features, that stand in for retained ones where there are none."""
     telling: Telling | None = None
     """How well the description tells concepts apart; None where it was not measured now."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from unsee.errors import InputError
 from unsee.moments.file import read_guarded
 from unsee.session import certificate
-from unsee.session.ledger import CERTIFICATES, DIGEST, STATE, BrokenSessionError, Entry
+from unsee.session.ledger import CERTIFICATES, DIGEST, STATE, BrokenSessionError, Entry, certified, queued
 from unsee.session.model_files import differing
 from unsee.session.session import Session
 from unsee.session.store import Store, check_files
@@ -57,7 +57,7 @@ def _verified(store: Store, expected: str | None, head: str | None, *, trust_rem
     base = session.base()
     read_guarded(store.path(STATE), base)
     session.edited(base)
-    requests = len([entry for entry in entries if entry.event == "forget"])
+    requests, waiting = len(certified(entries)), len(queued(entries))
     return "; ".join(
         filter(
             None,
@@ -65,6 +65,7 @@ def _verified(store: Store, expected: str | None, head: str | None, *, trust_rem
                 f"{len(entries)} entries, {signed} of them signed, {checked} files, "
                 f"{len(entries[0].facts['model_files'])} files of the model, "
                 f"{signatures} of {requests} certificates signed",
+                f"{waiting} requests queued" if waiting else "",
                 since,
                 store.left,
             ),
@@ -87,12 +88,9 @@ def _since(entries: Sequence[Entry], head: str | None) -> str:
 def _check_certificates(store: Store, expected: str | None) -> int:
     """Checks certificates against the ledger; returns how many are signed."""
     signatures = 0
-    for entry in store.entries:
-        if entry.event != "forget":
-            continue
-        name = f"{CERTIFICATES}/{entry.facts['id']}.json"
+    for entry, facts in certified(store.entries):
+        name = f"{CERTIFICATES}/{facts['id']}.json"
         found = certificate.read(store.path(name))
-        facts = {key: value for key, value in entry.facts.items() if key != "public_key"}
         different = [key for key, value in facts.items() if found.get(key) != value]
         if different or found.get("previous") != entry.previous:
             raise BrokenSessionError(

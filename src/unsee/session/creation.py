@@ -63,9 +63,9 @@ def create(
         data.validate(samples, "retained")
         bounds = plan(memory, sum(vlm.partition.groups.values()))
         with waiting_place(bounds, files.parent, "moments") as scratch:
-            moments, _ = measure(vlm, samples, method.moment_settings(seed), bounds, scratch)
+            moments, _ = measure(vlm, samples, method.moment_settings(seed), bounds, scratch, alone=True)
             hashed = tuple(salted(digest, salt, hidden) for digest in moments.hashes)
-            save_moments(replace(moments, hashes=hashed), files / STATE, {})
+            save_moments(replace(moments, hashes=hashed), files / STATE, {}, {})
         save_file({}, files / WEIGHTS, metadata={"format": "pt"})
         mark = "" if hidden is None else hidden.mark
         made = Settings(str(vlm.folder.absolute()), salt, mark, method, seed, memory, guard, max_drift)

@@ -15,14 +15,14 @@ from typing import Any
 from unsee.errors import InputError
 
 LEDGER, SETTINGS, STATE, WEIGHTS = "ledger.jsonl", "session.toml", "state.safetensors", "weights.safetensors"
-UNDO, CERTIFICATES = "undo", "certificates"
+UNDO, CERTIFICATES, QUEUE = "undo", "certificates", "queue"
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00")
 KEPT = (STATE, WEIGHTS)  # what a request replaces, and what takes it back
 NAMES = re.compile(
     rf"{re.escape(SETTINGS)}|(?:{UNDO}/{IDENTIFIER.pattern}/)?(?:{'|'.join(map(re.escape, KEPT))})"
-    rf"|{CERTIFICATES}/{IDENTIFIER.pattern}\.json"
+    rf"|{CERTIFICATES}/{IDENTIFIER.pattern}\.json|{QUEUE}/{IDENTIFIER.pattern}\.safetensors"
 )
 FACTS: dict[str, dict[str, type]] = {
     "init": {"weights_after": str, "retained_images": int, "model_files": dict},
@@ -34,6 +34,9 @@ FACTS: dict[str, dict[str, type]] = {
         "weights_after": str,
         "undo_kept": bool,
     },
+    "queue": {"id": str, "reason": str, "target_hashes": list},
+    "settle": {"ids": list, "weights_before": str, "weights_after": str},
+    "withdraw": {"id_withdrawn": str},
     "undo": {"id_undone": str, "weights_before": str, "weights_after": str},
     "seal": {"requests": int},
     "relocate": {},
@@ -145,6 +148,7 @@ class _Chain:
     entries: list[Entry] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     standing: list[Entry] = field(default_factory=list)
+    waiting: list[Entry] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     weights: str = ""
 
@@ -155,7 +159,7 @@ class _Chain:
             raise _broken(len(self.entries), wrong)
         self.entries.append(entry)
         _apply(self.files, entry)
-        _stand(self.standing, entry)
+        _stand(self.standing, self.waiting, entry)
         self.used.add(str(entry.facts.get("id", "")))
         self.weights = entry.facts.get("weights_after", self.weights)
 
@@ -206,16 +210,39 @@ def _init(_: _Chain, entry: Entry) -> str:
     return _exactly(entry, {SETTINGS, *KEPT}, [])
 
 
-def _forget(chain: _Chain, entry: Entry) -> str:
-    identifier = entry.facts["id"]
+def _new(chain: _Chain, identifier: str) -> str:
     if not IDENTIFIER.fullmatch(identifier):
         return f"has the id {identifier!r}, which cannot be one"
-    if identifier in chain.used:
-        return f"uses the id {identifier} again"
+    return f"uses the id {identifier} again" if identifier in chain.used else ""
+
+
+def _forget(chain: _Chain, entry: Entry) -> str:
+    identifier = entry.facts["id"]
+    if wrong := _new(chain, identifier):
+        return wrong
     undo = {f"{UNDO}/{identifier}/{name}": name for name in KEPT} if entry.facts["undo_kept"] else {}
     if any(entry.files.get(kept) != chain.files[name] for kept, name in undo.items()):
         return "keeps other undo data than what was there before it"
     return _exactly(entry, {*KEPT, f"{CERTIFICATES}/{identifier}.json", *undo}, [])
+
+
+def _queue(chain: _Chain, entry: Entry) -> str:
+    return _new(chain, entry.facts["id"]) or _exactly(entry, {queue_file(entry.facts["id"])}, [])
+
+
+def _settle(chain: _Chain, entry: Entry) -> str:
+    waiting = [each.facts["id"] for each in chain.waiting]
+    if not waiting or entry.facts["ids"] != waiting:
+        return "settles other requests than those that wait"
+    made = {f"{CERTIFICATES}/{identifier}.json" for identifier in waiting}
+    return _exactly(entry, {*KEPT, *made}, sorted(map(queue_file, waiting)))
+
+
+def _withdraw(chain: _Chain, entry: Entry) -> str:
+    identifier = entry.facts["id_withdrawn"]
+    if identifier not in [each.facts["id"] for each in chain.waiting]:
+        return f"takes {identifier!r} out of the queue, which does not wait there"
+    return _exactly(entry, set(), [queue_file(identifier)])
 
 
 def _undo(chain: _Chain, entry: Entry) -> str:
@@ -241,6 +268,9 @@ def _relocate(_: _Chain, entry: Entry) -> str:
 EVENTS: dict[str, Callable[[_Chain, Entry], str]] = {
     "init": _init,
     "forget": _forget,
+    "queue": _queue,
+    "settle": _settle,
+    "withdraw": _withdraw,
     "undo": _undo,
     "seal": _seal,
     "relocate": _relocate,
@@ -277,18 +307,59 @@ def weights_of(entries: Sequence[Entry]) -> str:
 
 
 def standing(entries: Iterable[Entry]) -> list[Entry]:
-    """The requests that were not taken back, in their order."""
-    found: list[Entry] = []
+    """The requests that were made and not taken back, in their order: each by the entry that has its id and photos.
+
+    That is "forget", or of a request that waited "queue".
+    """
+    return _requests(entries)[0]
+
+
+def queued(entries: Iterable[Entry]) -> list[Entry]:
+    """The entries "queue" of the requests that wait."""
+    return _requests(entries)[1]
+
+
+def _requests(entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
+    made, waiting = list[Entry](), list[Entry]()
     for entry in entries:
-        _stand(found, entry)
-    return found
+        _stand(made, waiting, entry)
+    return made, waiting
 
 
-def _stand(requests: list[Entry], entry: Entry) -> None:
+def _stand(requests: list[Entry], waiting: list[Entry], entry: Entry) -> None:
     if entry.event == "forget":
         requests.append(entry)
     elif entry.event == "undo":
         requests.pop()
+    elif entry.event == "queue":
+        waiting.append(entry)
+    elif entry.event == "withdraw":
+        waiting[:] = [each for each in waiting if each.facts["id"] != entry.facts["id_withdrawn"]]
+    elif entry.event == "settle":
+        requests += waiting
+        waiting.clear()
+
+
+def certified(entries: Sequence[Entry]) -> list[tuple[Entry, dict[str, Any]]]:
+    """For each certificate the entry that made it, and what it must say as the ledger does."""
+    found, asked = list[tuple[Entry, dict[str, Any]]](), dict[str, Entry]()
+    for entry in entries:
+        facts = {name: value for name, value in entry.facts.items() if name != "public_key"}
+        if entry.event == "queue":
+            asked[entry.facts["id"]] = entry
+        elif entry.event == "forget":
+            found.append((entry, facts))
+        elif entry.event == "settle":
+            weights = {name: facts[name] for name in ("weights_before", "weights_after")}
+            for identifier in facts["ids"]:
+                own = {name: asked[identifier].facts[name] for name in FACTS["queue"]}
+                found.append((entry, {**own, **weights, "undo_kept": False, "queued": asked[identifier].time}))
+    return found
+
+
+def queue_file(identifier: str) -> str:
+    """Where the photos of a request wait."""
+    return f"{QUEUE}/{identifier}.safetensors"
 
 
 def kept_undo(entries: Iterable[Entry]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The steps of one request of a session; docs/continual.md tells them in order."""
+"""The steps of one request of a session, or of several settled as one; docs/continual.md tells them in order."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -8,45 +8,72 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from unsee.api import evaluate
-from unsee.benchmarks.benchmark import Benchmark
 from unsee.errors import InputError, MissedError
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit
 from unsee.forgetting.training import Progress
+from unsee.linalg.anchor import Anchor
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
-from unsee.models.checkpoint import Vlm, visual_hash, visual_parameters, write
+from unsee.models.checkpoint import Vlm, visual_hash, visual_parameters
 from unsee.models.features import Inputs
 from unsee.moments.measure import prepare, retained_grams
 from unsee.moments.records import Photos
-from unsee.records import Sample, Score
-from unsee.session.ledger import (
-    WEIGHTS,
-    BrokenSessionError,
-)
+from unsee.moments.states import entering
+from unsee.records import Sample
+from unsee.session.ledger import WEIGHTS, BrokenSessionError
 from unsee.session.settings import Settings
 from unsee.session.state import State
-from unsee.system.disk import workspace
 from unsee.system.memory import Memory
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is asked for: an id, the target's photos with their salted hashes, and retained photos if there are any.
-
-    `ask`, `questions` and `by_name` (its `answer_from_folder`) are what the model is asked, see `unsee.forget`.
-    """
+class Asked:
+    """One request: its id, why, the target's photos with their salted hashes, and since when it waits, if it does."""
 
     identifier: str
     reason: str
     target: list[Sample]
     hashes: list[str]
-    kept: list[Sample] | None
+    since: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Others:
+    """Photos of others: retained ones, as samples and ready with the features of before any request, and public ones.
+
+    They are ready where the method does not ask about the photos themselves.
+    """
+
+    kept: list[Sample] | None = None
+    ready: Photos | None = None
+    public: Photos | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Requests to be made as one edit, and what the model is asked, see `unsee.forget` (`by_name`: from the folder)."""
+
+    requests: tuple[Asked, ...]
+    others: Others
     ask: Ask = AUTO
     questions: Sequence[Sample] = ()
     by_name: bool = False
+
+    @property
+    def target(self) -> list[Sample]:
+        """The photos of all requests. Of several requests, concepts are called after their request too.
+
+        Not so where their names are the right answers.
+        """
+        if len(self.requests) == 1 or self.by_name:
+            return [sample for request in self.requests for sample in request.target]
+        return [
+            replace(sample, concept=f"{request.identifier} {sample.concept}")
+            for request in self.requests
+            for sample in request.target
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +88,20 @@ class Work:
         """What these images put into each layer of which the state has a Gram, on the model as it is now."""
         place = None if self.scratch is None else Path(tempfile.mkdtemp(dir=self.scratch))
         return retained_grams(self.vlm, images, list(state.retained.grams), self.bounds, place)
+
+
+def layers(vlm: Vlm, state: State) -> dict[str, Tensor]:
+    """The weights of all layers that may be trained, by layer, as they are now and in the dtype they are stored in."""
+    parameters = visual_parameters(vlm.model, vlm.partition)
+    return {
+        name: parameters[f"{name}.weight"].detach().to(vlm.dtype_of(f"{name}.weight"), copy=True)
+        for name in state.retained.first
+    }
+
+
+def by_layer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of linear layers among parameters, by layer."""
+    return {name.removesuffix(".weight"): value for name, value in weights.items() if name.endswith(".weight")}
 
 
 def patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:
@@ -88,25 +129,21 @@ def edited(
     Also returns the hash of the weights before. Retained photos are kept as the model before any request saw them,
     unless the method asks about the photos themselves.
     """
-    vlm = work.vlm
-    prepared = None
-    if wanted.kept and not settings.method.language:
-        prepared = prepare(vlm, wanted.kept, work.bounds.images)
+    vlm, others = work.vlm, wanted.others
     patch(vlm, before)
     hearing = heard_before(
-        vlm, wanted.target, wanted.kept or [], seed=seed, ask=wanted.ask, further=wanted.questions,
+        vlm, wanted.target, others.kept or [], seed=seed, ask=wanted.ask, further=wanted.questions,
         by_name=wanted.by_name, tell=tell,
     )  # fmt: skip
-    shown = {id(sample) for sample in hearing.parts.shown}
-    photos: Sequence[Sample] | Photos | None = None if wanted.kept is None else hearing.parts.shown
-    if wanted.kept and prepared is not None:
-        pictured = [sample for sample in wanted.kept if sample.image is not None]
-        photos = prepared.only([place for place, sample in enumerate(pictured) if id(sample) in shown])
+    photos: Sequence[Sample] | Photos | None = None if others.kept is None else hearing.parts.shown
+    if others.kept is not None and others.ready is not None:
+        shown = {id(sample) for sample in hearing.parts.shown}
+        photos = others.ready.only([place for place, sample in enumerate(others.kept) if id(sample) in shown])
     edit = settings.method.forget(
         vlm,
         hearing.parts.used,
         photos,
-        moments=state.confining(settings.guard),
+        moments=replace(state.confining(settings.guard), public=others.public),
         seed=seed,
         memory=settings.memory,
         progress=progress,
@@ -123,40 +160,73 @@ def edited(
     return replace(edit, verdict=verdict, replies=replies), hash_before
 
 
-def without(state: State, wanted: Wanted, work: Work) -> State:
-    """The state without the request's photos that were counted as retained, on the model on which they were."""
+def known(state: State, request: Asked) -> dict[str, Sample]:
+    """Those of a request's photos that are counted as retained, by their salted hashes."""
     there = set(state.retained.hashes)
-    known = {digest: photo for digest, photo in zip(wanted.hashes, wanted.target, strict=True) if digest in there}
-    if not known:
+    return {digest: photo for digest, photo in zip(request.hashes, request.target, strict=True) if digest in there}
+
+
+def without(state: State, wanted: Wanted, work: Work) -> State:
+    """The state without the photos asked about that were counted as retained, on the model on which they were."""
+    counted = {digest: photo for request in wanted.requests for digest, photo in known(state, request).items()}
+    if not counted:
         return state
-    counted = prepare(work.vlm, list(known.values()), work.bounds.images)
-    vectors = state.retained.features.layout.vectors(counted.features)
-    return state.without(tuple(known), vectors, work.grams(counted.inputs, state))
+    ready = prepare(work.vlm, list(counted.values()), work.bounds.images)
+    vectors = state.retained.features.layout.vectors(ready.features)
+    known_states, states = state.retained.states, None
+    if known_states is not None:
+        states = entering(work.vlm.model, known_states.layer, ready.inputs, work.bounds.images)
+    return state.without(tuple(counted), vectors, work.grams(ready.inputs, state), states)
 
 
-def guarded(state: State, wanted: Wanted, work: Work) -> State:
-    """The state with what the request's photos put into each layer of the model after it."""
-    return state.guarded(work.grams(prepare(work.vlm, wanted.target, work.bounds.images).inputs, state))
+def guarded(
+    state: State, wanted: Wanted, before: Mapping[str, Tensor], after: Mapping[str, Tensor], work: Work
+) -> State:
+    """The state with what the photos of each request put into each layer of the model after it.
+
+    `before` and `after` are as for `State.guarded`.
+    """
+    for request in wanted.requests:
+        images = prepare(work.vlm, request.target, work.bounds.images).inputs
+        state = state.guarded(work.grams(images, state), before, after)
+    return state
 
 
-def drifts(now: Vlm, base: Vlm, state: State) -> dict[str, float]:
-    """tr(D G D^T) / tr(W G W^T) of each layer, D its change since the session began, G of the retained."""
-    moved, start = (visual_parameters(vlm.model, vlm.partition) for vlm in (now, base))
+def anchored(
+    guard: Mapping[str, Gram], first: Mapping[str, str], weights: Mapping[str, Tensor], name: Path
+) -> Mapping[str, Anchor]:
+    """The anchors of a guard that was kept without them, at the weights of now, by layer.
+
+    Exact for one target, because nothing came after it. Raises InputError where there are more.
+    """
+    targets = max((round(gram.count) for gram in guard.values()), default=0)
+    if targets > 1:
+        raise InputError(
+            f"{name} is of an older version and does not say what each layer gave after each of {targets} requests; "
+            "export the model, and make a new session on it."
+        )
+    return {layer: Anchor.of(weight, guard[first[layer]]) for layer, weight in weights.items()} if targets else {}
+
+
+def drifts(now: Vlm, start: Mapping[str, Tensor], state: State) -> dict[str, float]:
+    """tr(D G D^T) / tr(W G W^T) of each layer, D its change since `start`, by layer, G of the retained."""
+    moved = visual_parameters(now.model, now.partition)
     found = {}
     for layer, first in state.retained.first.items():
-        before = start[f"{layer}.weight"].detach()
-        delta = moved[f"{layer}.weight"].detach() - before
+        after = moved[f"{layer}.weight"].detach()
+        before = start[layer].to(after.dtype)
+        delta = after - before
         found[layer] = retained_drift(delta, before, state.retained.grams[first]) if delta.any() else 0.0
     return found
 
 
-def warnings(known: int, shown: int) -> list[str]:
-    """What the operator should know where `known` of the `shown` photos were counted as retained."""
-    if known == shown:
+def warnings(counted: int, shown: int) -> list[str]:
+    """What the operator should know where `counted` of the `shown` photos were counted as retained."""
+    if counted == shown:
         return []
-    if known:
+    if counted:
         return [
-            f"{known} of {shown} target images were among the retained ones and are taken out; "
+            f"{counted} of {shown} target images were among the retained ones and are taken out; "
             "other photos of the same target that were, and were not shown now, still count as retained"
         ]
     return [
@@ -182,15 +252,3 @@ def check_verdict(edit: Edit, *, keep_anyway: bool) -> None:
     """Raises MissedError where the request did not reach its aim, unless it is to be kept anyway."""
     if edit.verdict is not None and not edit.verdict.passed and not keep_anyway:
         raise MissedError(f"{edit.verdict.sentence()} {edit.verdict.missing()} The session stays as it was.")
-
-
-def scores(
-    base: Vlm, before: Mapping[str, Tensor], after: Mapping[str, Tensor], benchmark: Benchmark | str, session: Path
-) -> list[Score]:
-    """Of a benchmark with these weights in the place of the model's, on checkpoints beside the session that then go."""
-    with workspace(session.absolute().parent, session.name) as place:
-        folders = [place / name for name in ("before", "after")]
-        for folder, weights in zip(folders, (before, after), strict=True):
-            folder.mkdir()
-            write(base, weights, folder)
-        return evaluate(folders[1], before=folders[0], benchmark=benchmark).scores

@@ -1,4 +1,7 @@
-"""The operator's secret: a file outside the session without which its hashes of photos and its guard say nothing."""
+"""The operator's secret: a file outside the session without which what it holds of photos says nothing.
+
+That is their hashes, the guard, and photos that wait.
+"""
 
 import hashlib
 import hmac
@@ -16,12 +19,15 @@ NONCE = 12  # bytes, as AES-GCM wants it
 
 @dataclass(frozen=True)
 class Secret:
-    """Keys for one session, made from the operator's secret and the session's salt. It encrypts the guard."""
+    """Keys for one session, made from the operator's secret and the session's salt.
+
+    It encrypts the guard, and photos that wait.
+    """
 
     hashing: bytes
     """For HMAC-SHA-256 over hashes of photos."""
     guarding: bytes
-    """For AES-256-GCM over the tensors of the guard."""
+    """For AES-256-GCM over the tensors of the guard, and over photos that wait; each bound to its name."""
     mark: str
     """Tells the secret from others and says nothing of it."""
 

@@ -3,35 +3,28 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from unsee import __version__, data
+from unsee import data
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
 from unsee.errors import InputError
-from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.evaluation.hearing import AUTO, Ask, Tell, silent
-from unsee.evaluation.own import reply_scores
-from unsee.forgetting.edit import Edit, write_record
 from unsee.forgetting.training import Progress
-from unsee.models.checkpoint import Vlm, load, visual_hash
-from unsee.models.checkpoint import write as write_checkpoint
+from unsee.models.checkpoint import Vlm
 from unsee.moments.file import read_guarded
-from unsee.moments.file import save as save_moments
 from unsee.moments.measure import waiting_place
-from unsee.records import SCHEMA, Check, Sample
-from unsee.session import certificate, secret, settings
+from unsee.records import Check, Sample
+from unsee.session import certificate, entering, exporting, photos, queue, secret, settings
 from unsee.session.capacity import Capacity, capacities
 from unsee.session.certificate import Signer
 from unsee.session.ledger import (
-    CERTIFICATES,
-    IDENTIFIER,
     KEPT,
     SETTINGS,
     STATE,
@@ -41,30 +34,17 @@ from unsee.session.ledger import (
     Entry,
     files_of,
     head,
+    queue_file,
+    queued,
     signing_key,
     standing,
-    weights_of,
 )
 from unsee.session.model_files import differing
-from unsee.session.request import (
-    Wanted,
-    Work,
-    check_drift,
-    check_verdict,
-    drifts,
-    edited,
-    guarded,
-    patch,
-    scores,
-    warnings,
-    without,
-)
-from unsee.session.secret import Secret, salted
+from unsee.session.request import Asked, Others, Wanted, Work, anchored, by_layer, drifts, layers
+from unsee.session.secret import Secret
 from unsee.session.state import State
 from unsee.session.store import Store, check_hashes, link
-from unsee.system.environment import environment, now
 from unsee.system.memory import plan
-from unsee.system.output import with_folder
 
 
 class Session:
@@ -104,6 +84,10 @@ class Session:
     def standing(self) -> list[Entry]:
         """The requests that were not taken back, in their order."""
         return standing(self.store.entries)
+
+    def queued(self) -> list[Entry]:
+        """The requests that wait, in their order, each by the entry that says since when."""
+        return queued(self.store.entries)
 
     def _check_base(self) -> None:
         expected = files_of(self.store.entries)
@@ -146,6 +130,7 @@ class Session:
         *,
         reason: str = "",
         retain: Images | None = None,
+        public: Images | None = None,
         benchmark: Benchmark | str | None = None,
         keep_undo: bool = False,
         key: Path | None = None,
@@ -159,94 +144,138 @@ class Session:
         """Makes the model forget what is on the target images, after everything before; the folder changes at the end.
 
         Retained images are optional; they are kept as the model saw them before any request. Images of forgotten
-        targets among them are left out. With `benchmark` or `questions`, the certificate has scores before and after.
-        `ask`, `questions`, `answer_from_folder` and `tell` are as in `unsee.forget`. Returns the certificate.
+        targets among them are left out. `public` images stand in for them, see `unsee.forget`. With `benchmark` or
+        `questions`, the certificate has scores before and after. `ask`, `questions`, `answer_from_folder` and `tell`
+        are as in `unsee.forget`. Returns the certificate.
 
         Raises InputError, and leaves the session as it was, for an id that was used, an image that was forgotten
-        before, a model that is not the session's, or a drift above the session's bound; and MissedError, unless
-        `keep_anyway`, where the request did not reach its aim.
+        before or waits, a model that is not the session's, or a drift above the session's bound; and MissedError,
+        unless `keep_anyway`, where the request did not reach its aim.
         """
-        started = time.monotonic()
         self._check_secret()
         with self._changing(key) as signer:
-            self._check_id(identifier)
-            vlm = self.base(language=self.settings.method.language)
+            entering.check_id(identifier, self.store.entries)
+            asked = (self._asked(identifier, reason, target),)
             asking = {"ask": ask, "questions": questions, "by_name": answer_from_folder}
-            wanted = self._wanted(identifier, reason, target, retain, asking)
-            bounds = plan(self.settings.memory, sum(vlm.partition.groups.values()))
-            with waiting_place(bounds, self.folder.absolute().parent, self.folder.name) as scratch:
-                work = Work(vlm, bounds, scratch)
-                counted = self._state(vlm)
-                state = without(counted, wanted, work)
-                before = self.weights()
-                seed = self.settings.seed + len(self.store.entries)
-                edit, hash_before = edited(wanted, self.settings, seed, state, before, work, progress, tell)
-                check_verdict(edit, keep_anyway=keep_anyway)
-                drift = drifts(vlm, self.base(), state)
-                check_drift(drift, self.settings.max_drift)
-                state = guarded(state, wanted, work)
-                after = before | {name: value.contiguous() for name, value in edit.weights.items()}
-                measured = reply_scores(edit.replies) if edit.replies else []
-                if benchmark is not None:
-                    measured += scores(self.base(), before, after, benchmark, self.folder)
-                facts = self._facts(wanted, edit, counted, state) | {
-                    "weights_before": hash_before,
-                    "weights_after": visual_hash(vlm),
-                    "drift": drift,
-                    "scores": [asdict(score) for score in measured],
-                    "undo_kept": keep_undo,
-                    "seconds": round(time.monotonic() - started, 2),
-                }
-                made = signer.signed(facts)
-                self._commit(made, state, after, signer)
-        return made
+            run: dict[str, Any] = {"benchmark": benchmark, "keep_undo": keep_undo, "keep_anyway": keep_anyway}
+            return self._entered(asked, retain, public, asking, signer, **run, progress=progress, tell=tell)[0]
 
-    def _wanted(
-        self, identifier: str, reason: str, target: Images, retain: Images | None, asking: Mapping[str, Any]
-    ) -> Wanted:
-        """Raises InputError where a photo cannot be used or was forgotten before."""
+    def later(self, target: Images, identifier: str, *, reason: str = "", key: Path | None = None) -> None:
+        """Queues a request: its images wait in the folder, encrypted by the session's secret, until `settle`.
+
+        Raises InputError for a session that was made without a secret, and as `forget` does.
+        """
+        if not self.settings.secret:
+            raise InputError(
+                f"{self.folder} was made without a secret, which encrypts photos that wait; make the request now, or "
+                "a session with --secret."
+            )
+        self._check_secret()
+        with self._changing(key) as signer:
+            entering.check_id(identifier, self.store.entries)
+            asked = self._asked(identifier, reason, target)
+            facts = {"id": identifier, "reason": reason, "target_hashes": asked.hashes, **signer.facts}
+            with self.store.change("queue", facts, sign=signer.sign) as files:
+                if self._secret is not None:  # it was checked
+                    queue.save(files / queue_file(identifier), identifier, asked.target, self._secret)
+
+    def settle(
+        self,
+        *,
+        retain: Images | None = None,
+        public: Images | None = None,
+        benchmark: Benchmark | str | None = None,
+        key: Path | None = None,
+        ask: Ask = AUTO,
+        answer_from_folder: bool = False,
+        keep_anyway: bool = False,
+        progress: Progress | None = None,
+        tell: Tell = silent,
+    ) -> list[dict[str, Any]]:
+        """Makes all requests that wait, as one edit, and erases their photos; returns a certificate of each.
+
+        Options are as for `forget`. It cannot be taken back. Raises InputError where none waits, and as `forget` does:
+        then all still wait.
+        """
+        self._check_secret()
+        with self._changing(key) as signer:
+            waiting = self.queued()
+            if not waiting:
+                raise InputError(f"no request waits in {self.folder}; queue one with unsee session forget --later.")
+            check_hashes(self.store, {queue_file(e.facts["id"]): e.files[queue_file(e.facts["id"])] for e in waiting})
+            asked = tuple(map(self._waited, waiting))
+            asking = {"ask": ask, "by_name": answer_from_folder}
+            run: dict[str, Any] = {"benchmark": benchmark, "keep_undo": False, "keep_anyway": keep_anyway}
+            return self._entered(asked, retain, public, asking, signer, **run, progress=progress, tell=tell)
+
+    def withdraw(self, identifier: str, *, key: Path | None = None) -> None:
+        """Takes a request out of the queue and erases its photos. Raises InputError where none of this id waits."""
+        with self._changing(key) as signer:
+            if identifier not in [entry.facts["id"] for entry in self.queued()]:
+                raise InputError(f"no request {identifier} waits in {self.folder}; see unsee session log.")
+            facts, gone = {"id_withdrawn": identifier, **signer.facts}, [queue_file(identifier)]
+            with self.store.change("withdraw", facts, remove=gone, sign=signer.sign):
+                pass
+
+    def _entered(
+        self,
+        asked: tuple[Asked, ...],
+        retain: Images | None,
+        public: Images | None,
+        asking: Mapping[str, Any],
+        signer: Signer,
+        *,
+        benchmark: Benchmark | str | None,
+        keep_undo: bool,
+        keep_anyway: bool,
+        progress: Progress | None,
+        tell: Tell,
+    ) -> list[dict[str, Any]]:
+        """Makes requests as one edit and enters them; returns their certificates."""
+        started = time.monotonic()
+        vlm = self.base(language=self.settings.method.language)
+        bounds = plan(self.settings.memory, sum(vlm.partition.groups.values()))
+        with waiting_place(bounds, self.folder.absolute().parent, self.folder.name) as scratch:
+            others = Others()
+            if retain is not None or public is not None:
+                gone = {digest for e in (*self.standing(), *self.queued()) for digest in e.facts["target_hashes"]}
+                gone |= {digest for one in asked for digest in one.hashes}
+                others = photos.others(vlm, retain, public, gone, self._salted, self.settings.method, bounds.images)
+            return entering.enter(
+                self.store,
+                self.settings,
+                Wanted(asked, others, **asking),
+                self._state(vlm),
+                self.weights(),
+                Work(vlm, bounds, scratch),
+                signer,
+                self._secret,
+                reopened=self.base,
+                started=started,
+                benchmark=benchmark,
+                keep_undo=keep_undo,
+                keep_anyway=keep_anyway,
+                progress=progress,
+                tell=tell,
+            )
+
+    def _asked(self, identifier: str, reason: str, target: Images) -> Asked:
+        """Raises InputError where a photo cannot be used, or was forgotten before, or waits."""
         samples = data.samples_of(target)
         hashes = [self._salted(digest) for digest in data.validate(samples, "target")]
-        self._check_new(hashes)
-        kept = None if retain is None else self._kept(data.samples_of(retain), set(hashes))
-        return Wanted(identifier, reason, samples, hashes, kept, **asking)
+        entering.check_new(hashes, self.store.entries)
+        return Asked(identifier, reason, samples, hashes)
 
-    def _facts(self, wanted: Wanted, edit: Edit, counted: State, state: State) -> dict[str, Any]:
-        """What the certificate says, but for the weights and what was measured on them."""
-        taken = counted.retained.count - state.retained.count
-        return {
-            "schema": SCHEMA,
-            "unsee": __version__,
-            "time": now(),
-            "id": wanted.identifier,
-            "number": len(self.standing()) + 1,
-            "reason": wanted.reason,
-            "target_images": len(wanted.hashes),
-            "target_hashes": wanted.hashes,
-            "taken_out_of_statistics": taken,
-            "retained_images": len(wanted.kept or ()),
-            "retained_statistics": state.retained.count,
-            "seed": edit.seed,
-            "method": {name: value for name, value in edit.facts().items() if name != "looks"},
-            "verdict": edit.told(),
-            "changed": sorted(edit.weights),
-            "protected_tensors": len(edit.vlm.partition.protected),
-            "warnings": warnings(taken, len(wanted.hashes)),
-            "previous": self.store.entries[-1].hash,
-            "environment": environment(),
-        }
-
-    def _commit(self, made: dict[str, Any], state: State, weights: Mapping[str, Tensor], signer: Signer) -> None:
-        """Puts a request's files in their places, all at once."""
-        same = ("id", "reason", "target_hashes", "weights_before", "weights_after", "undo_kept")
-        facts = {name: made[name] for name in same} | signer.facts
-        with self.store.change("forget", facts, sign=signer.sign) as files:
-            save_moments(state.retained, files / STATE, state.guard, cipher=self._secret)
-            save_file(dict(weights), files / WEIGHTS, metadata={"format": "pt"})
-            certificate.save(made, files / CERTIFICATES / f"{made['id']}.json")
-            if made["undo_kept"]:
-                for name in KEPT:
-                    link(self.store.path(name), files / UNDO / made["id"] / name)
+    def _waited(self, entry: Entry) -> Asked:
+        """A request that waits. Raises BrokenSessionError where its photos are not those that were asked about."""
+        if self._secret is None:  # a session without one queues nothing
+            raise BrokenSessionError(f"{self.folder} has requests that wait, and no secret; restore it from a copy.")
+        facts = entry.facts
+        samples = queue.read(self.store.path(queue_file(facts["id"])), facts["id"], self._secret)
+        hashes = [self._salted(digest) for digest in data.validate(samples, "target")]
+        if hashes != facts["target_hashes"]:
+            raise BrokenSessionError(f"the photos of {facts['id']} are not those that were queued; restore a copy.")
+        return Asked(facts["id"], facts["reason"], samples, hashes, entry.time)
 
     def undo(self, identifier: str, *, key: Path | None = None) -> None:
         """Takes back the last request that stands: weights and state are again, bit for bit, what they were before it.
@@ -298,63 +327,39 @@ class Session:
 
         Returns the check that compared every tensor that is not visual, byte for byte.
         """
-        base, weights, place = self.base(), self.weights(), Path(out)
-        self._patched(self.base(), weights)  # what is written is what the ledger says, whatever changes it now
-        requests = [entry.facts["id"] for entry in self.standing()]
-        method = {"name": self.settings.method.name, **asdict(self.settings.method)}
-        facts = {
-            "method": method,
-            "seed": self.settings.seed,
-            "session": {"head": self.entries[-1].hash, "entries": len(self.entries), "requests": requests},
-            "weights": weights_of(self.entries),
-        }
-
-        def fill(folder: Path) -> None:
-            write_checkpoint(base, weights, folder, link=link)
-            write_record(base.folder, folder, facts)
-
-        with_folder(place, fill, overwrite=overwrite)
-        return language_model_unchanged(base, place)
+        base, weights = self.base(), self.weights()
+        entries = self.store.entries
+        exporting.patched(self.base(), weights, entries)  # what is written is what the ledger says, whatever changes it
+        return exporting.export(base, weights, self.settings, entries, Path(out), link=link, overwrite=overwrite)
 
     def edited(self, base: Vlm) -> Vlm:
         """The model after the last request, made of the one before any, which changes.
 
         Raises BrokenSessionError where it is not what the ledger says.
         """
-        return self._patched(base, self.weights())
-
-    def _patched(self, found: Vlm, weights: Mapping[str, Tensor]) -> Vlm:
-        strange = sorted(set(weights) - set(found.partition.visual))
-        if strange:
-            raise BrokenSessionError(f"{WEIGHTS} holds {strange[0]}, which is no visual parameter.")
-        patch(found, weights)
-        if visual_hash(found) != weights_of(self.store.entries):
-            raise BrokenSessionError(f"{WEIGHTS} does not give the weights whose hash the ledger has.")
-        return found
+        return exporting.patched(base, self.weights(), self.store.entries)
 
     def capacity(self) -> list[Capacity]:
         """How many directions of each layer's inputs later requests can still use; see `capacities`."""
         self._check_secret()
-        base, vlm = self.base(), self.edited(self.base())
-        state = self._state(base)
-        drift = drifts(vlm, base, state)
-        return capacities(state, drift)
+        vlm = self.base()
+        retained, guard, _ = read_guarded(self.store.path(STATE), vlm, self._secret)
+        state = State(retained, guard, {})
+        start = layers(vlm, state)
+        return capacities(state, drifts(self.edited(vlm), start, state))
 
     def base(self, *, language: bool = False) -> Vlm:
         """The model before any request. Raises InputError where it is not the one the session was made on."""
-        model = Path(self.settings.model)
-        if not model.is_dir():
-            raise InputError(f"the model {model} is not there; put it back, or use unsee session relocate.")
-        base = load(model, language=language, trust_remote_code=self.trust_remote_code)
-        if visual_hash(base) != self.store.entries[0].facts["weights_after"]:
-            raise InputError(
-                f"{model} is not the model this session was made on: its visual weights have another "
-                "hash; put the model back, or make a new session."
-            )
-        return base
+        return exporting.opened(
+            self.settings, self.store.entries, language=language, trust_remote_code=self.trust_remote_code
+        )
 
     def _state(self, base: Vlm) -> State:
-        return State(*read_guarded(self.store.path(STATE), base, self._secret))
+        """Raises InputError where it is of an older version and cannot be turned into one of this."""
+        retained, guard, anchors = read_guarded(self.store.path(STATE), base, self._secret)
+        if anchors is None:
+            anchors = anchored(guard, retained.first, by_layer(self.weights()), self.store.folder / STATE)
+        return State(retained, guard, anchors)
 
     def weights(self) -> dict[str, Tensor]:
         """The visual weights that differ from the model's, by parameter name, as they are stored."""
@@ -364,32 +369,4 @@ class Session:
             raise BrokenSessionError(f"{WEIGHTS} cannot be read ({error}); restore it from a copy.") from error
 
     def _salted(self, digest: str) -> str:
-        return salted(digest, self.settings.salt, self._secret)
-
-    def _check_id(self, identifier: str) -> None:
-        if not IDENTIFIER.fullmatch(identifier):
-            raise InputError(
-                f"the id {identifier!r} cannot be used; expected up to 64 letters, digits, dots or dashes."
-            )
-        if any(entry.facts.get("id") == identifier for entry in self.store.entries):
-            raise InputError(f"the id {identifier} was used before; give each request an id of its own.")
-
-    def _check_new(self, salted: Sequence[str]) -> None:
-        for entry in self.standing():
-            if set(salted) & set(entry.facts["target_hashes"]):
-                raise InputError(
-                    f"an image of the target was forgotten before, by the request {entry.facts['id']}; "
-                    "leave out what that one had."
-                )
-
-    def _kept(self, samples: Sequence[Sample], target: set[str]) -> list[Sample]:
-        """The retained images without forgotten ones."""
-        gone = target | {digest for entry in self.standing() for digest in entry.facts["target_hashes"]}
-        kept = [
-            sample
-            for sample, digest in zip(samples, data.validate(samples, "retained"), strict=True)
-            if self._salted(digest) not in gone
-        ]
-        if not kept:
-            raise InputError("all retained images are of forgotten targets; give others, or none.")
-        return kept
+        return secret.salted(digest, self.settings.salt, self._secret)

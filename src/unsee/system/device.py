@@ -1,14 +1,18 @@
 """Where models compute, and in which precision they run forward."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from unsee.errors import InputError, unknown
 
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 AUTO, CPU, HALF = "auto", "cpu", "bfloat16"
 PRECISIONS = (AUTO, "float32", HALF)
 NO_FLOAT64 = ("mps",)
@@ -49,6 +53,18 @@ def compute(device: str | None = None, precision: str | None = None) -> None:
     if wanted.precision == HALF and not torch.amp.is_autocast_available(place.type):
         raise InputError(f"{wanted.device} does not compute in bfloat16 by itself; give the precision float32.")
     _asked.set(wanted)
+
+
+def computes(work: Callable[Given, Made]) -> Callable[Given, Made]:
+    """The same function, run on the `device` and in the `precision` that it is given by these names."""
+
+    @wraps(work)
+    def run(*args: Given.args, **kwargs: Given.kwargs) -> Made:
+        device, precision = kwargs.get("device"), kwargs.get("precision")
+        with computing(None if device is None else str(device), None if precision is None else str(precision)):
+            return work(*args, **kwargs)
+
+    return run
 
 
 def asked() -> Computing:

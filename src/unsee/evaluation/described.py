@@ -1,0 +1,39 @@
+"""What a model reads of retained photos, and what it says of strangers: measured once, for requests without photos."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from unsee.data.aside import Divided
+from unsee.errors import InputError
+from unsee.evaluation.hearing import AUTO, NEVER, Ask, opened_whole
+from unsee.evaluation.self_check import QUESTIONS, SHOWN, UNSHOWN, Heard, asked_photos, hear, unnamed_answer
+from unsee.evaluation.self_check import reader as made_reader
+from unsee.models.checkpoint import Vlm
+from unsee.moments.reading import Reader, can_be_read
+from unsee.records import Sample
+
+
+def described(vlm: Vlm, retained: Sequence[Sample], seed: int, ask: Ask = AUTO) -> tuple[Reader | None, str]:
+    """Who says what the model reads of retained photos, and what it says most often of people who do not exist.
+
+    None, and nothing, where it is not asked: with "never", and with "auto" where it does not fit into memory or cannot
+    answer. Raises InputError for an empty question.
+    """
+    questions = QUESTIONS if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
+    if not questions or not all(question.strip() for question in questions):
+        raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")
+    whole = None if ask == NEVER else opened_whole(vlm, needed=ask != AUTO)
+    if whole is None:
+        return None, ""
+    photos = asked_photos(Divided([], [], list(retained), []), whole.model.num_parameters(), seed)
+    heard = max((hear(whole, photos, question) for question in questions), key=_telling)
+    unnamed = unnamed_answer(whole, heard, seed)
+    return (made_reader(whole, heard, unnamed) if can_be_read(whole) else None), unnamed
+
+
+def _telling(heard: Heard) -> float:
+    """How much oftener photos get the answer of their own concept than the answer that is given most of all."""
+    said, photos = heard.said[SHOWN], heard.photos[SHOWN]
+    names = heard.answers((SHOWN, UNSHOWN))
+    own = sum(answer == names[sample.concept] for answer, sample in zip(said, photos, strict=True))
+    return (own - Counter(said).most_common(1)[0][1]) / max(1, len(said))

@@ -1,0 +1,64 @@
+"""What holds the outputs of trained layers where no photo does: moments of the retained, and earlier targets."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from unsee.forgetting import losses
+from unsee.forgetting.confined import ConfinedWeight
+from unsee.linalg.gram import Gram
+from unsee.moments.records import Moments
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A weight whose outputs are to stay, for inputs of this `outer` and in units of `energy`."""
+
+    weight: ConfinedWeight
+    outer: Tensor
+    energy: float
+    slope: Tensor | None = None
+    shift: float = 0.0
+
+    def loss(self) -> Tensor:
+        """How far they have moved."""
+        weight = self.weight
+        return losses.output_shift(weight.weight, weight.start, self.outer, self.energy, self.slope, self.shift)
+
+
+def held(weights: Mapping[str, ConfinedWeight], moments: Moments, weight: float) -> list[Held]:
+    """What holds each of these weights: the guard, and `weight` times the retained moments, each if there is any.
+
+    Every layer counts alike: by the mean energy of its outputs at the start.
+    """
+    found = list(_guarded(weights, moments))
+    if weight > 0:
+        for name, own in weights.items():
+            gram = moments.grams[moments.first[name]]
+            energy = _energy(own, gram)
+            if energy > 0:
+                found.append(Held(own, gram.second.to(own.weight), energy / weight))
+    return found
+
+
+def _guarded(weights: Mapping[str, ConfinedWeight], moments: Moments) -> Iterator[Held]:
+    for name, own in weights.items():
+        first = moments.first[name]
+        if first not in moments.guard:
+            continue
+        gram, anchor = moments.guard[first], moments.anchors.get(name)
+        energy, outer = _energy(own, gram), gram.outer.to(own.weight)
+        if energy <= 0:
+            continue
+        if anchor is None:  # the weight is still what it was when the targets were added
+            yield Held(own, outer, energy)
+        else:
+            slope = anchor.slope(own.start, gram).to(own.weight)
+            yield Held(own, outer, energy, slope, anchor.shift(own.start, gram))
+
+
+def _energy(weight: ConfinedWeight, gram: Gram) -> float:
+    """The mean energy of a weight's outputs at the start."""
+    start = weight.start.to(gram.outer.device).double()
+    return float(((start @ gram.second) * start).sum())
