@@ -8,6 +8,7 @@ from unsee import data
 from unsee.cli.parse import located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
+from unsee.cli.telling import out
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.moments.file import is_moments, save
@@ -60,5 +61,5 @@ def main(args: list[str]) -> int:
         save(moments, options.out, overwrite=options.overwrite)
         options.out.chmod(0o666 & ~umask())  # as its neighbours; safetensors writes for the owner alone
     size = options.out.stat().st_size / 1e6
-    print(f"{options.out}: {moments.count} images, {len(moments.first)} layers, {size:.1f} MB")
+    out(f"{options.out}: {moments.count} images, {len(moments.first)} layers, {size:.1f} MB")
     return 0

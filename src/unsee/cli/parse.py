@@ -3,8 +3,8 @@
 import re
 import sys
 import tomllib
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -14,6 +14,7 @@ import tyro
 
 from unsee.errors import InputError
 from unsee.system.hub import HUB, on_hub
+from unsee.system.terminal import one_line, printable
 
 Options = TypeVar("Options")
 AskOption = Annotated[
@@ -66,6 +67,8 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Sequence[str] 
     with ExitStack() as stack:
         brief = short and not every and {"-h", "--help"} & set(given)
         told = stack.enter_context(redirect_stdout(StringIO())) if brief else None
+        if any(one_line(word) != word for word in given):  # the parser quotes what was typed as it is
+            stack.enter_context(_cleaned())
         try:
             return tyro.cli(
                 kind,
@@ -80,6 +83,17 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Sequence[str] 
             if told is not None:
                 print(_shortened(told.getvalue(), {"help", *short}, prog))
             raise
+
+
+@contextmanager
+def _cleaned() -> Iterator[None]:
+    """While open, what is said on stderr is kept, and said at the end without what could steer a terminal."""
+    with redirect_stderr(StringIO()) as told:
+        try:
+            yield
+        finally:
+            said = printable(told.getvalue())
+    print(said, end="", file=sys.stderr)
 
 
 def _shortened(text: str, names: Collection[str], prog: str) -> str:

@@ -15,6 +15,7 @@ from unsee.linalg.discriminant import Scatter, principal_directions, scatter
 from unsee.linalg.gram import Gram, GramStream
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import Inputs, all_features, in_batches, visual_features
+from unsee.models.foreign import in_words
 from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
 from unsee.models.outline import hooked, last_layers, outline
 from unsee.moments.file import SCRATCH, StoredGrams, _tensors
@@ -51,7 +52,10 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     names = tuple(sorted({sample.concept for sample in samples}))
     number = {name: index for index, name in enumerate(names)}
     concept = torch.tensor([number[sample.concept] for sample in samples])
-    features = all_features(vlm.model, inputs, batch)
+    with in_words(f"the visual part of {vlm.folder} takes no photo", "copy the checkpoint here again"):
+        features = all_features(vlm.model, inputs, batch)
+    if not all(torch.isfinite(value).all() for value in features.values.values()):
+        raise InputError(f"the visual part of {vlm.folder} makes NaN or Inf of photos; copy the checkpoint here again.")
     check_tokens(vlm, open_image(pictures[0]), features)
     return Photos(inputs, features, concept, names, tuple(hashes), tuple(pictures))
 

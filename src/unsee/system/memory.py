@@ -52,6 +52,16 @@ def available() -> int:
         return 4 << 30
 
 
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "Cannot allocate memory")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left: Python's own, torch's, or the system's."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(text in str(error) for text in NO_MEMORY)
+
+
 def give_back() -> None:
     """Makes glibc give freed blocks of 1 MB and more back to the system at once; does nothing with other libraries.
 
