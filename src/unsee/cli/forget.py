@@ -256,7 +256,7 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
         try:
             yield state
         except MissedError:
-            shutil.rmtree(folder)
+            _removed(folder)
             raise
         except KeyboardInterrupt:
             if is_plain(state):
@@ -266,9 +266,17 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
             if isinstance(error, OutputError) and is_plain(state):
                 raise InputError(f"{error} What was trained is kept: run again with --resume.") from error
             if not resumed:
-                shutil.rmtree(folder)
+                _removed(folder)
             raise
+        _removed(folder)
+
+
+def _removed(folder: Path) -> None:
+    """Takes away the state of a run, or says that it is there still."""
+    try:
         shutil.rmtree(folder)
+    except OSError as error:
+        tell(f"{folder} could not be removed ({error.strerror}); it holds what was trained, so remove it.")
 
 
 def _changed(before: Path, after: Path) -> str:

@@ -13,7 +13,7 @@ from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.moments.file import is_moments, save
 from unsee.moments.measure import measure, waiting_place
-from unsee.system.disk import parents, umask
+from unsee.system.disk import parents
 from unsee.system.memory import plan
 from unsee.system.output import refuse_existing
 
@@ -59,7 +59,6 @@ def main(args: list[str]) -> int:
     with noting(), parents(place), waiting_place(bounds, place.parent, place.name) as scratch:
         moments, _ = measure(vlm, samples, NSCVF().moment_settings(options.seed), bounds, scratch)
         save(moments, options.out, overwrite=options.overwrite)
-        options.out.chmod(0o666 & ~umask())  # as its neighbours; safetensors writes for the owner alone
     size = options.out.stat().st_size / 1e6
     out(f"{options.out}: {moments.count} images, {len(moments.first)} layers, {size:.1f} MB")
     return 0

@@ -14,9 +14,10 @@ import tyro
 
 from unsee.errors import InputError
 from unsee.system.hub import HUB, on_hub
-from unsee.system.terminal import one_line, printable
+from unsee.system.terminal import is_text, one_line, printable
 
 Options = TypeVar("Options")
+NAMES = ("model", "before", "oracle", "data", "onto", "edited")  # options that may be names of files
 AskOption = Annotated[
     tuple[str, ...],
     tyro.conf.arg(
@@ -70,7 +71,7 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Sequence[str] 
         if any(one_line(word) != word for word in given):  # the parser quotes what was typed as it is
             stack.enter_context(_cleaned())
         try:
-            return tyro.cli(
+            options: Options = tyro.cli(
                 kind,
                 args=given,
                 prog=prog,
@@ -83,6 +84,16 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Sequence[str] 
             if told is not None:
                 print(_shortened(told.getvalue(), {"help", *short}, prog))
             raise
+    _check_texts(options)
+    return options
+
+
+def _check_texts(options: Any) -> None:
+    """Raises InputError for a text, but for names of files, with bytes that are no text: it could not be written."""
+    for name, value in vars(options).items():
+        texts = value if isinstance(value, tuple) else (value,)
+        if name not in NAMES and not all(is_text(text) for text in texts if isinstance(text, str)):
+            raise InputError(f"--{name.replace('_', '-')} holds bytes that are no text in UTF-8; type it anew.")
 
 
 @contextmanager
@@ -146,7 +157,7 @@ def located(options: Options) -> Options:
     given: Any = options
     if not given.hub:
         return options
-    names = {name: getattr(given, name, None) for name in ("model", "before", "oracle", "data")}
+    names = {name: getattr(given, name, None) for name in NAMES[:4]}
     there = {name: f"{HUB}{value}" for name, value in names.items() if isinstance(value, str) and not _known(value)}
     changed: Options = replace(given, **there)
     return changed

@@ -18,7 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee.errors import InputError, OutputError
 from unsee.forgetting.confined import ConfinedWeight
-from unsee.system.disk import is_plain, is_there
+from unsee.system.disk import allow, is_plain, is_there
 from unsee.system.output import with_file
 from unsee.system.progress import report
 from unsee.system.tensors import tensor_hash
@@ -144,7 +144,7 @@ def _digest(value: object) -> str:
 def _save(file: Path, state: dict[str, object]) -> None:
     def fill(part: Path) -> None:
         torch.save({**state, "sha256": _digest(state)}, part)
-        part.chmod(0o600)  # it is made of the target's photos
+        allow(part, 0o600)  # it is made of the target's photos
 
     try:
         with_file(file, fill)

@@ -37,7 +37,7 @@ from unsee.errors import InputError
 from unsee.models.accounted import check_amount, check_visual, check_whole
 from unsee.models.carried import carried, check_plain
 from unsee.models.families import FAMILIES
-from unsee.models.foreign import first_line, in_words
+from unsee.models.foreign import in_words
 from unsee.models.inputs import image_inputs
 from unsee.models.locate import Partition, locate
 from unsee.models.outline import Outline, outline
@@ -96,10 +96,8 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
         raise InputError(f"{folder} is a session; export it first: unsee session export {folder} --out CHECKPOINT.")
     if not file.is_file():
         raise InputError(f"{folder} has no config.json; expected a checkpoint folder of transformers.")
-    try:
+    with in_words(f"{file} cannot be read", "expected a transformers config"):
         raw, _ = PretrainedConfig.get_config_dict(folder)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{file} cannot be read ({first_line(error)}); expected a transformers config.") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise InputError(f"{file} names no model_type; expected a transformers config.")
     if (folder / ADAPTER).exists():

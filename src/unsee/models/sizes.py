@@ -10,7 +10,7 @@ from typing import Any
 
 from unsee.errors import InputError, shown
 
-MOST_LAYERS = 1_000  # of any kind; the deepest published models have about 130
+MOST_LAYERS = 300  # of any kind; the deepest published models have about 130
 MOST_SIDE, MOST_AREA = 16_384, 1 << 26  # pixels a side, and altogether, that a processor may make
 COUNTED = ("layers", "depth", "depths", "blocks", "stages")  # how keys end that count what is built one by one
 SIDES = ("height", "width", "image_size", "shortest_edge", "longest_edge")

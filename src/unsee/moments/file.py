@@ -15,6 +15,7 @@ from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.moments.modes import Modes, RetainedFeatures
 from unsee.moments.records import Moments
 from unsee.moments.vectors import Layout
+from unsee.system.disk import allow, umask
 from unsee.system.output import with_file
 from unsee.system.tensors import TensorFile, form_of, opened, write
 
@@ -139,7 +140,12 @@ def save(
         "model": moments.model,
         "guard": guarded,
     }
-    with_file(file, lambda part: write(part, tensors, FORMAT, facts), overwrite=overwrite, mine=is_moments)
+
+    def fill(part: Path) -> None:
+        write(part, tensors, FORMAT, facts)
+        allow(part, 0o666 & ~umask())  # as its neighbours; safetensors writes for the owner alone
+
+    with_file(file, fill, overwrite=overwrite, mine=is_moments)
 
 
 def read(file: Path, vlm: Vlm) -> Moments:

@@ -44,11 +44,14 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     """Opens and hashes every image and computes its reference features, `batch` images at a time."""
     inputs: list[Inputs] = []
     hashes: list[str] = []
+    made = dict[str, Inputs]()  # copies of one photo share what the processor makes of it
     pictures = [sample.image for sample in samples if sample.image is not None]
     for picture in steps("reading photos", pictures):
         image = open_image(picture)
         hashes.append(content_hash(image))
-        inputs += image_inputs(vlm.processor, [image], describe(picture))
+        if hashes[-1] not in made:
+            made[hashes[-1]] = image_inputs(vlm.processor, [image], describe(picture))[0]
+        inputs.append(made[hashes[-1]])
     names = tuple(sorted({sample.concept for sample in samples}))
     number = {name: index for index, name in enumerate(names)}
     concept = torch.tensor([number[sample.concept] for sample in samples])

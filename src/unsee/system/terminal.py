@@ -25,3 +25,13 @@ def one_line(text: str) -> str:
 def printable_json(text: str) -> str:
     """The same JSON, with every character that could steer a terminal written as JSON writes it."""
     return "".join(f"\\u{ord(character):04x}" if _steers(character) else character for character in text)
+
+
+def is_text(text: str) -> bool:
+    """Whether a text can be written: not where it holds half a character, as JSON may, or bytes that are no text."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def as_text(name: str) -> str:
+    """A name that can be written: of a file's name, bytes that are no text become the sign for what is unknown."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
