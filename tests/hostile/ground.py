@@ -13,6 +13,7 @@ Run = Callable[..., int]
 State = dict[str, bytes | str]
 PROGRESS = re.compile(r"\d\d:\d\d:\d\d ")
 STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
+WARNED = "there may be nothing to forget"  # of a model that knows nobody, as the tiny one
 LONGEST = 1600
 
 
@@ -60,7 +61,7 @@ class Ground:
             own = {name for name in after if name.split("/")[0] == self.out.name}
             assert {name: after[name] for name in after.keys() - own} == before
             return
-        lines = [line for line in printed.err.splitlines() if not PROGRESS.match(line)]
+        lines = [line for line in printed.err.splitlines() if not PROGRESS.match(line) and WARNED not in line]
         assert code == 2, self.told
         assert len(lines) == 1, printed.err
         assert lines[0].startswith("unsee: ")
