@@ -22,9 +22,20 @@ class OutputError(InputError):
     """An output could not be written or may not be replaced; what was to be in it is none the worse."""
 
 
+LONGEST = 80  # characters of somebody's value in a sentence
+
+
+def shown(value: object) -> str:
+    """A value as an error sentence quotes it, cut off behind LONGEST characters."""
+    text = repr(value[: LONGEST + 1] if isinstance(value, str) else value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not in a closed list, with the nearest one that is."""
     names = sorted(known)
+    if len(name) > LONGEST:
+        return InputError(f"unknown {kind} {shown(name)}: choose one of {', '.join(names)}.")
     near = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}."
     return InputError(f"unknown {kind} {name!r}: {hint}")

@@ -9,7 +9,8 @@ import torch
 import unsee as package
 from tiny_method import METHOD
 from unsee.models import features
-from unsee.system.memory import in_room, is_full
+from unsee.system.device import in_room
+from unsee.system.memory import lacks_memory
 
 
 def full() -> torch.OutOfMemoryError:
@@ -42,7 +43,9 @@ def test_other_errors_and_a_single_image_are_raised() -> None:
         in_room(broken, 8)
     with pytest.raises(torch.OutOfMemoryError):
         in_room(never, 8)
-    assert is_full(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"))
+    assert lacks_memory(
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+    )
 
 
 def test_a_request_goes_on_in_smaller_batches_to_the_same_edit(

@@ -14,7 +14,7 @@ from unsee.data.images import decode
 from unsee.data.tables import BATCH, DAMAGE, optional
 from unsee.errors import InputError, unknown
 from unsee.metrics.answers import shuffled
-from unsee.models.processors import first_line
+from unsee.models.foreign import first_line
 from unsee.records import Sample
 from unsee.system import hub
 

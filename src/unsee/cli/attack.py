@@ -12,6 +12,7 @@ from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, located,
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines, print_table
+from unsee.cli.telling import out, out_json
 from unsee.cli.written import holds, write_result
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
@@ -106,10 +107,10 @@ def main(args: list[str]) -> int:
     result = api.with_record(result, record)
     with_folder(options.out, lambda folder: write_result(result, folder), overwrite=options.overwrite)
     if options.json:
-        print(to_json(result), end="")
+        out_json(to_json(result))
     else:
         _show(result)
-        print(f"\n{options.out / 'result.json'}\n{options.out / 'report.html'}")
+        out("", str(options.out / "result.json"), str(options.out / "report.html"))
     return 1 if options.require and not holds(result) else 0
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from unsee import benchmarks
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
+from unsee.cli.telling import out, out_json, trace
 from unsee.errors import InputError, check_ranges, unknown
 from unsee.experiments.comparison import cells, run, there
 from unsee.experiments.entries import ABLATION, entry
@@ -83,7 +83,7 @@ def main(args: list[str]) -> int:
     run(
         made,
         options.benchmark,
-        lambda text: print(text, file=sys.stderr, flush=True),
+        trace,
         thin=options.thin,
         jobs=options.jobs,
     )
@@ -95,12 +95,12 @@ def main(args: list[str]) -> int:
         if known:
             put(draw(_points([row for row in whole if row.split == split], known), split), options.out / f"{split}.svg")
     if options.json:
-        print(json.dumps(plain(found), indent=1, allow_nan=False))
+        out_json(json.dumps(plain(found), indent=1, allow_nan=False))
     else:
         for split in splits:
             lines = [_cells(row) for row in found if row.split == split]
             print_table([{name: line[name] for name in SHORT} for line in lines], title=split)
-        print(f"\nall columns and plots: {options.out / 'bench.md'}")
+        out("", f"all columns and plots: {options.out / 'bench.md'}")
     return 1 if any(row.failed for row in found) else 0
 
 

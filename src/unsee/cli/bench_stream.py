@@ -1,7 +1,6 @@
 """`unsee bench-stream`: single requests one after the other, methods side by side."""
 
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from unsee.benchmarks import personas
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
+from unsee.cli.telling import out_json, trace
 from unsee.errors import InputError, unknown
 from unsee.experiments.stream import VARIANTS, run, table
 from unsee.records import plain
@@ -66,12 +66,12 @@ def main(args: list[str]) -> int:
                 name,
                 seed,
                 options.out,
-                lambda text: print(text, file=sys.stderr, flush=True),
+                trace,
                 requests=options.requests,
             )
     curves.write([asdict(row) for row in rows], f"{options.split} of personas, one request after the other", page)
     if options.json:
-        print(json.dumps(plain(rows), indent=1, allow_nan=False))
+        out_json(json.dumps(plain(rows), indent=1, allow_nan=False))
         return 0
     shown = ("variant", "seed", "request", "forgotten", "named", "first", "never_before", "never", "scene", "seconds")
     print_table(

@@ -12,7 +12,7 @@ from unsee.cli.evaluate import show
 from unsee.cli.parse import parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.cli.telling import tell
+from unsee.cli.telling import out, tell
 from unsee.cli.written import write_result
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import evaluate
@@ -88,7 +88,7 @@ def main(args: list[str]) -> int:
         with_folder(options.out, fill, overwrite=options.overwrite)
     show(results[0])
     page = options.out / "report.html"
-    print(f"\nforgot in {edit.timings['forget_s']:.0f} s; {edit.stopped}.\nthe page: {page}")
+    out("", f"forgot in {edit.timings['forget_s']:.0f} s; {edit.stopped}.", f"the page: {page}")
     if options.open:
         webbrowser.open(page.absolute().as_uri())
     return 0 if all(check.passed for check in results[0].checks) else 1

@@ -1,6 +1,5 @@
 """`unsee evaluate`: scores of a model, beside the model before and an oracle."""
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, located,
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines, print_table
+from unsee.cli.telling import out, out_json, trace
 from unsee.cli.written import holds, write_result
 from unsee.evaluation.asking import labelled
 from unsee.evaluation.evaluate import evaluate
@@ -121,10 +121,11 @@ def main(args: list[str]) -> int:
         write_answers(bench.questions, measured.answers, folder / ANSWERS)
 
     with_folder(options.out, fill, overwrite=options.overwrite)
-    print(to_json(result) if options.json else "", end="")
-    if not options.json:
+    if options.json:
+        out_json(to_json(result))
+    else:
         show(result)
-        print(f"\n{options.out / 'result.json'}\n{options.out / 'report.html'}")
+        out("", str(options.out / "result.json"), str(options.out / "report.html"))
     return 1 if options.require and not holds(result) else 0
 
 
@@ -155,15 +156,14 @@ def _ability(options: Options) -> list[Score]:
 
 def show_labels(vlm: Vlm, bench: Benchmark, count: int) -> None:
     """Prints questions token by token; those that carry a loss stand in brackets, repeated ones are counted."""
-    out = sys.stderr
-    print("tokens in [brackets] carry the loss and make up the answer's probability", file=out)
+    trace("tokens in [brackets] carry the loss and make up the answer's probability")
     for sample in bench.questions[:count]:
         runs: list[tuple[str, int]] = []
         for token, counts in labelled(vlm, sample):
             text = f"[{token}]" if counts else token
             runs = [*runs[:-1], (text, runs[-1][1] + 1)] if runs and runs[-1][0] == text else [*runs, (text, 1)]
         words = " ".join(text if times == 1 else f"{text} x{times}" for text, times in runs)
-        print(f"{sample.score}/{sample.subset}: {words}", file=out)
+        trace(f"{sample.score}/{sample.subset}: {words}")
 
 
 def show(result: Result) -> None:

@@ -10,6 +10,7 @@ import tyro
 from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks
+from unsee.cli.telling import out
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.forgetting.edit import read_record, write_record
@@ -77,7 +78,7 @@ def main(args: list[str]) -> int:
         write_record(served.folder, folder, handed_on)
 
     with_folder(options.out, fill, overwrite=options.overwrite)
-    print(f"{options.out} is written: {len(changed)} visual tensors are those of {options.edited}.")
+    out(f"{options.out} is written: {len(changed)} visual tensors are those of {options.edited}.")
     check = language_model_unchanged(served, options.out)
     print_checks([check])
     return 0 if check.passed else 1

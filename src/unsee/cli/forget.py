@@ -1,7 +1,6 @@
 """`unsee forget METHOD`: one request."""
 
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,7 +24,7 @@ from unsee.cli.parse import (
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines
-from unsee.cli.telling import tell
+from unsee.cli.telling import out, tell
 from unsee.cli.written import write_result
 from unsee.data import load_readable
 from unsee.errors import InputError, MissedError, OutputError
@@ -40,7 +39,6 @@ from unsee.moments.file import read
 from unsee.records import OWN_ANSWERS, Result, Sample
 from unsee.system.disk import held, is_plain, parents
 from unsee.system.output import ANSWERS, refuse_existing
-from unsee.system.terminal import printable
 
 Chosen = TypeVar("Chosen")
 SHORT = {
@@ -147,7 +145,7 @@ def main(args: list[str]) -> int:
             answer_from_folder=options.answer_from_folder,
             identifier=options.id,
             drop_similar=options.drop_similar,
-            tell=lambda text: tell(f"{printable(text)}."),
+            tell=lambda text: tell(f"{text}."),
             state=state,
         )
         if options.without_photos and edit.verdict is not None:
@@ -162,15 +160,15 @@ def main(args: list[str]) -> int:
             record=lambda folder: results.append(_record(edit, folder, options)),
         )
     print_lines(results[0])
-    print(f"{options.out}: {edit.stopped}.")
-    print(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")
+    out(f"{options.out}: {edit.stopped}.")
+    out(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")
     if unneeded:
-        print(f"left out of the copy, as not known to belong to a checkpoint: {printable(told(unneeded))}.")
+        out(f"left out of the copy, as not known to belong to a checkpoint: {told(unneeded)}.")
     if edit.protected:
-        print(f"{len(edit.protected)} tensors of the language model may have changed, as the scope allows.")
+        out(f"{len(edit.protected)} tensors of the language model may have changed, as the scope allows.")
     checks = [check for check in results[0].checks if check.name != OWN_ANSWERS]
     print_checks(checks)
-    print(f"the page: {options.out / 'report.html'}")
+    out(f"the page: {options.out / 'report.html'}")
     passed = edit.verdict is None or edit.verdict.passed or bool(edit.protected)
     return 0 if passed and all(check.passed for check in checks) else 1
 
@@ -219,7 +217,7 @@ def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sam
 def _readable(folder: Path) -> list[Sample]:
     samples, skipped = load_readable(folder)
     for why in skipped:
-        tell(f"skipped: {printable(why)}")
+        tell(f"skipped: {why}")
     if skipped:
         tell(f"{len(skipped)} of {len(samples) + len(skipped)} files of {folder} are skipped.")
     return samples
@@ -254,19 +252,27 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
         try:
             yield state
         except MissedError:
-            shutil.rmtree(folder)
+            _removed(folder)
             raise
         except KeyboardInterrupt:
             if is_plain(state):
-                print("unsee: what was trained is kept: run again with --resume.", file=sys.stderr)
+                tell("what was trained is kept: run again with --resume.")
             raise
         except InputError as error:
             if isinstance(error, OutputError) and is_plain(state):
                 raise InputError(f"{error} What was trained is kept: run again with --resume.") from error
             if not resumed:
-                shutil.rmtree(folder)
+                _removed(folder)
             raise
+        _removed(folder)
+
+
+def _removed(folder: Path) -> None:
+    """Takes away the state of a run, or says that it is there still."""
+    try:
         shutil.rmtree(folder)
+    except OSError as error:
+        tell(f"{folder} could not be removed ({error.strerror}); it holds what was trained, so remove it.")
 
 
 def _changed(before: Path, after: Path) -> str:

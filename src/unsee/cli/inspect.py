@@ -4,15 +4,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
-
 from unsee.cli.parse import located, parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
-from unsee.models.checkpoint import skeleton, visual_places
+from unsee.cli.telling import out, out_json
+from unsee.models.checkpoint import PROBE, followed, skeleton, visual_places
 from unsee.models.families import FAMILIES
-from unsee.models.inputs import image_inputs, tokens_vary
-from unsee.models.outline import SHARE, last_layers, outline
+from unsee.models.inputs import tokens_vary
+from unsee.models.outline import SHARE, last_layers
 from unsee.models.processors import open_processor
 from unsee.models.shards import headers
 from unsee.system.device import HALF, chosen, in_half
@@ -49,8 +48,7 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
     stored = headers(folder)
     visual = visual_places(folder, empty, partition)
     sizes = {name: parameter.numel() for name, parameter in empty.named_parameters()}
-    probe = image_inputs(processor, [Image.new("RGB", (448, 336), (90, 120, 150))])[0]
-    routes = outline(empty, partition, probe)
+    routes = followed(folder, empty, partition, processor)
     trained = last_layers(routes.trained, len(routes.crossings), SHARE)
     readers: dict[str, list[str]] = {}
     for name, first in routes.first.items():
@@ -64,7 +62,10 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
     if family is None or not family.tested:
         quirks.append(f"the family {empty.config.model_type} is not among those that were tested (unsee ls families)")
     if tokens_vary(processor):
-        quirks.append("the number of tokens depends on the size of the image; here it is that of 448 x 336 pixels")
+        width, height = PROBE
+        quirks.append(
+            f"the number of tokens depends on the size of the image; here it is that of {width} x {height} pixels"
+        )
     if unread:
         quirks.append(f"{len(unread)} linear layers do not reach the features and stay as they are, {unread[0]} first")
     return {
@@ -100,7 +101,7 @@ def main(args: list[str]) -> int:
     quiet()
     facts = describe(options.model, trust_remote_code=options.trust_remote_code)
     if options.json:
-        print(json.dumps(facts, indent=1))
+        out_json(json.dumps(facts, indent=1))
         return 0
     shown = ("family", "visual_parameters", "protected_parameters", "trained_parameters", "stored_as", "files")
     rows = [{"what": name.replace("_", " "), "value": _text(facts[name])} for name in shown]
@@ -111,12 +112,12 @@ def main(args: list[str]) -> int:
         for name, size in facts["memory_mb"].items()
     ]
     print_table(rows, title=facts["model"])
-    print()
+    out("")
     print_table([{"visual group": name, "parameters": _text(size)} for name, size in facts["groups"].items()])
-    print()
+    out("")
     print_table([{key: _text(value) for key, value in crossing.items()} for crossing in facts["crossings"]])
     for quirk in facts["quirks"]:
-        print(f"note: {quirk}")
+        out(f"note: {quirk}")
     return 0
 
 

@@ -8,6 +8,7 @@ import tyro
 
 from unsee.cli.parse import parse
 from unsee.cli.table import print_table
+from unsee.cli.telling import out_json
 from unsee.models.families import FAMILIES
 
 # Listed here and not read from the rooms, because most of those import torch; a test compares them.
@@ -132,7 +133,7 @@ def main(args: list[str]) -> int:
     options = parse(Options, args, "unsee ls")
     rows = [{"name": name, "what": text} for name, text in THINGS[options.what]]
     if options.json:
-        print(json.dumps(rows, indent=1))
+        out_json(json.dumps(rows, indent=1))
     else:
         print_table(rows)
     return 0

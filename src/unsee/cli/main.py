@@ -1,17 +1,21 @@
 """`unsee COMMAND ...`: finds the command's module, and turns a user's mistake into one sentence and exit code 2."""
 
 import gc
+import os
 import signal
 import sys
+from contextlib import suppress
 from contextvars import copy_context
 from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
 from types import ModuleType
 
 from unsee import __version__
-from unsee.cli.telling import taken
+from unsee.cli.telling import taken, tell
 from unsee.errors import InputError, MissedError, unknown
+from unsee.system.memory import lacks_memory
 from unsee.system.signals import ENDING, stoppable
-from unsee.system.terminal import printable
 
 COMMANDS = {
     "demo": "forget ten people of the embedded benchmark, offline, and measure it",
@@ -67,26 +71,73 @@ def main(argv: list[str] | None = None) -> int:
     if args[0] == "--version":
         print(f"unsee {__version__}")
         return 0
+    _always_written()
     with stoppable() as ending:
         try:
-            return _run(args)
+            code = _run(args)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # where its reader has left, it is here that this is seen
         except InputError as error:
-            print(f"unsee: {printable(str(error))}", file=sys.stderr)
+            tell(str(error))
             return 2
         except MissedError as error:
-            print(f"unsee: {printable(str(error))}", file=sys.stderr)
+            tell(str(error))
             return 1
         except KeyboardInterrupt:
-            print("unsee: interrupted", file=sys.stderr)
+            tell("interrupted")
             return ending.code
-        except Exception:
-            if not ending.signal:
+        except Exception as error:
+            if ending.signal:
+                tell("interrupted")  # a library made something else of it
+                return ending.code
+            if isinstance(error, BrokenPipeError):  # whoever read the output has left, as head does
+                _mute()
+                return 128 + signal.SIGPIPE
+            said = _refused(error)
+            if not said:
                 raise
-            print("unsee: interrupted", file=sys.stderr)  # a library made something else of it
-            return ending.code
+            _mute()
+            tell(said)
+            return 2
+        return code
+
+
+def _refused(error: Exception) -> str:
+    """What the system refused, in a sentence; empty where the error is another one."""
+    if lacks_memory(error):
+        return (
+            "the memory does not suffice; try --memory low where the command has it, fewer or smaller photos, or a "
+            "machine with more memory."
+        )
+    if not isinstance(error, OSError) or error.errno is None:
+        return ""
+    place = "" if error.filename is None else f"{error.filename}: "
+    return f"{place}{error.strerror}; put the disk or its permissions right, and run the command again."
+
+
+def _always_written() -> None:
+    """Lets text be printed that the terminal's encoding lacks: it is written out."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _mute() -> None:
+    """Drops what cannot be written to stdout any more, or Python would try again at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        return
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _run(args: list[str]) -> int:
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError("the folder that this command runs in is gone; change into one that is there.") from error
     if args[0] not in COMMANDS:
         raise unknown("command", args[0], COMMANDS)
     rest, told = taken(args[1:])

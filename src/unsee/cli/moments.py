@@ -8,12 +8,13 @@ from unsee import data
 from unsee.cli.parse import AskOption, asked, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
+from unsee.cli.telling import out
 from unsee.evaluation.described import described
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.moments.file import is_moments, save
 from unsee.moments.measure import measure, waiting_place
-from unsee.system.disk import parents, umask
+from unsee.system.disk import parents
 from unsee.system.memory import plan
 from unsee.system.output import refuse_existing
 
@@ -65,7 +66,6 @@ def main(args: list[str]) -> int:
         measured, _ = measure(vlm, samples, wanted, bounds, scratch, reader=reader, alone=True)
         moments = replace(measured, unnamed=unnamed)
         save(moments, options.out, overwrite=options.overwrite)
-        options.out.chmod(0o666 & ~umask())  # as its neighbours; safetensors writes for the owner alone
     size = options.out.stat().st_size / 1e6
-    print(f"{options.out}: {moments.count} images, {len(moments.first)} layers, {size:.1f} MB")
+    out(f"{options.out}: {moments.count} images, {len(moments.first)} layers, {size:.1f} MB")
     return 0

@@ -3,8 +3,8 @@
 import re
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -16,6 +16,7 @@ import tyro
 
 from unsee.errors import InputError
 from unsee.system.hub import HUB, on_hub
+from unsee.system.terminal import is_text, one_line, printable
 
 Options = TypeVar("Options")
 EVERYWHERE = {
@@ -23,6 +24,7 @@ EVERYWHERE = {
     "--precision": "auto, float32 or bfloat16: how they run forward; auto is bfloat16 on a GPU that computes in it",
 }
 Groups = Mapping[str, Sequence[str]]  # headings of --help, each with the options under it
+NAMES = ("model", "before", "oracle", "data", "onto", "edited")  # options that may be names of files
 AskOption = Annotated[
     tuple[str, ...],
     tyro.conf.arg(
@@ -81,8 +83,10 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
     with ExitStack() as stack:
         brief = short and not every and {"-h", "--help"} & set(given)
         told = stack.enter_context(redirect_stdout(StringIO())) if brief else None
+        if any(one_line(word) != word for word in given):  # the parser quotes what was typed as it is
+            stack.enter_context(_cleaned())
         try:
-            return tyro.cli(
+            options: Options = tyro.cli(
                 kind,
                 args=given,
                 prog=prog,
@@ -101,6 +105,27 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
                     sep="\n",
                 )
             raise
+    _check_texts(options)
+    return options
+
+
+def _check_texts(options: Any) -> None:
+    """Raises InputError for a text, but for names of files, with bytes that are no text: it could not be written."""
+    for name, value in vars(options).items():
+        texts = value if isinstance(value, tuple) else (value,)
+        if name not in NAMES and not all(is_text(text) for text in texts if isinstance(text, str)):
+            raise InputError(f"--{name.replace('_', '-')} holds bytes that are no text in UTF-8; type it anew.")
+
+
+@contextmanager
+def _cleaned() -> Iterator[None]:
+    """While open, what is said on stderr is kept, and said at the end without what could steer a terminal."""
+    with redirect_stderr(StringIO()) as told:
+        try:
+            yield
+        finally:
+            said = printable(told.getvalue())
+    print(said, end="", file=sys.stderr)
 
 
 def _computing(args: Sequence[str]) -> list[str]:
@@ -181,7 +206,7 @@ def located(options: Options) -> Options:
     given: Any = options
     if not given.hub:
         return options
-    names = {name: getattr(given, name, None) for name in ("model", "before", "oracle", "data")}
+    names = {name: getattr(given, name, None) for name in NAMES[:4]}
     there = {name: f"{HUB}{value}" for name, value in names.items() if isinstance(value, str) and not _known(value)}
     changed: Options = replace(given, **there)
     return changed

@@ -92,6 +92,6 @@ def _lines() -> Iterator[Note]:
         last[what] = now
         begun.add(what) if done < total else begun.discard(what)
         left = f"{time.strftime('%H:%M:%S')} {what} {done}/{total}"
-        print(f"{left} {detail}".rstrip(), file=sys.stderr, flush=True)
+        telling.trace(f"{left} {detail}".rstrip())
 
     yield line

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from unsee.cli.parse import parse
+from unsee.cli.telling import out
 from unsee.errors import InputError
 from unsee.records import from_json
 from unsee.reporting import write
@@ -42,5 +43,5 @@ def main(args: list[str]) -> int:
     result = from_json(text, str(options.result))
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.result,), mine=is_page)
     write(result, options.out)
-    print(f"{options.out}")
+    out(str(options.out))
     return 0

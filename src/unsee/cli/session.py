@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from unsee.cli.parse import parse
-from unsee.cli.table import print_table, tell
+from unsee.cli.table import print_table, tell_of, warn
+from unsee.cli.telling import out, out_json
 from unsee.errors import InputError, unknown
 from unsee.records import check_schema
 from unsee.reporting.certificate import render_certificate
@@ -100,24 +100,22 @@ def main(args: list[str]) -> int:
 def _log(args: list[str]) -> int:
     options = parse(Options, args, "unsee session log")
     store = Store(options.dir)
-    tell(store.folder, store.left)
+    tell_of(store.folder, store.left)
     entries = store.entries
     if options.json:
-        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+        out_json(json.dumps([asdict(entry) for entry in entries], indent=1))
         return 0
     print_table([_row(entry) for entry in entries])
-    print(head(entries))
+    out(head(entries))
     waiting = queued(entries)
     if waiting:
         listed = ", ".join(f"{entry.facts['id']} since {_second(entry)}" for entry in waiting)
-        print(f"{len(waiting)} requests wait, with their photos encrypted: {listed}; unsee session settle makes them.")
+        out(f"{len(waiting)} requests wait, with their photos encrypted: {listed}; unsee session settle makes them.")
     kept = kept_undo(entries)
     if kept:
-        Console().print(
+        warn(
             f"undo data of {', '.join(kept)} is kept: it is what was forgotten. unsee session seal {options.dir} "
-            "destroys it.",
-            style="bold red",
-            highlight=False,
+            "destroys it."
         )
     return 0
 
@@ -132,12 +130,12 @@ def _certificate(args: list[str]) -> int:
     check_hashes(store, {name: known[name]})
     facts = certificate.read(store.path(name))
     if options.html is None:
-        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        out_json(json.dumps(facts, indent=1, ensure_ascii=False))
         return 0
     check_schema("certificate", facts, str(store.path(name)))
     refuse_existing(options.html, overwrite=options.overwrite, reads=(options.dir,), mine=is_page)
     put(render_certificate(facts), options.html)
-    print(options.html)
+    out(str(options.html))
     return 0
 
 

@@ -1,14 +1,11 @@
 """The actions of `unsee session` that open the model."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from unsee.cli.asking import asked_of_target
 from unsee.cli.parse import asked, located, parse
@@ -27,7 +24,8 @@ from unsee.cli.session_options import (
     Verify,
     Withdraw,
 )
-from unsee.cli.table import print_checks, print_table, say, tell
+from unsee.cli.table import print_checks, print_table, say, tell_of, warn
+from unsee.cli.telling import out, out_json, tell
 from unsee.errors import InputError, unknown
 from unsee.methods import METHODS, NSCVF
 from unsee.reporting.summary import FAILED, PASSED
@@ -37,7 +35,6 @@ from unsee.session.ledger import CERTIFICATES, BrokenSessionError, head
 from unsee.session.session import Session
 from unsee.session.store import Store
 from unsee.system.output import refuse_existing
-from unsee.system.terminal import printable
 
 ELSEWHERE = "Keep this line elsewhere: verify --head finds a copy that was cut off or rolled back."
 
@@ -68,8 +65,8 @@ def _init(args: list[str]) -> int:
         )
     session = Session(options.dir)
     first = session.entries[0].facts
-    print(f"{options.dir}: {first['retained_images']} retained images, weights {first['weights_after'][:12]}.")
-    print(f"{session.head}\n{ELSEWHERE}")
+    out(f"{options.dir}: {first['retained_images']} retained images, weights {first['weights_after'][:12]}.")
+    out(session.head, ELSEWHERE)
     return 0
 
 
@@ -91,14 +88,14 @@ def _chosen(args: list[str]) -> tuple[str, list[str]]:
 def _open(folder: Path, *, secret: Path | None = None, trust_remote_code: bool = False) -> Session:
     quiet()
     session = Session(folder, secret_file=secret, trust_remote_code=trust_remote_code)
-    tell(session.folder, session.store.left)
+    tell_of(session.folder, session.store.left)
     return session
 
 
 def _after(session: Session) -> None:
     """Says, after a change, what was made good before it and where the ledger ends now."""
-    tell(session.folder, session.store.recovered)
-    print(f"{session.head}\n{ELSEWHERE}")
+    tell_of(session.folder, session.store.recovered)
+    out(session.head, ELSEWHERE)
 
 
 def _forget(args: list[str]) -> int:
@@ -121,18 +118,14 @@ def _forget(args: list[str]) -> int:
             questions=own,
             answer_from_folder=options.answer_from_folder,
             keep_anyway=options.keep_anyway,
-            tell=partial(tell, session.folder),
+            tell=partial(tell_of, session.folder),
         )
     passed = _say_verdict(facts)
     _say_request(facts, options.dir)
     _say_edit(facts)
     _after(session)
     if options.keep_undo:
-        Console().print(
-            "undo data is kept: it is what was forgotten, and unsee session seal destroys it.",
-            style="bold red",
-            highlight=False,
-        )
+        warn("undo data is kept: it is what was forgotten, and unsee session seal destroys it.")
     return 0 if passed else 1
 
 
@@ -144,7 +137,7 @@ def _later(options: Forget) -> int:
             raise InputError(f"--{name.replace('_', '-')} says how a request is made; give it to unsee session settle.")
     session = _open(options.dir, secret=options.secret)
     session.later(options.target, options.id, reason=options.reason, key=options.key)
-    print(f"{options.id} waits, with {len(session.queued())} in the queue; unsee session settle makes them all.")
+    out(f"{options.id} waits, with {len(session.queued())} in the queue; unsee session settle makes them all.")
     _after(session)
     return 0
 
@@ -161,13 +154,13 @@ def _settle(args: list[str]) -> int:
             ask=asked(options.ask, options.question),
             answer_from_folder=options.answer_from_folder,
             keep_anyway=options.keep_anyway,
-            tell=partial(tell, session.folder),
+            tell=partial(tell_of, session.folder),
         )
     passed = _say_verdict(made[0])
     for facts in made:
         _say_request(facts, options.dir)
     _say_edit(made[0])
-    print(f"{len(made)} requests are made, and the photos that waited are erased.")
+    out(f"{len(made)} requests are made, and the photos that waited are erased.")
     _after(session)
     return 0 if passed else 1
 
@@ -180,26 +173,26 @@ def _say_verdict(facts: dict[str, Any]) -> bool:
 
 def _say_request(facts: dict[str, Any], folder: Path) -> None:
     for warning in facts["warnings"]:
-        print(f"unsee: warning: {facts['id']}: {warning}.", file=sys.stderr)
+        tell(f"warning: {facts['id']}: {warning}.")
     taken = f"{facts['taken_out_of_statistics']} of {facts['target_images']} target images"
-    print(f"{facts['id']}: {taken} taken out of the statistics, {facts['retained_statistics']} left.")
-    print(f"certificate: {folder / CERTIFICATES / facts['id']}.json")
+    out(f"{facts['id']}: {taken} taken out of the statistics, {facts['retained_statistics']} left.")
+    out(f"certificate: {folder / CERTIFICATES / facts['id']}.json")
 
 
 def _say_edit(facts: dict[str, Any]) -> None:
     worst = max(facts["drift"], key=facts["drift"].__getitem__)
-    print(f"{facts['method']['stopped']}; largest drift {facts['drift'][worst]:.2g} ({worst}).")
-    print(f"weights {facts['weights_before'][:12]} -> {facts['weights_after'][:12]}, {len(facts['changed'])} tensors.")
+    out(f"{facts['method']['stopped']}; largest drift {facts['drift'][worst]:.2g} ({worst}).")
+    out(f"weights {facts['weights_before'][:12]} -> {facts['weights_after'][:12]}, {len(facts['changed'])} tensors.")
     for score in facts["scores"]:
         if score["phase"] == "after":
-            print(f"{score['name']}/{score['subset']} {score['value']:.3f}")
+            out(f"{score['name']}/{score['subset']} {score['value']:.3f}")
 
 
 def _withdraw(args: list[str]) -> int:
     options = parse(Withdraw, args, "unsee session withdraw")
     session = _open(options.dir)
     session.withdraw(options.id, key=options.key)
-    print(f"{options.id} is out of the queue, and its photos are erased.")
+    out(f"{options.id} is out of the queue, and its photos are erased.")
     _after(session)
     return 0
 
@@ -208,7 +201,7 @@ def _undo(args: list[str]) -> int:
     options = parse(Undo, args, "unsee session undo")
     session = _open(options.dir)
     session.undo(options.id, key=options.key)
-    print(f"{options.id} is taken back: weights {session.entries[-1].facts['weights_after'][:12]}, as before it.")
+    out(f"{options.id} is taken back: weights {session.entries[-1].facts['weights_after'][:12]}, as before it.")
     _after(session)
     return 0
 
@@ -216,7 +209,7 @@ def _undo(args: list[str]) -> int:
 def _seal(args: list[str]) -> int:
     options = parse(Seal, args, "unsee session seal")
     session = _open(options.dir)
-    print(f"undo data of {session.seal(key=options.key)} requests is destroyed.")
+    out(f"undo data of {session.seal(key=options.key)} requests is destroyed.")
     _after(session)
     return 0
 
@@ -225,7 +218,7 @@ def _relocate(args: list[str]) -> int:
     options = parse(Relocate, args, "unsee session relocate")
     session = _open(options.dir)
     session.relocate(options.model, key=options.key)
-    print(f"{options.dir}: the model lies in {session.settings.model}.")
+    out(f"{options.dir}: the model lies in {session.settings.model}.")
     _after(session)
     return 0
 
@@ -236,10 +229,10 @@ def _verify(args: list[str]) -> int:
     try:
         said = verify(options.dir, options.public_key, head=options.head, trust_remote_code=options.trust_remote_code)
     except BrokenSessionError as error:
-        print(f"unsee: {options.dir}: {printable(str(error))}", file=sys.stderr)
+        tell(f"{options.dir}: {error}")
         return 1
-    print(f"{options.dir} holds: {said}.")
-    print(head(Store(options.dir).entries))
+    out(f"{options.dir} holds: {said}.")
+    out(head(Store(options.dir).entries))
     return 0
 
 
@@ -248,7 +241,7 @@ def _export(args: list[str]) -> int:
     session = _open(options.dir, trust_remote_code=options.trust_remote_code)
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.dir, session.settings.model))
     check = session.export(options.out, link=options.link, overwrite=options.overwrite)
-    print(f"{options.out} is written.")
+    out(f"{options.out} is written.")
     print_checks([check])
     return 0 if check.passed else 1
 
@@ -257,7 +250,7 @@ def _capacity(args: list[str]) -> int:
     options = parse(CapacityOptions, args, "unsee session capacity")
     found = _open(options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code).capacity()
     if options.json:
-        print(json.dumps([asdict(each) for each in found], indent=1))
+        out_json(json.dumps([asdict(each) for each in found], indent=1))
         return 0
     rows = [
         {

@@ -1,25 +1,31 @@
 """Tables and notes on the terminal."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from unsee.cli.telling import LOG
+from unsee.cli.telling import LOG, tell
 from unsee.records import Check, Result
 from unsee.reporting.summary import FAILED, OPEN, PASSED, lines, state, title
-from unsee.system.terminal import printable
+from unsee.system.terminal import one_line
 
 
 def print_table(rows: Sequence[Mapping[str, str]], title: str | None = None) -> None:
     """Prints rows that share their keys; the keys are the headings. Text from data is not read as markup."""
-    table = Table(title=title, box=None, header_style="bold", pad_edge=False, title_justify="left")
+    table = Table(
+        title=None if title is None else escape(one_line(title)),
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+        title_justify="left",
+    )
     for column in rows[0] if rows else ():
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(printable(value).replace("[", r"\[") for value in row.values()))
+        table.add_row(*(one_line(value).replace("[", r"\[") for value in row.values()))
     Console().print(table)
 
 
@@ -42,11 +48,16 @@ def print_lines(result: Result) -> None:
 
 def say(state: str, text: str) -> None:
     """A state, in its colour, and what it is about."""
-    Console(soft_wrap=True, highlight=False).print(f"{state}: {printable(text)}", style=STYLES[state], markup=False)
-    LOG.info("%s: %s", state, text)
+    Console(soft_wrap=True, highlight=False).print(f"{state}: {one_line(text)}", style=STYLES[state], markup=False)
+    LOG.info("%s: %s", state, one_line(text))
 
 
-def tell(folder: Path, what: str) -> None:
+def warn(text: str) -> None:
+    """Says something on stdout that must not be overlooked."""
+    Console(soft_wrap=True, highlight=False).print(one_line(text), style="bold red", markup=False)
+
+
+def tell_of(folder: Path, what: str) -> None:
     """Says something about a folder on stderr; nothing where there is nothing to say."""
     if what:
-        print(f"unsee: {folder}: {what}.", file=sys.stderr)
+        tell(f"{folder}: {what}.")

@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from unsee.errors import InputError
+from unsee.system.terminal import one_line, printable_json
 
 LOG = logging.getLogger("unsee")
+LOG.addHandler(logging.NullHandler())  # or Python itself shows what nobody keeps
+LONGEST = 1_500  # characters of what is said at once
 
 
 @dataclass
@@ -62,6 +65,25 @@ def taken(args: Sequence[str]) -> tuple[list[str], Telling]:
 
 
 def tell(text: str) -> None:
-    """Says something on stderr, and keeps it."""
-    print(f"unsee: {text}", file=sys.stderr)
-    LOG.warning("%s", text)
+    """Says something on stderr, in a line whatever is in it, and keeps it."""
+    line = one_line(text)
+    if len(line) > LONGEST:
+        line = f"{line[:LONGEST]}... (cut off)"
+    print(f"unsee: {line}", file=sys.stderr)
+    LOG.warning("%s", line)
+
+
+def trace(text: str) -> None:
+    """Says on stderr how far the work is, in a line whatever is in it."""
+    print(one_line(text), file=sys.stderr, flush=True)
+
+
+def out(*lines: str) -> None:
+    """Prints lines of what came out on stdout, each one line whatever is in it."""
+    for line in lines:
+        print(one_line(line))
+
+
+def out_json(text: str) -> None:
+    """Prints JSON on stdout."""
+    print(printable_json(text.rstrip()))

@@ -6,6 +6,7 @@ from pathlib import Path
 from unsee.data.images import check_header, open_image
 from unsee.errors import InputError
 from unsee.records import Sample
+from unsee.system.terminal import as_text
 
 # Left behind by file managers and archivers; names that start with a dot are skipped as well.
 CLUTTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "icon\r"}
@@ -41,7 +42,7 @@ def _check(path: Path, *, whole: bool) -> None:
 def _images(folder: Path) -> Iterator[tuple[Path, str]]:
     for entry in _entries(folder):
         if not entry.is_dir():
-            yield entry, folder.resolve().name
+            yield entry, as_text(folder.resolve().name)
             continue
         inside = _entries(entry)
         if not inside:
@@ -49,7 +50,7 @@ def _images(folder: Path) -> Iterator[tuple[Path, str]]:
         for path in inside:
             if path.is_dir():
                 raise InputError(f"{path} is a folder two levels down; expected images there, so move it up.")
-            yield path, entry.name
+            yield path, as_text(entry.name)
 
 
 def _entries(folder: Path) -> list[Path]:

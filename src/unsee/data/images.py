@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import cast
+from typing import IO, cast
 
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from unsee.data.work import MOST_BYTES, MOST_SCANNED, MOST_SCANS, scans, size_of
 from unsee.errors import InputError
 from unsee.records import Sample
 from unsee.system.lfs import refuse_pointer
@@ -61,13 +64,13 @@ def open_image(source: Sample | Path | Image.Image, name: str = "") -> Image.Ima
         if isinstance(picture, Image.Image):
             return _to_rgb(picture, name)
         with Image.open(picture, formats=FORMATS) as opened:
-            return _to_rgb(_whole(opened, name), name)
+            return _to_rgb(_bounded(_whole(opened, name), name), name)
 
 
 def decode(data: bytes, name: str) -> Image.Image:
     """`open_image` for an encoded image file held in memory; `name` says where it came from."""
     with _reading(name), Image.open(BytesIO(data), formats=FORMATS) as opened:
-        return _to_rgb(_whole(opened, name), name)
+        return _to_rgb(_bounded(_whole(opened, name), name), name)
 
 
 def check_header(path: Path) -> None:
@@ -131,15 +134,38 @@ def _check_size(image: Image.Image, name: str) -> None:
         )
 
 
+def _bounded(image: Image.Image, name: str) -> Image.Image:
+    """The same image, unless to decode it is more work than its pixels say."""
+    file: IO[bytes] = vars(image)["fp"]
+    if size_of(file) > MOST_BYTES:
+        raise InputError(f"{name} has {size_of(file):,} bytes; expected at most {MOST_BYTES:,}, so save it as JPEG.")
+    if isinstance(image, JpegImageFile):
+        at = file.tell()
+        file.seek(0)
+        found = scans(file.read())
+        file.seek(at)
+        if found > MOST_SCANS or found * image.width * image.height > MOST_SCANNED:
+            raise InputError(
+                f"{name} is a JPEG that goes over the whole picture more than {found - 1} times; expected a photo, so "
+                "save it as a plain JPEG, or remove it."
+            )
+    return image
+
+
 def _whole(image: Image.Image, name: str) -> Image.Image:
     """The same image, of a TIFF at the page that is the picture itself and no preview of it."""
+    if isinstance(image, PpmImageFile) and image.tile and image.tile[0].codec_name == "ppm_plain":
+        raise InputError(f"{name} is a PNM of numbers written out, which takes minutes to read; save it as PNG.")
     if not isinstance(image, TiffImageFile):
         return image
     if RAW in image.tag_v2:
         raise InputError(f"{name} is a camera's raw file (DNG), and what can be read is its preview; save it as JPEG.")
     whole = []
-    for page in range(min(image.n_frames, PAGES)):
-        image.seek(page)
+    for page in range(PAGES):  # to count them first would read as many as somebody put there
+        try:
+            image.seek(page)
+        except EOFError:
+            break
         if not int(image.tag_v2.get(SUBFILE, 0)) & 1:  # the bit of a picture in a lower resolution
             whole.append(page)
     if not whole:

@@ -7,7 +7,7 @@ from pathlib import Path
 from unsee.data.images import check_header
 from unsee.data.jsonl import parsed
 from unsee.data.rows import check_row, concept_of, image_file, to_sample
-from unsee.errors import InputError, unknown
+from unsee.errors import InputError, shown, unknown
 from unsee.records import Sample
 
 SUBSETS = ("target", "retained", "stranger")
@@ -46,7 +46,9 @@ def _sample(line: bytes, file: Path, where: str, targets: Collection[str]) -> Sa
             raise InputError(f'{where} has no "{key}"; expected a line like {EXAMPLE}.')
     subset = row.get("subset", "")
     if subset not in SUBSETS:
-        raise InputError(f'{where} has the "subset" {subset!r}; expected {", ".join(SUBSETS[:-1])} or {SUBSETS[-1]}.')
+        raise InputError(
+            f'{where} has the "subset" {shown(subset)}; expected {", ".join(SUBSETS[:-1])} or {SUBSETS[-1]}.'
+        )
     score = row.get("score", "recognition" if "image" in row else "text")
     if score not in SCORES:
         raise InputError(f"{where}: {unknown('score', score, SCORES)}")
@@ -59,7 +61,7 @@ def _sample(line: bytes, file: Path, where: str, targets: Collection[str]) -> Sa
     if subset == "target" and targets and sample.concept not in targets:
         names = ", ".join(sorted(targets)[:5])
         raise InputError(
-            f"{where} asks about the target {sample.concept!r}, which the request's photos do not show ({names}); "
+            f"{where} asks about the target {shown(sample.concept)}, which the request's photos do not show ({names}); "
             "correct its concept, or leave the line out."
         )
     return replace(sample, subset=subset, score=score, measure="words")

@@ -6,8 +6,9 @@ from typing import Any
 
 from PIL import Image
 
-from unsee.errors import InputError, unknown
+from unsee.errors import InputError, shown, unknown
 from unsee.records import Sample
+from unsee.system.terminal import as_text, is_text
 
 KEYS = ("image", "concept", "question", "answer", "options")
 
@@ -23,7 +24,7 @@ def check_row(row: object, where: str, more: Sequence[str] = (), *, pictured: bo
         raise InputError(f'{where} holds {_kind(row)}; expected an object such as {{"image": "photos/1.png"}}.')
     for key in row:
         if key not in (*KEYS, *more):
-            raise InputError(f"{where}: {unknown('key', key, (*KEYS, *more))}")
+            raise InputError(f"{where}: {unknown('key', str(key), (*KEYS, *more))}")
     if pictured and "image" not in row:
         raise InputError(f'{where} has no "image"; expected the path of an image, so add it or remove the row.')
     for key in ("concept", "question", "answer", *more):
@@ -33,7 +34,12 @@ def check_row(row: object, where: str, more: Sequence[str] = (), *, pictured: bo
         raise InputError(f'{where} has an empty "concept"; expected a name, so fill it in or leave the key out.')
     options = row.get("options", [])
     if not isinstance(options, list) or not all(isinstance(option, str) for option in options):
-        raise InputError(f'{where} has {options!r} as "options"; expected a list of texts, so write ["one", "two"].')
+        raise InputError(
+            f'{where} has {shown(options)} as "options"; expected a list of texts, so write ["one", "two"].'
+        )
+    for text in (*row.values(), *options):
+        if isinstance(text, str) and not is_text(text):
+            raise InputError(f"{where} holds {shown(text)}, half a character and no text; write the whole one.")
     return row
 
 
@@ -44,27 +50,30 @@ def image_file(relative: object, root: Path, where: str) -> Path:
     """
     if not isinstance(relative, str):
         raise InputError(f'{where} has {_kind(relative)} as "image"; expected a relative path, so put it in quotes.')
+    named = shown(relative)
+    if relative.endswith(("/", "\\")):
+        raise InputError(f"{where} names the image {named}, which is a folder's name; correct the path.")
     path = root / relative
     try:
         inside = not Path(relative).is_absolute() and path.resolve().is_relative_to(root.resolve())
         exists = path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links in a circle
-        reason = str(error).partition(": ")[0]
-        raise InputError(f"{where} names the image {relative!r}, no usable path ({reason}); correct it.") from error
+        reason = shown(str(error).partition(": ")[0])
+        raise InputError(f"{where} names the image {named}, no usable path ({reason}); correct it.") from error
     if not inside:
         raise InputError(
-            f"{where} names the image {relative!r}, which lies outside {root}; expected a relative path within that "
+            f"{where} names the image {named}, which lies outside {root}; expected a relative path within that "
             "folder, so copy the image into it."
         )
     if not exists:
-        raise InputError(f"{where} names the image {relative!r}, which is no file in {root}; correct the path.")
+        raise InputError(f"{where} names the image {named}, which is no file in {root}; correct the path.")
     return path
 
 
 def concept_of(relative: str, default: str) -> str:
     """The name of the sub-folder that holds the image, or `default` where it lies in none."""
     parent = Path(relative).parent.name
-    return default if parent in ("", "..") else parent
+    return as_text(default) if parent in ("", "..") else parent
 
 
 def to_sample(row: Mapping[str, Any], image: Path | Image.Image | None, concept: str) -> Sample:

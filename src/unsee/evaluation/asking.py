@@ -15,10 +15,10 @@ from unsee.errors import InputError
 from unsee.models.answers import decoded, padded
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Inputs
+from unsee.models.foreign import in_words
 from unsee.models.inputs import chat_inputs, image_inputs
-from unsee.models.processors import first_line
 from unsee.records import Sample
-from unsee.system.memory import in_room
+from unsee.system.device import in_room
 from unsee.system.progress import report
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
@@ -93,10 +93,8 @@ def _generate(vlm: Vlm, inputs: Inputs, **options: Any) -> Any:
             f"a question with its answer takes {needed} tokens and the model in {vlm.folder} has room for {room}; ask "
             "a shorter one."
         )
-    try:
+    with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
         return vlm.model.generate(**inputs, do_sample=False, num_beams=1, pad_token_id=pad, **options)
-    except ValueError as error:
-        raise InputError(f"the processor and the model in {vlm.folder} do not fit ({first_line(error)}).") from error
 
 
 def context(vlm: Vlm) -> int | None:

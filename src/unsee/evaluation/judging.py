@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from unsee.errors import InputError
-from unsee.models.processors import first_line
+from unsee.models.foreign import first_line
 from unsee.records import Sample
 
 SCALE, TOKENS, BATCH = 10, 8, 8  # highest score; most tokens of a reply; replies at once

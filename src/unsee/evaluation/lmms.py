@@ -15,7 +15,7 @@ from unsee.data import open_image
 from unsee.errors import InputError
 from unsee.models.answers import answer_log_probabilities, say
 from unsee.models.checkpoint import load
-from unsee.models.processors import first_line
+from unsee.models.foreign import first_line
 from unsee.records import Score
 
 BATCH, TOKENS = 8, 64  # requests at once; most tokens of an answer where a task does not say

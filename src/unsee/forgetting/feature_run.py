@@ -37,8 +37,8 @@ from unsee.models.outline import last_layers
 from unsee.models.prefix import Prefix, prefix_states
 from unsee.moments.records import Moments, Photos
 from unsee.records import LayerDrift
-from unsee.system.device import sums_on
-from unsee.system.memory import Memory, halved
+from unsee.system.device import halved, sums_on
+from unsee.system.memory import Memory
 
 NEGATIVES = 32  # target images whose old features are negatives of a step's contrastive loss
 WATCHED = 256  # retained images whose drift a look measures

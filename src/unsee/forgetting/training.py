@@ -18,8 +18,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee.errors import InputError, OutputError
 from unsee.forgetting.confined import ConfinedWeight
-from unsee.system.disk import is_plain, is_there
-from unsee.system.memory import is_full
+from unsee.system.disk import allow, is_plain, is_there
+from unsee.system.memory import lacks_memory
 from unsee.system.output import with_file
 from unsee.system.progress import report
 from unsee.system.tensors import tensor_hash
@@ -156,7 +156,7 @@ def _save(file: Path, state: dict[str, object]) -> None:
 
     def fill(part: Path) -> None:
         torch.save({**state, "sha256": _digest(state)}, part)
-        part.chmod(0o600)  # it is made of the target's photos
+        allow(part, 0o600)  # it is made of the target's photos
 
     try:
         with_file(file, fill)
@@ -288,7 +288,7 @@ def _step(run: _Run, loss: Loss, schedule: Schedule, seed: int, smaller: Callabl
                 part.backward()
             break
         except RuntimeError as error:
-            if smaller is None or not is_full(error) or not smaller():
+            if smaller is None or not lacks_memory(error) or not smaller():
                 raise
         for weight in run.weights.values():
             weight.weight.grad = None

@@ -1,5 +1,6 @@
 """Whether a checkpoint stores what its model needs: a gap would be filled at random, and look like forgetting."""
 
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from transformers.utils.loading_report import LoadStateDictInfo
 
 from unsee.errors import InputError
 from unsee.models.locate import Partition
-from unsee.models.shards import places
+from unsee.models.shards import Stored, places
 
+MOST_WANTED = 3  # times as many numbers as are stored
 AGAIN = "copy the checkpoint here again"
 WRAPPERS = {
     "_orig_mod.": "it was saved from a compiled model, so save the model inside (model._orig_mod)",
@@ -52,6 +54,18 @@ def check_visual(folder: Path, partition: Partition, info: LoadStateDictInfo) ->
     if info.conversion_errors:
         name, reason = sorted(info.conversion_errors.items())[0]
         raise InputError(f"{folder} stores {name} in a way that cannot be converted ({reason.splitlines()[0]}).")
+
+
+def check_amount(folder: Path, empty: PreTrainedModel, held: Mapping[str, Stored]) -> None:
+    """Raises InputError where a config describes a model several times as large as what is stored.
+
+    The gaps would be filled before anybody could look at them, with as much memory as the config says.
+    """
+    wanted = sum(parameter.numel() for parameter in empty.parameters())
+    stored = sum(math.prod(place.shape) for place in held.values())
+    if wanted > MOST_WANTED * stored:
+        file = folder / "config.json"
+        raise InputError(f"{file} describes a model of {wanted:,} numbers and {stored:,} are stored; {AGAIN}.")
 
 
 def check_whole(folder: Path, model: PreTrainedModel, info: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from unsee.errors import InputError
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Inputs
+from unsee.models.foreign import in_words
 from unsee.models.inputs import chat_inputs
 
 Questions = Sequence[tuple[Image | None, str]]
@@ -33,9 +34,10 @@ def say(vlm: Vlm, questions: Questions, tokens: int, changed: Mapping[str, Tenso
     tokenizer = vlm.processor.tokenizer
     inputs: Inputs = {**chat_inputs(vlm, questions), **changed}
     model: Any = vlm.model
-    output = model.generate(
-        **inputs, do_sample=False, num_beams=1, pad_token_id=tokenizer.pad_token_id, max_new_tokens=tokens
-    )
+    with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
+        output = model.generate(
+            **inputs, do_sample=False, num_beams=1, pad_token_id=tokenizer.pad_token_id, max_new_tokens=tokens
+        )
     return decoded(vlm, inputs, output)
 
 
@@ -49,7 +51,7 @@ def decoded(vlm: Vlm, inputs: Inputs, output: Tensor) -> list[str]:
 
 def padded(vlm: Vlm, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
     """Rows of tokens as one tensor (n, length) int64 on the model's device, and which of them are real, 1 or 0."""
-    longest, pad, device = max(map(len, rows)), vlm.processor.tokenizer.pad_token_id, vlm.device
+    longest, pad, device = max(map(len, rows)), vlm.processor.tokenizer.pad_token_id or 0, vlm.device
     ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows])
     real = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
     return ids.to(device), real.to(device)
@@ -66,7 +68,8 @@ def answer_log_probabilities(
     tokenizer = vlm.processor.tokenizer
     inputs: Inputs = {**chat_inputs(vlm, questions), **changed}
     asked = inputs["input_ids"]
-    rows = [tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id] for answer in answers]
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    rows = [tokenizer(answer, add_special_tokens=False)["input_ids"] + end for answer in answers]
     ids, real = padded(vlm, rows)
     more = {"input_ids": ids, "attention_mask": real}
     whole = {
@@ -75,7 +78,9 @@ def answer_log_probabilities(
         else value
         for name, value in inputs.items()
     }
-    return F.log_softmax(vlm.model(**whole).logits[:, asked.shape[1] - 1 : -1].float(), -1), ids, real
+    with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
+        logits = vlm.model(**whole).logits
+    return F.log_softmax(logits[:, asked.shape[1] - 1 : -1].float(), -1), ids, real
 
 
 def answer_losses(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from unsee.errors import InputError
 from unsee.models.shards import INDEX, shards
+from unsee.system.disk import is_there
 from unsee.system.output import WRITTEN
 
 KNOWN = (
@@ -18,6 +19,7 @@ KNOWN = (
     *("README*", "*.md", "LICEN[CS]E*", "NOTICE*", "COPYING*", "USE_POLICY*"),
 )
 TEXT = 64 << 20  # bytes: a tokenizer may have tens of millions; no known file but weights is larger
+READ = ("*.json", "*.jinja", "*.model", "*.safetensors", "merges.txt", "vocab.txt")  # what is opened
 NAMED = 5  # files left out that are named
 
 
@@ -35,6 +37,20 @@ def carried(folder: Path) -> list[Path]:
         if not (place.is_relative_to(folder.resolve()) or place.is_relative_to(blobs)):
             raise InputError(f"{file} is a link that leads out of the checkpoint; put the file itself there.")
     return found
+
+
+def check_plain(folder: Path) -> None:
+    """Raises InputError where a file that belongs to a checkpoint is a pipe, a device or a folder, or far too large.
+
+    Such a one would be read for ever, or until the memory is full.
+    """
+    for file in sorted(folder.iterdir()):
+        if not any(fnmatch(file.name, pattern) for pattern in READ) or not is_there(file):
+            continue
+        if not file.is_file():
+            raise InputError(f"{file} is no file (a folder, a broken link or a device); copy the file itself there.")
+        if file.stat().st_size > TEXT and file.suffix != ".safetensors":
+            raise InputError(f"{file} has {file.stat().st_size:,} bytes; expected at most {TEXT:,}, so copy it again.")
 
 
 def left_out(folder: Path) -> list[str]:

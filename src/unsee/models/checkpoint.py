@@ -1,6 +1,7 @@
 """Checkpoint folders: opening the visual part of one, or all of it, and writing an edited copy."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from copy import deepcopy
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
+from PIL.Image import new as new_image
+from safetensors import safe_open
 from torch import Tensor
 from torch.nn import Parameter
 from transformers import (
@@ -33,19 +34,24 @@ from transformers.core_model_loading import (
 from transformers.modeling_utils import LoadStateDictConfig
 
 from unsee.errors import InputError
-from unsee.models.accounted import check_visual, check_whole
-from unsee.models.carried import carried
+from unsee.models.accounted import check_amount, check_visual, check_whole
+from unsee.models.carried import carried, check_plain
 from unsee.models.families import FAMILIES
 from unsee.models.features import device_of
+from unsee.models.foreign import in_words
+from unsee.models.inputs import image_inputs
 from unsee.models.locate import Partition, locate
-from unsee.models.processors import first_line, open_processor
+from unsee.models.outline import Outline, outline
+from unsee.models.processors import open_processor
 from unsee.models.shards import DTYPES, INDEX, Stored, header, headers, patch, places, shards
+from unsee.models.sizes import check_layers
 from unsee.system import hub
 from unsee.system.device import CPU, chosen
 from unsee.system.disk import clone, file_hash, linked
 from unsee.system.output import SESSION
 
 ADAPTER = "adapter_config.json"  # of peft
+PROBE = (448, 336)  # pixels of an image that is followed through a model without values
 
 
 @dataclass(frozen=True)
@@ -97,10 +103,8 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
         raise InputError(f"{folder} is a session; export it first: unsee session export {folder} --out CHECKPOINT.")
     if not file.is_file():
         raise InputError(f"{folder} has no config.json; expected a checkpoint folder of transformers.")
-    try:
+    with in_words(f"{file} cannot be read", "expected a transformers config"):
         raw, _ = PretrainedConfig.get_config_dict(folder)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{file} cannot be read ({first_line(error)}); expected a transformers config.") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("model_type"), str):
         raise InputError(f"{file} names no model_type; expected a transformers config.")
     if (folder / ADAPTER).exists():
@@ -119,10 +123,9 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
             f"{file} is of the type {kind!r}, which transformers {version('transformers')} does not know; "
             "expected a vision-language model that it does."
         )
-    try:
+    check_layers(file, raw)
+    with in_words(f"{file} cannot be read", "expected a transformers config"):
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except (ValueError, OSError, KeyError, TypeError, ImportError, StrictDataclassError) as error:
-        raise InputError(f"{file} cannot be read ({first_line(error)}); expected a transformers config.") from error
     family = FAMILIES.get(config.model_type)
     if family is not None and family.refused:
         raise InputError(f"{folder} holds a {config.model_type} model, which is not supported: {family.refused}.")
@@ -139,19 +142,26 @@ def skeleton(model: str | Path, *, trust_remote_code: bool = False) -> tuple[Pat
     Reads the config alone. Raises InputError for anything that is not a usable VLM checkpoint.
     """
     folder = place_of(model)
+    check_plain(folder)
     config = _config(folder, trust_remote_code=trust_remote_code)
-    try:
-        with torch.device("meta"):
-            empty = AutoModelForImageTextToText.from_config(
-                config, dtype=torch.float32, trust_remote_code=trust_remote_code
-            )
-    except (ValueError, TypeError, AttributeError, ImportError, KeyError, RuntimeError, ArithmeticError) as error:
-        raise InputError(
-            f"{folder / 'config.json'} describes no model that can be built ({first_line(error)}); "
-            "expected the config of a vision-language model."
-        ) from error
+    what, then = f"{folder / 'config.json'} describes no model that can be built", "expected that of a vision-language"
+    with in_words(what, f"{then} model"), torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what then fails
+        empty: PreTrainedModel = AutoModelForImageTextToText.from_config(
+            config, dtype=torch.float32, trust_remote_code=trust_remote_code
+        )
     empty.eval().requires_grad_(False)
-    return folder, empty, locate(empty, str(folder))
+    with in_words(what, f"{then} model"):
+        partition = locate(empty, str(folder))
+    return folder, empty, partition
+
+
+def followed(folder: Path, empty: PreTrainedModel, partition: Partition, processor: ProcessorMixin) -> Outline:
+    """The way of a plain image through a model without values. Raises InputError where it takes none."""
+    probe = image_inputs(processor, [new_image("RGB", PROBE, (90, 120, 150))], f"a plain image of {PROBE} pixels")[0]
+    what = f"the visual part that {folder / 'config.json'} describes takes no image of its processor"
+    with in_words(what, "copy both here again"):
+        return outline(empty, partition, probe)
 
 
 def _renamed(model: PreTrainedModel, names: Iterable[str]) -> dict[str, str]:
@@ -231,12 +241,14 @@ def load(
     folder, empty, partition = skeleton(model, trust_remote_code=trust_remote_code)
     shards(folder)
     processor = open_processor(folder, trust_remote_code=trust_remote_code)
+    followed(folder, empty, partition, processor)
     stored = _stored(folder, empty, partition)
     named = _renamed(empty, stored)
     dtypes = {named[name]: DTYPES[place.dtype] for name, place in stored.items() if named[name] in partition.visual}
     words: dict[str, Stored] = {}
     if language:
         held = headers(folder)
+        check_amount(folder, empty, held)
         spoken = {name: renamed for name, renamed in _renamed(empty, held).items() if renamed in partition.protected}
         words = {name: held[name] for name in spoken if held[name].dtype in DTYPES}
         dtypes |= {spoken[name]: DTYPES[place.dtype] for name, place in words.items()}
@@ -246,12 +258,8 @@ def load(
             f"the language model in {folder} is quantised ({vlm.quantised}) and cannot be asked here; the visual part "
             "can be edited, with --ask never."
         )
-    try:
+    with in_words(f"the weights in {folder} cannot be read", "copy the checkpoint here again"):
         opened = _whole(vlm, place, trust_remote_code=trust_remote_code) if language else _visual_part(vlm)
-    except InputError:  # a sentence already, and a ValueError too
-        raise
-    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"the weights in {folder} cannot be read ({first_line(error)}).") from error
     opened.eval().requires_grad_(False)
     opened._apply(lambda value: value if value.is_meta else value.to(place))
     for name, parameter in visual_parameters(opened, partition).items():

@@ -11,8 +11,7 @@ from torch.nn import functional as F
 from transformers import Kosmos2Model, PreTrainedModel
 
 from unsee.errors import InputError
-from unsee.system.device import forward
-from unsee.system.memory import in_room
+from unsee.system.device import forward, in_room
 
 Inputs = dict[str, Tensor]  # the visual inputs of one image, as its processor gives them
 

@@ -1,26 +1,25 @@
 """Images and questions -> what a model takes, through the checkpoint's own processor and chat template."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jinja2 import TemplateError
 from PIL.Image import Image
 from PIL.Image import new as new_image
 from torch import Tensor
 from transformers import ProcessorMixin
 
 from unsee.errors import InputError
-from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs
-from unsee.models.processors import first_line
+from unsee.models.foreign import in_words
+
+if TYPE_CHECKING:
+    from unsee.models.checkpoint import Vlm
 
 Question = tuple[Image | None, str]
 Shot = tuple[Image | None, str, str]  # a question with its answer
 
-# What processors and templates raise where something does not fit.
-FOREIGN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, TemplateError)
 TALL, WIDE = (48, 144), (144, 48)  # sizes (width, height) that a processor with a fixed size makes alike
 
 
@@ -33,17 +32,20 @@ def image_inputs(processor: ProcessorMixin, images: Sequence[Image], name: str =
 
 
 def _alone(processor: ProcessorMixin, image: Image, name: str) -> Inputs:
-    try:
+    what = name or f"an image of {image.width} x {image.height} pixels"
+    with in_words(f"the model's processor cannot take {what}", "remove it"), np.errstate(all="ignore"):
         made = processor.image_processor(images=[image], return_tensors="pt")
-    except FOREIGN as error:
-        what = name or f"an image of {image.width} x {image.height} pixels"
-        raise InputError(f"the model's processor cannot take {what} ({first_line(error)}); remove it.") from error
     named = {"pixel_values": made} if isinstance(made, Tensor) else dict(made)  # Idefics gives the bare tensor
     found = {}
-    for name, value in named.items():
+    for key, value in named.items():
         if isinstance(value, Tensor | np.ndarray | list):
             tensor = torch.as_tensor(np.asarray(value)) if not isinstance(value, Tensor) else value
-            found[name] = tensor[None] if tensor.dim() == 0 else tensor
+            found[key] = tensor[None] if tensor.dim() == 0 else tensor
+    odd = next((key for key, tensor in found.items() if not torch.isfinite(tensor).all()), None)
+    if odd is not None:
+        raise InputError(
+            f"the model's processor makes NaN or Inf of {what} ({odd}); copy the processor's files here again."
+        )
     return found
 
 
@@ -53,7 +55,7 @@ def tokens_vary(processor: ProcessorMixin) -> bool:
     return any(tall[name].shape != wide[name].shape for name in tall)
 
 
-def check_tokens(vlm: Vlm, image: Image, features: Features) -> None:
+def check_tokens(vlm: "Vlm", image: Image, features: Features) -> None:
     """Raises InputError where the processor makes room for another number of image tokens than the first image has."""
     facts = vlm.model.config.to_dict()
     token = facts.get("image_token_id", facts.get("image_token_index"))
@@ -71,7 +73,7 @@ def check_tokens(vlm: Vlm, image: Image, features: Features) -> None:
         )
 
 
-def chat_inputs(vlm: Vlm, questions: Sequence[Question], shots: Sequence[Sequence[Shot]] = ()) -> Inputs:
+def chat_inputs(vlm: "Vlm", questions: Sequence[Question], shots: Sequence[Sequence[Shot]] = ()) -> Inputs:
     """Left-padded inputs of a batch for `generate`, on the model's device.
 
     Each question is in the checkpoint's chat template, with its image. `shots` are, for each question, others that are
@@ -82,7 +84,9 @@ def chat_inputs(vlm: Vlm, questions: Sequence[Question], shots: Sequence[Sequenc
     if shots and not vlm.processor.chat_template:
         raise InputError(f"the processor in {vlm.folder} has no chat template to show examples in; ask zero-shot.")
     options = {"padding": True, "padding_side": "left"}
-    try:
+    with in_words(
+        f"the processor in {vlm.folder} cannot make a question of an image and a text", "copy its files here again"
+    ):
         if not vlm.processor.chat_template:
             images = [image for image, _ in questions if image is not None]
             texts = [text for _, text in questions]
@@ -96,10 +100,6 @@ def chat_inputs(vlm: Vlm, questions: Sequence[Question], shots: Sequence[Sequenc
                 return_tensors="pt",
                 processor_kwargs=options,
             )
-    except FOREIGN as error:
-        raise InputError(
-            f"the processor in {vlm.folder} cannot make a question of an image and a text ({first_line(error)})."
-        ) from error
     return {
         name: value.to(vlm.device) for name, value in batch.items() if isinstance(value, Tensor) and name != "labels"
     }

@@ -12,6 +12,8 @@ from transformers import AutoProcessor, ProcessorMixin
 from transformers.utils.import_utils import is_torchvision_available
 
 from unsee.errors import InputError
+from unsee.models.foreign import in_words
+from unsee.models.sizes import check_picture_sizes
 
 VIDEO = "video_processor"
 
@@ -68,22 +70,14 @@ def _import_pixtral() -> None:
 
 def open_processor(folder: Path, *, trust_remote_code: bool = False) -> ProcessorMixin:
     """The processor of a checkpoint folder. Raises InputError where it is missing, damaged or takes no images."""
-    try:
-        with without_torchvision():
-            processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except (ValueError, OSError, KeyError, TypeError, ImportError) as error:
-        raise InputError(
-            f"{folder} has no usable processor ({first_line(error)}); "
-            "expected the image processor and tokenizer beside the weights."
-        ) from error
+    then = "expected the image processor and tokenizer beside the weights"
+    with in_words(f"{folder} has no usable processor", then), without_torchvision():
+        processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if not isinstance(processor, ProcessorMixin) or "image_processor" not in processor.get_attributes():
         raise InputError(
             f"{folder} has no image processor; "
             "expected preprocessor_config.json or processor_config.json beside the weights."
         )
+    pictures: Any = processor.image_processor
+    check_picture_sizes(folder, pictures.to_dict())
     return processor
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text that says something."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

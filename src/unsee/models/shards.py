@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unsee.errors import InputError
+from unsee.errors import InputError, shown
 from unsee.system.lfs import refuse_pointer
 from unsee.system.terminal import printable
 
@@ -40,12 +40,16 @@ class Stored:
 def _indexed(index: Path) -> dict[str, str]:
     """The file name of each tensor that an index names."""
     try:
-        names = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError) as error:
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    except (ValueError, TypeError, KeyError, OSError, RecursionError) as error:
         raise InputError(f"{index} cannot be read ({error}); expected the index of a sharded checkpoint.") from error
+    if not isinstance(names, dict) or not names:
+        raise InputError(
+            f"{index} has {shown(names)} as weight_map; expected the file of each tensor, so copy the index here again."
+        )
     for name in names.values():
-        if not isinstance(name, str) or Path(name).name != name:
-            raise InputError(f"{index} names the file {name!r}; expected one in its own folder.")
+        if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+            raise InputError(f"{index} names the file {shown(name)}; expected one in its own folder, with safetensors.")
     return names
 
 

@@ -17,6 +17,7 @@ from unsee.moments.modes import Modes, RetainedFeatures
 from unsee.moments.records import Moments
 from unsee.moments.states import States
 from unsee.moments.vectors import Layout
+from unsee.system.disk import allow, umask
 from unsee.system.output import with_file
 from unsee.system.tensors import TensorFile, form_of, opened, write
 
@@ -183,7 +184,12 @@ def save(
         "states": None if states is None else [states.layer, *states.shape],
     }
     form = FORMAT if guard is None else STATE
-    with_file(file, lambda part: write(part, tensors, form, facts), overwrite=overwrite, mine=is_moments)
+
+    def fill(part: Path) -> None:
+        write(part, tensors, form, facts)
+        allow(part, 0o666 & ~umask())  # as its neighbours; safetensors writes for the owner alone
+
+    with_file(file, fill, overwrite=overwrite, mine=is_moments)
 
 
 def read(file: Path, vlm: Vlm) -> Moments:

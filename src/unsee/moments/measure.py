@@ -15,6 +15,7 @@ from unsee.linalg.discriminant import Scatter, principal_directions, scatter
 from unsee.linalg.gram import Gram, GramStream
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import Inputs, all_features, in_batches, visual_features
+from unsee.models.foreign import in_words
 from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
 from unsee.models.outline import SHARE, hooked, last_layers, outline
 from unsee.moments.file import SCRATCH, StoredGrams, _tensors
@@ -25,9 +26,9 @@ from unsee.moments.states import retained_states
 from unsee.moments.telling import Telling, cross_validated
 from unsee.moments.vectors import RUNS, Layout, layout, spreads
 from unsee.records import Sample
-from unsee.system.device import sums_on
+from unsee.system.device import in_room, sums_on
 from unsee.system.disk import workspace
-from unsee.system.memory import Memory, give_back, in_room
+from unsee.system.memory import Memory, give_back
 from unsee.system.progress import steps
 from unsee.system.tensors import TensorFile, opened, write
 
@@ -45,15 +46,21 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     """Opens and hashes every image and computes its reference features, `batch` images at a time."""
     inputs: list[Inputs] = []
     hashes: list[str] = []
+    made = dict[str, Inputs]()  # copies of one photo share what the processor makes of it
     pictures = [sample.image for sample in samples if sample.image is not None]
     for picture in steps("reading photos", pictures):
         image = open_image(picture)
         hashes.append(content_hash(image))
-        inputs += image_inputs(vlm.processor, [image], describe(picture))
+        if hashes[-1] not in made:
+            made[hashes[-1]] = image_inputs(vlm.processor, [image], describe(picture))[0]
+        inputs.append(made[hashes[-1]])
     names = tuple(sorted({sample.concept for sample in samples}))
     number = {name: index for index, name in enumerate(names)}
     concept = torch.tensor([number[sample.concept] for sample in samples])
-    features = all_features(vlm.model, inputs, batch)
+    with in_words(f"the visual part of {vlm.folder} takes no photo", "copy the checkpoint here again"):
+        features = all_features(vlm.model, inputs, batch)
+    if not all(torch.isfinite(value).all() for value in features.values.values()):
+        raise InputError(f"the visual part of {vlm.folder} makes NaN or Inf of photos; copy the checkpoint here again.")
     check_tokens(vlm, open_image(pictures[0]), features)
     return Photos(inputs, features, concept, names, tuple(hashes), tuple(pictures))
 

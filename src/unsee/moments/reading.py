@@ -10,6 +10,7 @@ import torch
 from PIL.Image import Image
 from torch import Generator, Tensor
 
+from unsee.errors import InputError
 from unsee.metrics.same import says
 from unsee.models.answers import answer_log_probabilities, say
 from unsee.models.checkpoint import Vlm
@@ -157,8 +158,13 @@ def _mover(layout: Layout, shift: Tensor) -> Change:
 
 
 def read_directions(slopes: Tensor, most: int) -> Tensor:
-    """Orthonormal rows (k, d), k <= `most`: the leading directions of slopes (n, d), the strongest first."""
+    """Orthonormal rows (k, d), k <= `most`: the leading directions of slopes (n, d), the strongest first.
+
+    Raises InputError where all slopes are zero.
+    """
     sizes, directions = torch.linalg.svd(slopes, full_matrices=False)[1:]
+    if not sizes.max() > 0:
+        raise InputError("no answer of the model depends on the photos; it is damaged, or --ask never does without it.")
     kept = sizes > sizes.max() * torch.finfo(slopes.dtype).eps * max(slopes.shape)
     found: Tensor = directions[kept][:most]
     return found

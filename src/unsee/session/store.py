@@ -9,7 +9,7 @@ the ledger allows are followed, and never through a link.
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from unsee.errors import InputError
 from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, Sign, files_of, following, parse
-from unsee.system.disk import file_hash, is_plain, is_there, parents, sync, sync_one, workspace
+from unsee.system.disk import allow, file_hash, is_plain, is_there, parents, sync, sync_one, workspace
 from unsee.system.output import refuse_place
 
 LOCK, STAGED, READY, FILES = "lock", "staged", "ready", "files"
@@ -172,7 +172,7 @@ def _stage(
     entry = following(entries, event, facts, written, list(remove), sign)
     (files / LEDGER).write_bytes(b"".join(each.line() for each in [*entries, entry]))
     for path in files.rglob("*"):
-        path.chmod(0o700 if path.is_dir() else 0o600)
+        allow(path, 0o700 if path.is_dir() else 0o600)
     sync(files)
     return entry
 
@@ -195,7 +195,8 @@ def creation(folder: Path, facts: dict[str, Any], sign: Sign | None = None) -> I
             _stage(files, [], "init", facts, [], sign)
             _refuse(folder)
             files.rename(folder)
-            sync_one(parent)
+            with suppress(OSError):  # it is there; when the disk writes that down is the disk's affair
+                sync_one(parent)
     except OSError as error:
         _refuse(folder)
         raise InputError(f"{folder} could not be written ({error.strerror}); nothing was left there.") from error

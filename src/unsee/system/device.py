@@ -1,5 +1,6 @@
-"""Where models compute, and in which precision they run forward."""
+"""Where models compute, in which precision they run forward, and what is done where the memory there is full."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -10,12 +11,14 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from unsee.errors import InputError, unknown
+from unsee.system.memory import lacks_memory
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 AUTO, CPU, HALF = "auto", "cpu", "bfloat16"
 PRECISIONS = (AUTO, "float32", HALF)
 NO_FLOAT64 = ("mps",)
+LOG = logging.getLogger("unsee")
 
 
 @dataclass(frozen=True)
@@ -113,3 +116,26 @@ def forward(device: torch.device) -> AbstractContextManager[object]:
 def sums_on(device: torch.device) -> torch.device:
     """Where float64 sums of what is computed on the device are kept: there, or on the CPU where it has no float64."""
     return torch.device(CPU) if device.type in NO_FLOAT64 else device
+
+
+def in_room(work: Callable[[int], Made], size: int) -> Made:
+    """What `work` makes of batches of so many; of half as many, and so on, where memory does not suffice.
+
+    That is logged each time. Raises the error where one at a time is too much.
+    """
+    while True:
+        try:
+            return work(size)
+        except RuntimeError as error:
+            if size == 1 or not lacks_memory(error):
+                raise
+        size = halved(size)
+
+
+def halved(size: int) -> int:
+    """Half of a batch, rounded up; frees what is kept for later, and logs it."""
+    less = (size + 1) // 2
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    LOG.warning("memory is full; going on with batches of %d in the place of %d", less, size)
+    return less

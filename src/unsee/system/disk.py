@@ -18,6 +18,7 @@ from unsee.system.signals import exposed, shielded
 
 FICLONE = 0x40049409  # of linux/fs.h
 REPLACED = "replaced"  # in a working folder, what has had the output's name until now
+LACKING = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)  # what a disk says of what it cannot do
 YOUNG = 60.0  # seconds for which an empty working folder may be one that is just being made
 
 
@@ -34,12 +35,24 @@ def sync(place: Path) -> None:
 
 
 def sync_one(path: Path) -> None:
-    """Flushes one file, or a folder's list of files."""
+    """Flushes one file, or a folder's list of files; does nothing where the disk cannot flush such a one."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in LACKING:
+            raise
     finally:
         os.close(handle)
+
+
+def allow(path: Path, mode: int) -> None:
+    """Sets who may read a file or enter a folder; does nothing where the disk knows no rights."""
+    try:
+        path.chmod(mode)
+    except OSError as error:
+        if error.errno not in (*LACKING, errno.EPERM):
+            raise
 
 
 def clone(source: Path, place: Path) -> None:
@@ -131,7 +144,7 @@ def held(folder: Path) -> Iterator[None]:
         status = os.fstat(handle)
         if status.st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, "it belongs to somebody else")
-        os.fchmod(handle, 0o700)
+        allow(folder, 0o700)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -1,20 +1,13 @@
 """How much is held at once: everything for small models, less for large ones, least when asked for."""
 
 import ctypes
-import logging
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-
-import torch
 
 from unsee.errors import unknown
 
-Made = TypeVar("Made")
-LOG = logging.getLogger("unsee")
 LARGE = 50_000_000  # visual numbers from which on activations and moments no longer fit beside the weights
 
 
@@ -48,34 +41,6 @@ def plan(mode: str, visual: int) -> Memory:
     return Memory(images=128, grams=UNBOUNDED, weights=UNBOUNDED, frugal=False)
 
 
-def is_full(error: RuntimeError) -> bool:
-    """Whether an error of torch's says that there is no memory left, on whatever device."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def in_room(work: Callable[[int], Made], size: int) -> Made:
-    """What `work` makes of batches of so many; of half as many, and so on, where memory does not suffice.
-
-    That is logged once each time. Raises the error where one at a time is too much.
-    """
-    while True:
-        try:
-            return work(size)
-        except RuntimeError as error:
-            if size == 1 or not is_full(error):
-                raise
-        size = halved(size)
-
-
-def halved(size: int) -> int:
-    """Half of a batch, rounded up; frees what is kept for later, and logs it."""
-    less = (size + 1) // 2
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    LOG.warning("memory is full; going on with batches of %d in the place of %d", less, size)
-    return less
-
-
 def available() -> int:
     """Bytes of memory that a process may still take; a guess of 4 GiB where the system does not say."""
     try:
@@ -85,6 +50,16 @@ def available() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (OSError, ValueError, AttributeError):
         return 4 << 30
+
+
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "Cannot allocate memory")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left: Python's own, torch's, or the system's."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(text in str(error) for text in NO_MEMORY)
 
 
 def give_back() -> None:
