@@ -44,6 +44,9 @@ class Away(Tensor):
     def __init__(self, values: Tensor) -> None:
         pass
 
+    def tolist(self) -> Any:
+        return self.values.tolist()
+
     def __format__(self, spec: str) -> str:
         return format(self.values, spec)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,17 +99,19 @@ def test_a_run_that_was_killed_goes_on_elsewhere(
     checkpoint: Path, target: Path, retained: Path, tmp_path: Path
 ) -> None:
     """What is kept of a run is on the CPU, whatever it ran on."""
-    state = tmp_path / "state.pt"
+    state, method = tmp_path / "state.pt", replace(METHOD, steps=30, stop_target=0.0)
 
     def stop(step: int, *_: object) -> None:
-        raise KeyboardInterrupt
+        if step == method.steps:  # after the first look, whose state is kept
+            raise KeyboardInterrupt
 
+    given = {"method": method, "ask": "never", "state": state}
     with second_device() as device, pytest.raises(KeyboardInterrupt):
-        package.forget(
-            checkpoint, target, retained, method=METHOD, ask="never", state=state, device=device, progress=stop
-        )
+        package.forget(checkpoint, target, retained, **given, device=device, progress=stop)
     kept = torch.load(state, weights_only=True)
     assert all(value.device.type == "cpu" for value in kept["weights"].values())
+    whole = package.forget(checkpoint, target, retained, method=method, ask="never", device="cpu")
+    assert worst(whole.weights, package.forget(checkpoint, target, retained, **given, device="cpu").weights) < SAME
 
 
 @pytest.mark.parametrize("name", ["cuda:7", "nowhere", "meta"])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unsee.linalg.gram import ROWS, Gram, GramStream, gram_of
+from unsee.linalg.gram import ROWS, WIDE, Gram, GramStream, gram_of
 
 theorem = settings(deadline=None, derandomize=True, max_examples=50)
 seeds, widths, counts = st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 40)
@@ -211,3 +211,14 @@ def test_a_bad_update_is_refused_and_counts_nothing(h: Tensor, weight: Tensor | 
 def test_an_overflow_in_half_precision_is_named() -> None:
     with pytest.raises(ValueError, match=r"h\[0\] is inf.*run the model in float32 or leave that input out"):
         gram_of((torch.tensor([1e5]) * torch.ones(2)).half())
+
+
+@pytest.mark.parametrize("count", [1, 1500])
+def test_wide_grams_are_summed_in_float32_within_the_stated_bound(count: int) -> None:
+    """Of each entry: ROWS times the rounding of float32, of the sum of the sizes of its products."""
+    h = torch.randn(count, WIDE, generator=torch.Generator().manual_seed(count))
+    found, exact = gram_of(h), h.double().T @ h.double()
+    bound = ROWS * torch.finfo(torch.float32).eps / 2 * (h.double().abs().T @ h.double().abs())
+    assert ((found.outer - exact).abs() <= bound).all()
+    assert torch.allclose(found.total, h.double().sum(0))
+    assert not torch.equal(found.outer, exact) or count == 1

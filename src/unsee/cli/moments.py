@@ -2,18 +2,23 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from unsee import data
 from unsee.cli.parse import AskOption, asked, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.telling import out
+from unsee.errors import InputError
 from unsee.evaluation.described import described
+from unsee.forgetting.settings import SHARE_MANY
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
-from unsee.moments.file import is_moments, save
+from unsee.moments.file import is_moments, read, save
 from unsee.moments.measure import measure, waiting_place
+from unsee.moments.merge import merged
 from unsee.system.disk import parents
 from unsee.system.memory import plan
 from unsee.system.output import refuse_existing
@@ -37,6 +42,11 @@ class Options:
     """Photos of what must be kept."""
     out: Path
     """The file to write."""
+    like: Path | None = None
+    """Describe photos as this moments file of the same model does, so that both can be merged."""
+    all_layers: bool = False
+    """Measure every visual layer. Without it, only those that the default method trains, which takes less time; other
+    methods and shares of layers may need all."""
     ask: AskOption = ("auto",)
     seed: int = 0
     """Of the clustering."""
@@ -50,22 +60,65 @@ class Options:
     """Replace --out if it exists and unsee wrote it."""
 
 
+@dataclass(frozen=True)
+class Merge:
+    """Add up moments files of different photos of the same model: the file is then that of all these photos.
+
+    Measure the first as usual and the others with --like FIRST, so that all describe photos alike; the photos of one
+    person belong into one part.
+
+    Example:
+      unsee moments merge a.safetensors b.safetensors --model checkpoints/my-vlm --out all.safetensors
+    """
+
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """The files, two or more."""
+    model: str
+    """The checkpoint that they were measured on."""
+    out: Path
+    """The file to write."""
+    hub: bool = False
+    """Take what is no folder here from the hub, as hf://OWNER/NAME does."""
+    trust_remote_code: bool = False
+    """Run code that the checkpoint brings along."""
+    overwrite: bool = False
+    """Replace --out if it exists and unsee wrote it."""
+
+
+def _merge(args: list[str]) -> int:
+    options = located(parse(Merge, args, "unsee moments merge"))
+    quiet()
+    if len(options.files) < 2:
+        raise InputError("there is one moments file at most; give two or more to merge.")
+    refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, *options.files), mine=is_moments)
+    vlm = load(options.model, trust_remote_code=options.trust_remote_code)
+    moments = merged([read(file, vlm) for file in options.files], [str(file) for file in options.files])
+    save(moments, options.out, overwrite=options.overwrite)
+    out(f"{options.out}: {moments.count} images of {len(options.files)} files.")
+    return 0
+
+
 def main(args: list[str]) -> int:
-    """Writes a moments file."""
+    """Writes a moments file, measured or merged."""
+    if args[:1] == ["merge"]:
+        return _merge(args[1:])
     options = located(parse(Options, args, "unsee moments"))
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.retain), mine=is_moments)
     vlm = load(options.model, trust_remote_code=options.trust_remote_code)
     samples = data.load(options.retain)
-    data.validate(samples, "retained")
     bounds = plan(options.memory, sum(vlm.partition.groups.values()))
     place = options.out.absolute()
     with noting(), parents(place), waiting_place(bounds, place.parent, place.name) as scratch:
-        reader, unnamed = described(vlm, samples, options.seed, asked(options.ask))
+        like = None if options.like is None else read(options.like, vlm)
+        ask = "never" if like is not None else asked(options.ask)
+        reader, unnamed = described(vlm, samples, options.seed, ask)
         wanted = NSCVF().moment_settings(options.seed)
-        measured, _ = measure(vlm, samples, wanted, bounds, scratch, reader=reader, alone=True)
-        moments = replace(measured, unnamed=unnamed)
+        share = 1.0 if options.all_layers else SHARE_MANY
+        measured, _ = measure(vlm, samples, wanted, bounds, scratch, share=share, reader=reader, alone=True, like=like)
+        moments = replace(measured, unnamed=unnamed if like is None else like.unnamed)
         save(moments, options.out, overwrite=options.overwrite)
     size = options.out.stat().st_size / 1e6
-    out(f"{options.out}: {moments.count} images, {len(moments.first)} layers, {size:.1f} MB")
+    measured_layers = sum(first in moments.grams for first in moments.first.values())
+    out(f"{options.out}: {moments.count} images, {measured_layers} layers, {size:.1f} MB")
     return 0

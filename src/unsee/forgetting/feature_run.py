@@ -171,6 +171,7 @@ class FeatureRun:
         return turns
 
     def _confined(self, names: Sequence[str]) -> dict[str, ConfinedWeight]:
+        self.moments.check_layers(names)
         settings, modules = self.settings, dict(self.vlm.model.named_modules())
         spans, made = dict[str, Span](), {}
         for name in names:

@@ -134,11 +134,15 @@ def scatter(samples: Tensor, concept: Tensor, principal: int = 512) -> Scatter:
     # Centred in float64: a mean rounded to float32 would leave a direction of its own where it is far above the spread.
     mean = samples.double().mean(0)
     basis = principal_directions(samples.double() - mean, principal).float()
+    return summed_up(Scatter(mean, basis, *[mean.new_zeros(0)] * 3), samples, concept)
+
+
+def summed_up(like: Scatter, samples: Tensor, concept: Tensor) -> Scatter:
+    """Sums of samples (n, d) with concept numbers (n,) int64, in the origin and the basis of another scatter."""
+    names, reduced = concept.unique(), like.reduced(samples)
     place = torch.searchsorted(names, concept)
-    empty = Scatter(mean, basis, torch.bincount(place).double(), mean.new_zeros(0), mean.new_zeros(0))
-    reduced = empty.reduced(samples)
     sums = reduced.new_zeros(len(names), reduced.shape[1]).index_add_(0, place, reduced)
-    return replace(empty, sums=sums, outer=reduced.T @ reduced)
+    return replace(like, counts=torch.bincount(place).double(), sums=sums, outer=reduced.T @ reduced)
 
 
 def fit_discriminant(samples: Tensor, concept: Tensor, principal: int = 512, ridge: float = RIDGE) -> Discriminant:

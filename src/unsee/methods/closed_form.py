@@ -112,6 +112,7 @@ class ClosedForm:
                     "there are neither retained images nor moments; give photos of others, or a moments file."
                 )
             moments, _ = measure(vlm, retained, self.moment_settings(seed), bounds)
+        moments.check_layers(moments.first)
         prepared = time.monotonic()
         along = RegionSettings(self.modes, self.directions, self.reach, seed, self.aside)
         wanted = GoalSettings(self.region, along, self.views, identity=self.identity)

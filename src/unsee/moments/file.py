@@ -173,7 +173,7 @@ def save(
     if states is not None:
         tensors |= {"counted": states.concept, **{f"states.{n}": value for n, value in vars(states.sums).items()}}
     facts = {
-        "layers": {name: [first, counts[first]] for name, first in moments.first.items()},
+        "layers": {name: [first, counts.get(first)] for name, first in moments.first.items()},
         "layout": asdict(replace(known.layout, basis=None)),
         "spread": known.spread,
         "hashes": moments.hashes,
@@ -243,6 +243,8 @@ def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
     """The moments of what a file holds; KeyError, TypeError or ValueError where something is missing or misshapen."""
     places, facts = {}, stored.facts
     for source, count in facts["layers"].values():
+        if count is None:
+            continue  # the layer was not measured
         if not {f"outer.{source}", f"total.{source}"} <= stored.sums.keys():
             raise KeyError(f"outer.{source}")
         places[source] = (stored, float(count))

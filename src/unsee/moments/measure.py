@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from PIL.Image import Image
 from safetensors import SafetensorError
 from torch import Tensor
+from transformers import ProcessorMixin
 
 from unsee.data import content_hash, describe, open_image
 from unsee.errors import InputError
-from unsee.linalg.discriminant import Scatter, principal_directions, scatter
+from unsee.linalg.discriminant import Scatter, principal_directions, scatter, summed_up
 from unsee.linalg.gram import Gram, GramStream
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import Inputs, all_features, in_batches, visual_features
@@ -23,6 +25,8 @@ from unsee.moments.modes import WITHIN, RetainedFeatures, find_modes
 from unsee.moments.reading import Reader, read_directions
 from unsee.moments.records import READ, Moments, MomentSettings, Photos
 from unsee.moments.states import retained_states
+from unsee.moments.stream import batches, held
+from unsee.moments.stream import opened as opened_photo
 from unsee.moments.telling import Telling, cross_validated
 from unsee.moments.vectors import RUNS, Layout, layout, spreads
 from unsee.records import Sample
@@ -39,6 +43,8 @@ MOST_LOSS, NEGLIGIBLE = (
     1e3,
     1e-3,
 )  # nats that are as bad as any; nats, by which another description must be better to be taken
+FEWEST = 64  # photos that are held whatever the memory
+DESCRIBED = 2048  # photos that say what features are like, where that is all they are held for
 Note = Callable[[str, int, int], None]
 
 
@@ -84,7 +90,11 @@ def _layouts(
 
 
 def _summary(
-    photos: Photos, settings: MomentSettings, layouts: Sequence[Layout], spread: dict[str, float]
+    photos: Photos,
+    settings: MomentSettings,
+    layouts: Sequence[Layout],
+    spread: dict[str, float],
+    like: Moments | None = None,
 ) -> tuple[RetainedFeatures, Scatter, Tensor, Telling]:
     """The summary of the features, what its discriminant comes from, each image's concept (n,), and how well it tells.
 
@@ -110,6 +120,8 @@ def _summary(
     found = replace(found, ridge=torch.tensor(telling.ridge, dtype=torch.float64))
     member, modes = find_modes(vectors, concept, settings.modes, settings.seed)
     within = principal_directions((vectors - modes.centers[member]).double(), WITHIN).float()
+    if like is not None:
+        found, within = summed_up(like.scatter, vectors, concept), like.features.within
     summary = RetainedFeatures(how, spread, vectors.mean(0), modes, within, found.discriminant())
     return summary, found, concept, telling
 
@@ -136,9 +148,28 @@ def _passes(widths: Mapping[str, int], most: int) -> Iterator[list[str]]:
     yield group
 
 
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Photos that are opened anew in every pass; `hashes` has what each shows, once a pass was made."""
+
+    processor: ProcessorMixin
+    pictures: Sequence[Path | Image]
+    hashes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def batches(self, size: int) -> Iterator[list[Inputs]]:
+        """The photos in their order, so many at once."""
+        self.hashes.clear()
+        for batch in batches(self.processor, self.pictures, size):
+            self.hashes.extend(digest for _, digest in batch)
+            yield [inputs for inputs, _ in batch]
+
+
 @torch.no_grad()
 def retained_grams(
-    vlm: Vlm, images: Sequence[Inputs], layers: Sequence[str], memory: Memory, scratch: Path | None = None
+    vlm: Vlm, images: Sequence[Inputs] | Stream, layers: Sequence[str], memory: Memory, scratch: Path | None = None
 ) -> Mapping[str, Gram]:
     """The Gram of what the images put into each of these linear layers; kept in files of the folder `scratch` if given.
 
@@ -152,7 +183,8 @@ def retained_grams(
         def summed(size: int, group: list[str] = group) -> dict[str, GramStream]:
             streams = {name: GramStream(modules[name].in_features, sums_on(vlm.device)) for name in group}
             with hooked((modules[name], stream.update) for name, stream in streams.items()):
-                for batch in steps(f"measuring {len(group)} layers", list(in_batches(images, size))):
+                parts = images.batches(size) if isinstance(images, Stream) else in_batches(images, size)
+                for batch in steps(f"measuring {len(group)} layers", parts, -(-len(images) // size)):
                     visual_features(vlm.model, batch)
             return streams
 
@@ -181,25 +213,57 @@ def measure(
     share: float = 1.0,
     reader: Reader | None = None,
     alone: bool = False,
+    like: Moments | None = None,
 ) -> tuple[Moments, Photos]:
-    """The moments of the retained samples, and the samples ready for training.
+    """The moments of the retained samples, and those ready for training that the memory holds.
 
-    Grams are those of so large a `share` of the layers as `last_layers` takes; for the others there is none, which
-    saves most of the time where only some are trained. A `reader` says what the language model reads. Moments that must
-    do `alone`, without photos, have states too. Raises InputError for too few samples.
+    All count in the Grams. What describes features comes from those that are held, some of each concept. Grams are
+    those of so large a `share` of the layers as `last_layers` takes; for the others there is none, which saves most of
+    the time where only some are trained. A `reader` says what the language model reads. Moments that must do `alone`,
+    without photos, have states too. `like` other moments of the same model, features are described as these describe
+    them, so that both can be merged. Raises InputError for too few samples, and for one that cannot be used.
     """
-    photos = prepare(vlm, samples, min(BATCH, memory.images))
-    spread = spreads(photos.features.only(settings.crossings))
-    layouts = _layouts(photos, spread, settings, vary=tokens_vary(vlm.processor), reader=reader)
-    summary, found, concept, telling = _summary(photos, settings, layouts, spread)
+    pictured = [sample for sample in samples if sample.image is not None]
+    if not pictured:
+        raise InputError("the retained set holds no image; expected at least one, so add photos to it.")
+    chosen = _held(vlm, pictured, memory, alone=alone)
+    photos = prepare(vlm, [pictured[place] for place in chosen], min(BATCH, memory.images))
+    if like is None:
+        spread = spreads(photos.features.only(settings.crossings))
+        layouts = _layouts(photos, spread, settings, vary=tokens_vary(vlm.processor), reader=reader)
+    else:
+        spread, layouts = like.features.spread, [like.features.layout]
+    summary, found, concept, telling = _summary(photos, settings, layouts, spread, like)
     routes = outline(vlm.outline, vlm.partition, photos.inputs[0], settings.crossings)
     trained = last_layers(list(routes.first), len(summary.layout.shapes), share)
     layers = list(dict.fromkeys(routes.first[name] for name in trained))
-    grams = retained_grams(vlm, photos.inputs, layers, memory, scratch)
+    pictures = [sample.image for sample in pictured if sample.image is not None]
+    every = photos.inputs if len(chosen) == len(pictured) else Stream(vlm.processor, pictures)
+    grams = retained_grams(vlm, every, layers, memory, scratch)
+    hashes = tuple(every.hashes) if isinstance(every, Stream) else photos.hashes
     states = None
     if alone:
         first = last_layers(list(routes.first), len(summary.layout.shapes), SHARE)[0]
-        states = retained_states(vlm.model, first, photos.inputs, concept, memory.images)
+        known = None if like is None else like.states
+        states = retained_states(vlm.model, first, photos.inputs, concept, memory.images, known)
+        states = None if states is None else replace(states, concept=_spread(states.concept, chosen, len(pictured)))
     return Moments(
-        grams, routes.first, summary, found, photos.hashes, concept, visual_hash(vlm), states=states, telling=telling
-    ), photos
+        grams, routes.first, summary, found, hashes, _spread(concept, chosen, len(pictured)), visual_hash(vlm),
+        states=states, telling=telling,
+    ), photos  # fmt: skip
+
+
+def _held(vlm: Vlm, samples: Sequence[Sample], memory: Memory, *, alone: bool) -> list[int]:
+    """Places of the photos that the memory holds ready, at least FEWEST; at most DESCRIBED if none is trained on."""
+    first = [opened_photo(vlm.processor, sample.image)[0] for sample in samples[:1] if sample.image is not None]
+    features = all_features(vlm.model, first)
+    single = sum(value.nbytes for value in (*first[0].values(), *features.values.values()))
+    most = max(FEWEST, memory.photos // single)
+    return held([sample.concept for sample in samples], min(most, DESCRIBED) if alone else most)
+
+
+def _spread(concept: Tensor, places: Sequence[int], count: int) -> Tensor:
+    """(count,) int64: the concepts at these places, and -1 elsewhere."""
+    whole = torch.full((count,), -1)
+    whole[list(places)] = concept
+    return whole

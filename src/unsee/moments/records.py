@@ -1,6 +1,6 @@
 """What is known of retained images, and images ready for the model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -9,6 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
+from unsee.errors import InputError
 from unsee.linalg.anchor import Anchor
 from unsee.linalg.discriminant import Scatter
 from unsee.linalg.gram import Gram
@@ -62,6 +63,14 @@ class Moments:
     """Photos of anybody, with reference features, that stand in for retained ones where there are none."""
     telling: Telling | None = None
     """How well the description tells concepts apart; None where it was not measured now."""
+
+    def check_layers(self, names: Iterable[str]) -> None:
+        """Raises InputError where there is no Gram for one of these layers."""
+        lacking = next((name for name in names if self.first[name] not in self.grams), None)
+        if lacking is not None:
+            raise InputError(
+                f"the moments say nothing of {lacking}, which this method trains; measure them with --all-layers."
+            )
 
     @property
     def count(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from transformers import PreTrainedModel
 
-from unsee.linalg.discriminant import Scatter, scatter
+from unsee.linalg.discriminant import Scatter, scatter, summed_up
 from unsee.models.features import Inputs
 from unsee.models.prefix import STATE_BYTES, prefix_states
 
@@ -70,11 +70,17 @@ def entering(model: PreTrainedModel, layer: str, images: Sequence[Inputs], batch
 
 
 def retained_states(
-    model: PreTrainedModel, layer: str, images: Sequence[Inputs], concept: Tensor, batch: int
+    model: PreTrainedModel,
+    layer: str,
+    images: Sequence[Inputs],
+    concept: Tensor,
+    batch: int,
+    like: "States | None" = None,
 ) -> States | None:
     """The states of retained images (concept (n,) int64), or of some of each concept where all take too much memory.
 
-    None where images differ in size, the encoder's blocks pass on more than their states, or there are too few.
+    They are summed up in the basis of others, `like`, if these are given. None where images differ in size, the
+    encoder's blocks pass on more than their states, or there are too few.
     """
     first = entering(model, layer, images[:1], batch)
     if first is None or first.numel() > LONGEST:
@@ -91,4 +97,8 @@ def retained_states(
         return None
     member = torch.full_like(concept, -1)
     member[wanted] = torch.searchsorted(known, concept[wanted])
-    return States(layer, (states.shape[1], states.shape[2]), scatter(states.flatten(1), concept[wanted]), member)
+    shape, flat, names = (states.shape[1], states.shape[2]), states.flatten(1), concept[wanted]
+    if like is not None and like.shape != shape:
+        return None
+    sums = scatter(flat, names) if like is None else summed_up(like.sums, flat, names)
+    return States(layer, shape, sums, member)

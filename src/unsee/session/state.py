@@ -79,13 +79,15 @@ class State:
         known, moments = {digest: place for place, digest in enumerate(self.retained.hashes)}, self.retained
         gone = torch.tensor([known[digest] for digest in hashes])
         left = torch.ones(moments.count, dtype=torch.bool).index_fill_(0, gone, value=False)
-        scatter = moments.scatter.without(vectors, moments.concept[gone])
+        described = moments.concept[gone] >= 0  # of many photos, only some say what features are like
+        scatter = moments.scatter.without(vectors[described], moments.concept[gone][described])
         if int((scatter.counts > 0).sum()) < 2:
             raise InputError(
                 "fewer than two retained concepts would be left; make a session with more retained images."
             )
         features, modes = moments.features, moments.features.modes
-        total = features.mean.double() * moments.count - vectors.double().sum(0)
+        known_by = moments.concept >= 0
+        total = features.mean.double() * int(known_by.sum()) - vectors[described].double().sum(0)
         there = scatter.counts[modes.concept] > 0
         drawn = None if moments.states is None or states is None else moments.states.without(states, gone, left)
         return replace(
@@ -95,7 +97,7 @@ class State:
                 grams=_Each(moments.grams, lambda name: moments.grams[name] - grams[name]),
                 features=replace(
                     features,
-                    mean=(total / int(left.sum())).float(),
+                    mean=(total / int((known_by & left).sum())).float(),
                     modes=Modes(modes.centers[there], modes.concept[there]),
                     discriminant=scatter.discriminant(),
                 ),

@@ -23,6 +23,9 @@ class Memory:
     """Numbers that are trained at a time: layers take turns where there are more."""
     frugal: bool
     """Activations are computed again in the backward pass, and moments wait on the disk."""
+    photos: int = 4 << 30
+    """Bytes of retained photos, ready for the model and with their features, that are held; the others only count in
+    the Grams."""
 
 
 UNBOUNDED = 1 << 62
@@ -35,7 +38,7 @@ def plan(mode: str, visual: int) -> Memory:
     if mode not in MODES:
         raise unknown("memory mode", mode, MODES)
     if mode == "low":
-        return Memory(images=1, grams=60_000_000, weights=30_000_000, frugal=True)
+        return Memory(images=1, grams=60_000_000, weights=30_000_000, frugal=True, photos=1 << 30)
     if visual >= LARGE:
         return Memory(images=2, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True)
     return Memory(images=128, grams=UNBOUNDED, weights=UNBOUNDED, frugal=False)

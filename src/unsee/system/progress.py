@@ -1,6 +1,6 @@
 """How far long work is, for whoever wants to show it: deep code reports, and nobody has to hand a function down."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -27,9 +27,10 @@ def report(what: str, done: int, total: int, detail: str = "") -> None:
         to(what, done, total, detail)
 
 
-def steps(what: str, items: Sequence[T]) -> Iterator[T]:
-    """The items, each reported once it is done with."""
-    report(what, 0, len(items))
+def steps(what: str, items: Iterable[T], count: int | None = None) -> Iterator[T]:
+    """The items, each reported once it is done with; `count` is how many they are, where they do not say it."""
+    total = len(items) if isinstance(items, Sized) else count or 0
+    report(what, 0, total)
     for number, item in enumerate(items, 1):
         yield item
-        report(what, number, len(items))
+        report(what, number, total)

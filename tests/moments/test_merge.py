@@ -1,0 +1,91 @@
+"""Moments of parts add up to those of one pass over all photos."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from conftest import Run
+from unsee.data import load as photos
+from unsee.errors import InputError
+from unsee.methods import NSCVF
+from unsee.models.checkpoint import Vlm
+from unsee.moments.file import read, save
+from unsee.moments.measure import measure
+from unsee.moments.merge import merged
+from unsee.moments.records import Moments
+from unsee.records import Sample
+from unsee.system.memory import plan
+from unsee.testing import photo_folder
+
+SETTINGS = NSCVF(runs=1).moment_settings(0)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    return photos(photo_folder(tmp_path_factory.mktemp("many") / "others", 4, seed=5, concepts=6))
+
+
+def measured(vlm: Vlm, samples: list[Sample], like: Moments | None = None) -> Moments:
+    return measure(vlm, samples, SETTINGS, plan("normal", 0), alone=True, like=like)[0]
+
+
+def test_parts_are_the_whole(vlm: Vlm, samples: list[Sample]) -> None:
+    """Whoever is in which part: Grams, sums by concept, means, modes, states, and all that is made of them."""
+    first = measured(vlm, samples[:12])
+    whole = measured(vlm, samples, first)
+    parts = merged([first, measured(vlm, samples[12:], first)], ["first", "second"])
+    assert parts.hashes == whole.hashes
+    assert torch.equal(parts.concept, whole.concept)
+    for name, gram in whole.grams.items():
+        assert torch.allclose(parts.grams[name].outer, gram.outer, rtol=1e-10, atol=1e-10)
+        assert parts.grams[name].count == gram.count
+    assert torch.allclose(parts.features.mean, whole.features.mean, atol=1e-6)
+    assert torch.allclose(parts.features.modes.centers, whole.features.modes.centers, atol=1e-6)
+    assert torch.equal(parts.features.modes.concept, whole.features.modes.concept)
+    for one, other in ((parts.scatter, whole.scatter), (parts.states.sums, whole.states.sums)):
+        assert torch.equal(one.counts, other.counts)
+        assert torch.allclose(one.sums, other.sums, rtol=1e-8, atol=1e-8)
+        assert torch.allclose(one.outer, other.outer, rtol=1e-8, atol=1e-8)
+    assert torch.allclose(parts.features.discriminant.ratios, whole.features.discriminant.ratios, rtol=1e-3, atol=1e-3)
+
+
+def test_what_cannot_be_added_is_refused(vlm: Vlm, samples: list[Sample]) -> None:
+    first = measured(vlm, samples[:12])
+    with pytest.raises(InputError, match="the same photo"):
+        merged([first, measured(vlm, samples[8:], first)], ["a", "b"])
+    with pytest.raises(InputError, match="--like a"):
+        merged([first, measured(vlm, samples[12:])], ["a", "b"])
+    with pytest.raises(InputError, match="different models"):
+        merged([first, replace(measured(vlm, samples[12:], first), model="another")], ["a", "b"])
+    some = measure(vlm, samples[12:], SETTINGS, plan("normal", 0), alone=True, like=first, share=0.4)[0]
+    with pytest.raises(InputError, match="different layers"):
+        merged([first, some], ["a", "b"])
+
+
+def test_files_are_merged_and_used(
+    unsee: Run, checkpoint: Path, vlm: Vlm, samples: list[Sample], target: Path, tmp_path: Path
+) -> None:
+    first = measured(vlm, samples[:12])
+    files = [tmp_path / name for name in ("a.safetensors", "b.safetensors", "all.safetensors")]
+    save(first, files[0])
+    save(measured(vlm, samples[12:], first), files[1])
+    model = ("--model", checkpoint)
+    assert unsee("moments", "merge", *files[:2], *model, "--out", files[2]) == 0
+    assert read(files[2], vlm).count == 24
+    assert unsee("moments", "merge", files[0], *model, "--out", tmp_path / "one") == 2
+    given = ("--target", target, "--moments", files[2], "--ask", "never", "--steps", 2, "--keep-anyway")
+    assert unsee("forget", *model, *given, "--out", tmp_path / "out") in (0, 1)
+
+
+def test_layers_that_were_not_measured_are_named(
+    unsee: Run, checkpoint: Path, retained: Path, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, file = ("--model", checkpoint), tmp_path / "some.safetensors"
+    assert unsee("moments", *model, "--retain", retained, "--out", file) == 0
+    given = (*model, "--target", target, "--moments", file, "--ask", "never", "--out", tmp_path / "out")
+    assert unsee("forget", "closed_form", *given) == 2
+    assert "--all-layers" in capsys.readouterr().err
+    assert unsee("moments", *model, "--retain", retained, "--all-layers", "--out", file, "--overwrite") == 0
+    assert unsee("forget", "closed_form", *given, "--sweeps", 1) in (0, 1)
