@@ -21,6 +21,7 @@ from unsee.evaluation.own import write_answers
 from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.records import PHASES, Result, Score, to_json
 from unsee.system.output import ANSWERS, refuse_existing, with_folder
+from unsee.system.processes import first
 
 SHORT = {
     "Models": ("model", "before", "oracle"),
@@ -112,6 +113,8 @@ def main(args: list[str]) -> int:
             progress=note,
         )
         measured = replace(measured, scores=[*measured.scores, *_ability(options)])
+    if not first():
+        return 0
     result = api.with_record(
         api.assemble(measured, bench, model=options.model, before=options.before, oracle=oracle), record
     )

@@ -39,6 +39,7 @@ from unsee.moments.file import read
 from unsee.records import OWN_ANSWERS, Result, Sample
 from unsee.system.disk import held, is_plain, parents
 from unsee.system.output import ANSWERS, refuse_existing
+from unsee.system.processes import first
 
 Chosen = TypeVar("Chosen")
 SHORT = {
@@ -150,6 +151,8 @@ def main(args: list[str]) -> int:
         )
         if options.without_photos and edit.verdict is not None:
             edit = replace(edit, verdict=replace(edit.verdict, notes=()))  # they say names and answers
+        if not first():
+            return 0
         edit = replace(edit, timings={**edit.timings, "total_s": round(time.monotonic() - started, 2)})
         results = list[Result]()
         edit.save(
@@ -231,6 +234,9 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
     """
     folder = out.absolute().parent / f".{out.name}.unfinished"
     state = folder / "state.pt"
+    if not first():  # the first process holds the folder for all
+        yield state
+        return
     with ExitStack() as stack:
         try:
             stack.enter_context(parents(out))

@@ -4,7 +4,8 @@ import gc
 import os
 import signal
 import sys
-from contextlib import suppress
+import time
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
 from contextvars import copy_context
 from importlib import import_module
 from io import TextIOWrapper
@@ -35,6 +36,10 @@ COMMANDS = {
 }
 
 
+WAIT = 2.0  # seconds
+SHARED = ("forget", "moments", "evaluate")  # commands that several processes can share
+
+
 def _usage() -> str:
     width = max(map(len, COMMANDS))
     rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
@@ -46,7 +51,8 @@ def _usage() -> str:
         "  unsee --version        the version\n\n"
         "With every command: --quiet shows no progress, --verbose also what libraries say, --log-file FILE keeps\n"
         "everything that is told with its time, and --config FILE.toml reads options from a file. --device and\n"
-        "--precision say where models compute, and how; a GPU is used where there is one.\n\n"
+        "--precision say where models compute, and how; a GPU is used where there is one. forget, moments and\n"
+        "evaluate take --num-processes N, or run under torchrun and accelerate launch (-m unsee ...).\n\n"
         "example: unsee demo --out demo"
     )
 
@@ -140,10 +146,53 @@ def _run(args: list[str]) -> int:
         raise InputError("the folder that this command runs in is gone; change into one that is there.") from error
     if args[0] not in COMMANDS:
         raise unknown("command", args[0], COMMANDS)
-    rest, told = taken(args[1:])
+    given, processes = _processes(args)
+    if processes > 1:
+        if given[0] not in SHARED:
+            raise InputError(f"unsee {given[0]} runs in one process; several can share {', '.join(SHARED)}.")
+        from unsee.system.processes import launched  # torch takes a second
+
+        return launched(given, processes)
+    rest, told = taken(given[1:])
     with told.opened():
-        code: int = copy_context().run(_command(args[0]).main, rest)  # what it asks for ends with it
+        command = _command(given[0])
+        if "WORLD_SIZE" in os.environ and given[0] in SHARED:
+            return _shared(command, rest)
+        code: int = copy_context().run(command.main, rest)  # what it asks for ends with it
     return code
+
+
+def _processes(args: list[str]) -> tuple[list[str], int]:
+    """The arguments without --num-processes, and what it says."""
+    rest, number, words = list[str](), "1", iter(args)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name == "--num-processes":
+            number = value if equals else next(words, "")
+        else:
+            rest.append(word)
+    if not number.isdecimal() or int(number) < 1:
+        raise InputError(f"--num-processes is {number!r}; expected a number of 1 or more.")
+    return rest, int(number)
+
+
+def _shared(command: ModuleType, rest: list[str]) -> int:
+    """Runs a command as one of several processes: the first speaks, and its code is that of all."""
+    from unsee.system import processes
+
+    with processes.together(), ExitStack() as stack:
+        if not processes.first():
+            nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        try:
+            code: int = copy_context().run(command.main, rest)
+        except (InputError, MissedError) as error:
+            if processes.first():
+                raise
+            time.sleep(WAIT)  # what all run into is said by the first, whose end is that of all
+            raise type(error)(f"process {processes.rank()}: {error}") from error
+        return processes.same(code)
 
 
 def run() -> None:

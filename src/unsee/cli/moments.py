@@ -22,6 +22,7 @@ from unsee.moments.merge import merged
 from unsee.system.disk import parents
 from unsee.system.memory import plan
 from unsee.system.output import refuse_existing
+from unsee.system.processes import first
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ def main(args: list[str]) -> int:
         share = 1.0 if options.all_layers else SHARE_MANY
         measured, _ = measure(vlm, samples, wanted, bounds, scratch, share=share, reader=reader, alone=True, like=like)
         moments = replace(measured, unnamed=unnamed if like is None else like.unnamed)
+        if not first():
+            return 0
         save(moments, options.out, overwrite=options.overwrite)
     size = options.out.stat().st_size / 1e6
     measured_layers = sum(first in moments.grams for first in moments.first.values())

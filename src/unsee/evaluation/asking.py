@@ -19,6 +19,7 @@ from unsee.models.foreign import in_words
 from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.records import Sample
 from unsee.system.device import in_room
+from unsee.system.processes import own, whole
 from unsee.system.progress import report
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
@@ -113,7 +114,8 @@ def _key(sample: Sample) -> Hashable:
 def generate(vlm: Vlm, samples: Sequence[Sample], progress: StageProgress | None = None) -> list[str]:
     """Greedy answers through the checkpoint's chat template, one per sample.
 
-    The same question about the same image is asked once. Raises InputError for a model that cannot generate text.
+    The same question about the same image is asked once; several processes ask a share each. Raises InputError for a
+    model that cannot generate text.
     """
     first = dict[Hashable, Sample]()
     for sample in samples:
@@ -125,13 +127,14 @@ def generate(vlm: Vlm, samples: Sequence[Sample], progress: StageProgress | None
         tokens = chosen[0].tokens or limits[chosen[0].measure]
 
         def answered(size: int, chosen: list[Sample] = chosen, tokens: int = tokens) -> list[str]:
-            found = list[str]()
-            for start in range(0, len(chosen), size):
-                inputs = _inputs(vlm, chosen[start : start + size])
+            found, share = list[str](), own(chosen)
+            for start in range(0, len(share), size):
+                inputs = _inputs(vlm, share[start : start + size])
                 found += decoded(vlm, inputs, _generate(vlm, inputs, max_new_tokens=tokens))
             return found
 
-        said |= {_key(one): text for one, text in zip(chosen, in_room(answered, len(chosen)), strict=True)}
+        answers = whole(in_room(answered, len(chosen)))
+        said |= {_key(one): text for one, text in zip(chosen, answers, strict=True)}
         if progress is None:
             report("asking", len(said), len(asked))
         else:

@@ -39,6 +39,7 @@ from unsee.moments.records import Moments, Photos
 from unsee.records import LayerDrift
 from unsee.system.device import halved, sums_on
 from unsee.system.memory import Memory
+from unsee.system.processes import count, first, mine
 
 NEGATIVES = 32  # target images whose old features are negatives of a step's contrastive loss
 WATCHED = 256  # retained images whose drift a look measures
@@ -129,6 +130,7 @@ class FeatureRun:
                 key=key,
                 progress=progress,
                 smaller=self.smaller,
+                shared=True,
             )
             logs.append(log)
             self.drifts += [self._layer(name, weight) for name, weight in weights.items()]
@@ -204,13 +206,15 @@ class FeatureRun:
             kept = self._drawn(settings.batch * 3 // 2, generator)
             kept = kept if self.replay is None else kept.sort().values  # photos come before drawn states
         aside = torch.randint(self.goals.wholes, (NEGATIVES,), generator=generator)
-        size = self.bounds.images
         whole = torch.cat([drawn, kept])
-        for start in range(0, len(whole), size):
+        size = min(self.bounds.images, -(-len(whole) // count()))
+        for number, start in enumerate(range(0, len(whole), size)):
+            if not mine(number):
+                continue
             moving = drawn[start : start + size]
             staying = kept[max(0, start - len(drawn)) : max(0, start + size - len(drawn))]
             yield self._part(moving, staying, aside, len(drawn), max(1, len(kept)))
-        if self.held:
+        if self.held and first():
             yield torch.stack([each.loss() for each in self.held]).sum()
         yield from self.hardening.losses(generator, self.start, self.moving)
 

@@ -13,6 +13,7 @@ from unsee.forgetting.goals import Goals
 from unsee.forgetting.settings import FeatureSettings
 from unsee.forgetting.training import restored
 from unsee.models.features import Features
+from unsee.system.processes import count, mine
 
 ASKED = 16  # target images of a step that are asked about with other weights
 MOST_STEPS = 3  # of the attacker, within a step
@@ -47,7 +48,9 @@ class Hardening:
         kept = int(torch.randint(1, len(moving) + bool(done), (), generator=generator))
         drawn = torch.randint(len(self.goals.inputs), (ASKED,), generator=generator)
         later = {name: start[name] for name in [*moving[kept:], *(name for name in start if name not in moving)]}
-        for part in drawn.split(self.batch):
+        for number, part in enumerate(drawn.split(self._size())):
+            if not mine(number):
+                continue
             with self._as_before(later):
                 yield self.settings.harden * len(part) / ASKED * self.apart(part, self.goals.goal(part))
 
@@ -61,8 +64,13 @@ class Hardening:
         asked = torch.randint(len(self.goals.inputs), (ASKED,), generator=generator)
         steps = int(torch.randint(1, MOST_STEPS + 1, (), generator=generator))
         with self._attacked({name: start[name] for name in moving}, shown, steps):
-            for part in asked.split(self.batch):
-                yield self.settings.resist * len(part) / ASKED * self.apart(part, self.goals.goal(part))
+            for number, part in enumerate(asked.split(self._size())):
+                if mine(number):
+                    yield self.settings.resist * len(part) / ASKED * self.apart(part, self.goals.goal(part))
+
+    def _size(self) -> int:
+        """Images of a part of the loss: each process has one at least."""
+        return min(self.batch, -(-ASKED // count()))
 
     @contextmanager
     def _attacked(self, start: Mapping[str, Tensor], shown: Tensor, steps: int) -> Iterator[None]:

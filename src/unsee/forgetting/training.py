@@ -21,6 +21,7 @@ from unsee.forgetting.confined import ConfinedWeight
 from unsee.system.disk import allow, is_plain, is_there
 from unsee.system.memory import lacks_memory
 from unsee.system.output import with_file
+from unsee.system.processes import count, first, same, summed
 from unsee.system.progress import report
 from unsee.system.tensors import tensor_hash
 
@@ -248,6 +249,7 @@ def train(
     key: str = "",
     progress: Progress | None = None,
     smaller: Callable[[], bool] | None = None,
+    shared: bool = False,
 ) -> TrainingLog:
     """Moves `weights` down `loss` with AdamW, each within its span and by an optimizer of its own.
 
@@ -255,7 +257,8 @@ def train(
     resumed from `state` makes the same steps as one that was never interrupted. `look` measures the run every few
     steps; it stops when `bars` are reached. With `trust`, a look that loses it sends the run back, and what is left at
     the end is the best state that was looked at. `smaller` is called where memory does not suffice for a step: it makes
-    the parts of the loss smaller, and says whether it could.
+    the parts of the loss smaller, and says whether it could. Where the loss is `shared`, each of several processes has
+    some of its parts, and gradients are added up; else each does all of it.
     """
     run = _Run(weights)
     if trust is not None:
@@ -263,23 +266,25 @@ def train(
     if state is not None and is_there(state):
         _restore(state, key, run)
     while run.step < schedule.steps and run.factor > LEAST and not (run.looks and bars.reached(run.looks[-1])):
-        _step(run, loss, schedule, seed, smaller)
+        _step(run, loss, schedule, seed, smaller, shared=shared)
         report("forgetting", run.step, schedule.steps, bars.describe(run.looks[-1]) if run.looks else "")
         if run.step % schedule.look_every and run.step < schedule.steps:
             continue
-        run.looks.append({"step": run.step, **look()})
+        run.looks.append(same({"step": run.step, **look()}))
         if trust is not None:
             _judge(run, trust, reached=bars.reached(run.looks[-1]))
         if progress is not None:
             progress(run.step, schedule.steps, bars.describe(run.looks[-1]))
-        if state is not None:
+        if state is not None and first():
             _save(state, {"key": key, **run.saved()})
     if trust is not None and run.looks and run.best < len(run.looks):
         run.back()
     return _log(run, bars, schedule, kept=trust is not None)
 
 
-def _step(run: _Run, loss: Loss, schedule: Schedule, seed: int, smaller: Callable[[], bool] | None) -> None:
+def _step(
+    run: _Run, loss: Loss, schedule: Schedule, seed: int, smaller: Callable[[], bool] | None, *, shared: bool
+) -> None:
     warm = min(1.0, (run.step + 1) / max(1.0, 0.05 * schedule.steps))
     rate = run.factor * schedule.rate * warm * (0.5 + 0.5 * math.cos(math.pi * run.step / schedule.steps))
     while True:
@@ -292,6 +297,11 @@ def _step(run: _Run, loss: Loss, schedule: Schedule, seed: int, smaller: Callabl
                 raise
         for weight in run.weights.values():
             weight.weight.grad = None
+    if shared and count() > 1:
+        for weight in run.weights.values():
+            if weight.weight.grad is None:
+                weight.weight.grad = torch.zeros_like(weight.weight)
+            summed([weight.weight.grad])
     for name, weight in run.weights.items():
         weight.pull()
         run.optimizers[name].param_groups[0]["lr"] = 1.0 if schedule.relative else rate

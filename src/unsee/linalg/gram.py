@@ -1,5 +1,6 @@
 """Moments of the vectors that enter a linear layer: streamed, additive, and subtractable."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -131,6 +132,12 @@ class GramStream:
             self._outer.addmm_(weighted.T, rows)
             self._total += weighted.sum(0)
         self._count += count if weight is None else float(weight.to(self._total.device).double().sum())
+
+    def reduce(self, add: Callable[[list[Tensor]], None]) -> None:
+        """Lets `add` change the sums in place, as an addition over processes does."""
+        number = torch.tensor([self._count], dtype=torch.float64).to(self._total.device)
+        add([self._outer, self._total, number])
+        self._count = float(number)
 
     @property
     def gram(self) -> Gram:

@@ -12,6 +12,7 @@ from transformers import Kosmos2Model, PreTrainedModel
 
 from unsee.errors import InputError
 from unsee.system.device import forward, in_room
+from unsee.system.processes import count, own, whole
 
 Inputs = dict[str, Tensor]  # the visual inputs of one image, as its processor gives them
 
@@ -243,9 +244,17 @@ def in_batches(images: Sequence[Inputs], size: int) -> Iterator[Sequence[Inputs]
 
 @torch.no_grad()
 def all_features(model: PreTrainedModel, images: Sequence[Inputs], batch: int = 128) -> Features:
-    """Features of any number of images on the CPU, whatever the model's device is; without gradient."""
+    """Features of any number of images on the CPU, whatever the model's device is; without gradient.
 
-    def made(size: int) -> Features:
-        return joined([visual_features(model, part).to("cpu") for part in in_batches(images, size)])
+    Several processes do a share each, and all have all of them.
+    """
 
-    return in_room(made, batch)
+    def made(size: int) -> list[Features]:
+        return [visual_features(model, part).to("cpu") for part in in_batches(own(images), size)]
+
+    if len(images) < count():
+        return joined([visual_features(model, part).to("cpu") for part in in_batches(images, batch)])
+    parts = in_room(made, batch)
+    if count() == 1:
+        return joined(parts)
+    return joined(whole([part[place : place + 1] for part in parts for place in range(len(part))]))

@@ -33,6 +33,7 @@ from unsee.records import Sample
 from unsee.system.device import in_room, sums_on
 from unsee.system.disk import workspace
 from unsee.system.memory import Memory, give_back
+from unsee.system.processes import count, own, summed, whole
 from unsee.system.progress import steps
 from unsee.system.tensors import TensorFile, opened, write
 
@@ -160,11 +161,12 @@ class Stream:
         return len(self.pictures)
 
     def batches(self, size: int) -> Iterator[list[Inputs]]:
-        """The photos in their order, so many at once."""
-        self.hashes.clear()
-        for batch in batches(self.processor, self.pictures, size):
-            self.hashes.extend(digest for _, digest in batch)
+        """This process's share of the photos in their order, so many at once."""
+        found = list[str]()
+        for batch in batches(self.processor, own(self.pictures), size):
+            found += [digest for _, digest in batch]
             yield [inputs for inputs, _ in batch]
+        self.hashes[:] = whole(found)
 
 
 @torch.no_grad()
@@ -173,22 +175,25 @@ def retained_grams(
 ) -> Mapping[str, Gram]:
     """The Gram of what the images put into each of these linear layers; kept in files of the folder `scratch` if given.
 
-    Each pass over the images sums up as many layers as the memory allows.
+    Each pass over the images sums up as many layers as the memory allows. Several processes do a share of the images
+    each, and all have the sums.
     """
     modules = dict(vlm.model.named_modules())
     kept: dict[str, Gram] = {}
     places: dict[str, tuple[TensorFile, float]] = {}
     for group in _passes({name: modules[name].in_features for name in layers}, memory.grams):
 
-        def summed(size: int, group: list[str] = group) -> dict[str, GramStream]:
+        def added(size: int, group: list[str] = group) -> dict[str, GramStream]:
             streams = {name: GramStream(modules[name].in_features, sums_on(vlm.device)) for name in group}
             with hooked((modules[name], stream.update) for name, stream in streams.items()):
-                parts = images.batches(size) if isinstance(images, Stream) else in_batches(images, size)
-                for batch in steps(f"measuring {len(group)} layers", parts, -(-len(images) // size)):
+                parts = images.batches(size) if isinstance(images, Stream) else in_batches(own(images), size)
+                for batch in steps(f"measuring {len(group)} layers", parts, -(-len(images) // (size * count()))):
                     visual_features(vlm.model, batch)
             return streams
 
-        streams = in_room(summed, min(BATCH, memory.images))
+        streams = in_room(added, min(BATCH, memory.images))
+        for stream in streams.values():
+            stream.reduce(summed)
         for name in group:
             gram = streams.pop(name).gram
             if scratch is None:

@@ -1,6 +1,7 @@
 """Where models compute, in which precision they run forward, and what is done where the memory there is full."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -78,11 +79,13 @@ def asked() -> Computing:
 def chosen(name: str | None = None) -> torch.device:
     """The device of that name, or the one that was asked for: auto, cpu, cuda, cuda:N, mps, or another of torch's.
 
-    auto is the first GPU where there is one, else the CPU. Raises InputError for one that is not there.
+    auto is a GPU where there is one, else the CPU. Raises InputError for one that is not there.
     """
     name = name or asked().device
     if name == AUTO:
-        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device(CPU)
+        # of several processes that share the work, each has a GPU of its own
+        own = int(os.environ.get("LOCAL_RANK", "0")) % max(1, torch.cuda.device_count())
+        return torch.device("cuda", own) if torch.cuda.is_available() else torch.device(CPU)
     try:
         device = torch.device(name)
         torch.zeros(1).to(device)
