@@ -107,8 +107,8 @@ def launched(arguments: Sequence[str], processes: int) -> int:
         number, failure = min(error.failures.items(), key=lambda one: one[1].timestamp)
         if failure.exitcode < 0:
             raise InputError(
-                f"process {number} of {processes} was ended by signal {-failure.exitcode}, for lack of memory perhaps, and "
-                "the others with it; nothing was written. Give fewer processes."
+                f"process {number} of {processes} was ended by signal {-failure.exitcode}, perhaps for lack of memory; "
+                "the others were ended, and nothing was written. Give fewer processes."
             ) from error
         return int(failure.exitcode)
     return 0
