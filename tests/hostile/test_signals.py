@@ -181,13 +181,13 @@ def test_an_interrupt_is_heard_while_another_library_works() -> None:
         "    except KeyboardInterrupt:\n"  # where it comes before the lock
         "        library.pthread_mutex_lock(lock)\n"
     )
-    run = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=attentive
-    )
-    assert run.stdout is not None
-    assert run.stderr is not None
-    assert run.stdout.readline() == "begun\n"
-    run.send_signal(signal.SIGINT)
-    assert run.stderr.readline() == "unsee: ending as soon as what runs lets it; a second Ctrl-C does not wait\n"
-    run.send_signal(signal.SIGINT)
-    assert run.wait() == 130
+    command = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, preexec_fn=attentive) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        assert run.stdout.readline() == "begun\n"
+        run.send_signal(signal.SIGINT)
+        assert run.stderr.readline().startswith("unsee: ending as soon as what runs lets it; a second Ctrl-C")
+        run.send_signal(signal.SIGINT)
+        assert run.wait() == 130
