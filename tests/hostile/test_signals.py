@@ -165,3 +165,29 @@ def test_a_signal_between_two_renamings_loses_nothing(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False).returncode == 7
     assert (tmp_path / "out" / "unsee.json").read_text() == '{"unsee": "new"}'
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_interrupt_is_heard_while_another_library_works() -> None:
+    """It waits within C for ever, where Python calls no handler; a second Ctrl-C does not wait for it."""
+    code = (
+        "import ctypes\n"
+        "from unsee.system.signals import stoppable\n"
+        "lock, library = ctypes.create_string_buffer(256), ctypes.CDLL(None)\n"
+        "with stoppable():\n"
+        "    library.pthread_mutex_lock(lock)\n"
+        "    try:\n"
+        "        print('begun', flush=True)\n"
+        "        library.pthread_mutex_lock(lock)\n"
+        "    except KeyboardInterrupt:\n"  # where it comes before the lock
+        "        library.pthread_mutex_lock(lock)\n"
+    )
+    command = [sys.executable, "-c", code]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, preexec_fn=attentive) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        assert run.stdout.readline() == "begun\n"
+        run.send_signal(signal.SIGINT)
+        assert run.stderr.readline().startswith("unsee: ending as soon as what runs lets it; a second Ctrl-C")
+        run.send_signal(signal.SIGINT)
+        assert run.wait() == 130

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -37,7 +37,7 @@ from unsee.models.checkpoint import load
 from unsee.models.shards import headers, shards
 from unsee.moments.file import read
 from unsee.records import OWN_ANSWERS, Result, Sample
-from unsee.system.disk import held, is_plain, parents
+from unsee.system.disk import held, is_plain, is_there, parents
 from unsee.system.output import ANSWERS, refuse_existing
 from unsee.system.processes import first
 
@@ -270,13 +270,17 @@ def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
             if not resumed:
                 _removed(folder)
             raise
+        finally:
+            with suppress(OSError):  # where there is a state in it
+                folder.rmdir()
         _removed(folder)
 
 
 def _removed(folder: Path) -> None:
     """Takes away the state of a run, or says that it is there still."""
     try:
-        shutil.rmtree(folder)
+        if is_there(folder):
+            shutil.rmtree(folder)
     except OSError as error:
         tell(f"{folder} could not be removed ({error.strerror}); it holds what was trained, so remove it.")
 

@@ -13,6 +13,7 @@ from unsee.evaluation.evaluate import png_uri
 from unsee.evaluation.scoring import Answers, scores
 from unsee.metrics.measures import measured
 from unsee.records import OWN, Example, Reply, Sample, Score
+from unsee.system.terminal import as_text
 
 NAME = OWN
 CARDS = {"target": 6, "target_seen": 2, "retained": 4, "unshown": 2, "stranger": 2}  # most photos of each subset
@@ -73,7 +74,7 @@ def write_answers(samples: Sequence[Sample], said: Mapping[str, Sequence[str]], 
                 "subset": s.subset,
                 "score": s.score,
                 "concept": s.concept,
-                "image": s.image.name if isinstance(s.image, Path) else None,
+                "image": as_text(s.image.name) if isinstance(s.image, Path) else None,
                 "question": s.question,
                 "expected": s.answer,
                 **{phase: answers[place] for phase, answers in said.items()},

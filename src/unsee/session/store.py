@@ -9,19 +9,18 @@ the ledger allows are followed, and never through a link.
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from unsee.errors import InputError
 from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, Sign, files_of, following, parse
-from unsee.system.disk import allow, file_hash, is_plain, is_there, parents, sync, sync_one, workspace
+from unsee.system.disk import allow, file_hash, flush, is_plain, is_there, locked, parents, sync, sync_one, workspace
 from unsee.system.output import refuse_place
 
 LOCK, STAGED, READY, FILES = "lock", "staged", "ready", "files"
 CHUNK = 1 << 20
+UNLOCKED = "the disk knows no locks; change the session from one process at a time"
 
 
 class Store:
@@ -57,21 +56,18 @@ class Store:
         lock = inside(self.folder, LOCK)
         if is_there(lock) and (not is_plain(lock) or lock.stat().st_size):
             raise BrokenSessionError(f"{LOCK} was changed: it should be an empty file; remove it.")
-        try:
-            holder = FileLock(lock, timeout=0, mode=0o600)
-            holder.acquire()
-        except Timeout as error:
-            raise InputError(f"{self.folder} is open in another process; wait until that is done.") from error
-        except OSError as error:
-            raise InputError(
-                f"{self.folder} cannot be written to ({error.strerror}); a session that changes must be."
-            ) from error
-        try:
+        with ExitStack() as stack:
+            try:
+                alone = stack.enter_context(locked(lock))
+            except BlockingIOError as error:
+                raise InputError(f"{self.folder} is open in another process; wait until that is done.") from error
+            except OSError as error:
+                raise InputError(
+                    f"{self.folder} cannot be written to ({error.strerror}); a session that changes must be."
+                ) from error
             self._reload()
-            self.recovered = self._recover()
+            self.recovered = self._recover() or ("" if alone else UNLOCKED)
             yield
-        finally:
-            holder.release()
 
     @contextmanager
     def change(
@@ -278,4 +274,4 @@ def _zero(handle: int) -> None:
     size = os.fstat(handle).st_size
     for start in range(0, size, CHUNK):
         os.pwrite(handle, bytes(min(CHUNK, size - start)), start)
-    os.fsync(handle)
+    flush(handle)

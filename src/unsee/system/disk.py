@@ -35,15 +35,21 @@ def sync(place: Path) -> None:
 
 
 def sync_one(path: Path) -> None:
-    """Flushes one file, or a folder's list of files; does nothing where the disk cannot flush such a one."""
+    """Flushes one file, or a folder's list of files; see `flush`."""
     handle = os.open(path, os.O_RDONLY)
+    try:
+        flush(handle)
+    finally:
+        os.close(handle)
+
+
+def flush(handle: int) -> None:
+    """Flushes what is open; does nothing where the disk cannot flush such a thing, as some cannot folders."""
     try:
         os.fsync(handle)
     except OSError as error:
         if error.errno not in LACKING:
             raise
-    finally:
-        os.close(handle)
 
 
 def allow(path: Path, mode: int) -> None:
@@ -145,11 +151,7 @@ def held(folder: Path) -> Iterator[None]:
         if status.st_uid != os.geteuid():
             raise PermissionError(errno.EPERM, "it belongs to somebody else")
         allow(folder, 0o700)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno == errno.EWOULDBLOCK:
-                raise
+        _take(handle)
         if not folder.is_dir() or not os.path.samestat(status, folder.lstat()):
             raise BlockingIOError(errno.EWOULDBLOCK, "another process has just removed it")
         yield
@@ -157,13 +159,36 @@ def held(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _locked(handle: int) -> bool:
-    """Whether the folder is this process's now; never where another holds it or the disk knows no locks."""
+@contextmanager
+def locked(file: Path) -> Iterator[bool]:
+    """Makes an empty file that only this user can read, unless it is there, and keeps other processes from locking it.
+
+    Gives False where the disk knows no locks. Raises BlockingIOError where another process has locked it, OSError
+    where it is a link or cannot be made.
+    """
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        yield _take(handle)
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int) -> bool:
+    """Locks what is open; False where the disk knows no locks. Raises BlockingIOError where another has locked it."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
     except OSError:
         return False
     return True
+
+
+def _locked(handle: int) -> bool:
+    """Whether the folder is this process's now; never where another holds it or the disk knows no locks."""
+    with suppress(BlockingIOError):
+        return _take(handle)
+    return False
 
 
 def _sweep(left: Path, out: Path) -> None:

@@ -1,14 +1,17 @@
 """A process that is told to end tidies up first: SIGTERM and SIGHUP are heard as Ctrl-C is."""
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HEARD = 1.5  # seconds after which it is said that a signal came, where nothing has come of it
+SAID = b"unsee: ending as soon as what runs lets it; a second Ctrl-C does not wait\n"
 GRACE = 10.0  # seconds that a worker may take to tidy up
 
 
@@ -65,8 +68,6 @@ class Ending:
     def hear(self, number: int, _: FrameType | None) -> None:
         """Raises Stopped the first time; later ones do not disturb the tidying up, but for a second Ctrl-C."""
         first, self.signal = not self.signal, self.signal or number
-        if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
         if first:
             _Shield.due = True
             _raise_due()
@@ -87,10 +88,45 @@ def stoppable() -> Iterator[Ending]:
         if handler != signal.SIG_IGN:  # as under nohup
             signal.signal(number, ending.hear)
     try:
-        yield ending
+        with _heeded():
+            yield ending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _heeded() -> Iterator[None]:
+    """While open, a signal to end is answered within HEARD seconds, and a second Ctrl-C ends the process at once.
+
+    Python calls handlers between two steps of its own, and one step may be minutes of another library's code.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    threading.Thread(target=_heed, args=(reader,), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writer)
+
+
+def _heed(reader: int) -> None:
+    """Reads the numbers of signals that come, until the other end is closed."""
+    came = said = False
+    while True:
+        if came and not said and not select.select([reader], [], [], HEARD)[0]:
+            said = True
+            with suppress(OSError):
+                os.write(2, SAID)
+        number = os.read(reader, 1)
+        if not number:
+            os.close(reader)
+            return
+        if came and number[0] == signal.SIGINT:
+            os._exit(128 + signal.SIGINT)
+        came = came or number[0] in ENDING
 
 
 def follow_parent() -> None:
