@@ -21,9 +21,8 @@ from unsee.session.session import Session
 from unsee.session.state import State
 from unsee.testing import photo_folder, tiny_checkpoint
 
-METHOD = NSCVF(
-    steps=40, batch=8, views=4, composites=0, share=1.0, rate=0.02, most_drift=10.0, stop_target=0.0, hold=0.0, replay=0.0
-)  # fmt: skip
+TRAINED = NSCVF(steps=40, batch=8, views=4, composites=0, share=1.0, rate=0.02, hold=0.0, replay=0.0)
+METHOD = replace(TRAINED, most_drift=10.0, stop_target=0.0)
 ANCHORED = State.confining
 
 
