@@ -33,8 +33,8 @@ from unsee.records import Sample
 from unsee.system.memory import plan
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "none": {"hold": 0.0, "distill": 0.0},
-    "outputs": {"distill": 0.0},
+    "none": {"hold": 0.0, "replay": 0.0},
+    "outputs": {"replay": 0.0},
     "drawn": {"hold": 0.0},
     "moments": {},
     "public": {},

@@ -47,6 +47,29 @@ def test_it_is_the_least_squares_solution(
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6 * max(1, np.abs(expected).max()))
 
 
+@theorem
+@given(seeds, sizes, sizes, st.floats(0.1, 100))
+def test_what_moved_before_for_the_guards_vectors_is_taken_back(seed: int, rows: int, width: int, keep: float) -> None:
+    """The guard's vectors then have the step that undoes it, in the same least squares."""
+    h, s, g, moved = (
+        normal(seed + n, count, size) for n, (count, size) in enumerate([(5, width), (5, rows), (2, width), (2, rows)])
+    )
+    retained = gram_of(normal(seed + 4, 3, width))
+    unit = float(retained.second.trace()) / width
+    left = np.concatenate(
+        [
+            h.numpy() / 5**0.5,
+            keep**0.5 * g.numpy(),
+            (keep / 3) ** 0.5 * normal(seed + 4, 3, width).numpy(),
+            (0.1 * unit) ** 0.5 * np.eye(width),
+        ]
+    )
+    right = np.concatenate([s.numpy() / 5**0.5, -(keep**0.5) * moved.numpy(), np.zeros((3 + width, rows))])
+    expected = np.linalg.lstsq(left, right, rcond=None)[0].T
+    found = ridge_edit(s.T @ h, gram_of(h), retained, keep, 0.1, gram_of(g), moved.T @ g)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6 * max(1, np.abs(expected).max()))
+
+
 def test_without_a_retained_vector_it_is_plain_ridge() -> None:
     h, s = normal(0, 4, 3), normal(1, 4, 2)
     found = ridge_edit(s.T @ h, gram_of(h), Gram.empty(3), 5.0, 0.5)

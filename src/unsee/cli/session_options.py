@@ -55,7 +55,8 @@ class Init(Generic[Method]):
     key: Key = None
     secret: Path | None = None
     """A file of 32 random bytes or more, kept outside the folder: without it, hashes of photos and what the session
-    remembers of forgotten targets say nothing. Each request needs it. Make it with openssl rand -out FILE 32."""
+    remembers of forgotten targets say nothing, and with it requests may wait (--later). Each request needs it. Make it
+    with openssl rand -out FILE 32."""
     hub: bool = False
     """Take a model that is no folder here from the hub, as hf://OWNER/NAME does."""
     trust_remote_code: bool = False

@@ -163,7 +163,7 @@ def _forget(method: Method, model: Path, bench: Benchmark, seed: int, *, images:
     vlm = load(model, language=method.language)
     if images:
         return api.forget(vlm, bench.target, bench.retained, method=method, seed=seed)
-    moments, _ = measure(vlm, bench.retained, method.moment_settings(seed), plan("normal", 0))
+    moments, _ = measure(vlm, bench.retained, method.moment_settings(seed), plan("normal", 0), alone=True)
     return api.forget(vlm, bench.target, None, method=method, moments=moments, seed=seed, ask=NEVER)
 
 

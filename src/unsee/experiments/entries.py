@@ -51,6 +51,7 @@ ABLATION: dict[str, Entry] = {
     "nscvf_no_null_space": Entry(NSCVF(null_space=False)),
     "nscvf_neither": Entry(NSCVF(contrast=0.0, null_space=False)),
     "nscvf_moments": Entry(NSCVF(), images=False),
+    "nscvf_moments_unheld": Entry(NSCVF(hold=0.0, replay=0.0), images=False),
     "nscvf_moments_no_null_space": Entry(NSCVF(null_space=False), images=False),
     "nscvf_hardened": Entry(NSCVF(harden=1.0)),
     "nscvf_resistant": Entry(NSCVF(**PRESETS["resistant"])),

@@ -74,7 +74,7 @@ class FeatureRun:
         self.kept: tuple[list[Inputs], Features] | None = None  # behind the photos' features those of drawn states
         if retained is not None and settings.distill > 0:
             self.kept = with_composites(vlm, retained, settings.composites, goals.seed, bounds.images)
-        self.replay = self._replay() if settings.distill > 0 and self._unseen() else None
+        self.replay = self._replay() if settings.replay > 0 and self._unseen() else None
         if self.replay is not None:
             photos, features = self.kept or ([], self.replay.features[:0])
             self.kept = photos, joined([features, self.replay.features])
@@ -256,8 +256,13 @@ class FeatureRun:
             if settings.contrast > 0 and wholes.any():
                 total = total + settings.contrast * share * self._contrast(moved[wholes], moving[wholes], aside)
         if len(staying) and self.kept is not None:
-            apart = losses.distance(features[len(moving) :], self.kept[1][staying], known, settings.identity)
-            total = total + settings.distill * len(staying) / keeps * apart
+            photos = int((staying < len(self.kept[0])).sum())
+            parts = ((settings.distill, slice(0, photos)), (settings.replay, slice(photos, len(staying))))
+            for weight, part in parts:
+                if len(places := staying[part]):
+                    now, before = features[len(moving) :][part], self.kept[1][places]
+                    apart = losses.distance(now, before, known, settings.identity)
+                    total = total + weight * len(places) / keeps * apart
         return total
 
     def _features(self, places: Tensor) -> Features:

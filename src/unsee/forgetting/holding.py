@@ -7,6 +7,7 @@ from torch import Tensor
 
 from unsee.forgetting import losses
 from unsee.forgetting.confined import ConfinedWeight
+from unsee.linalg.anchor import Anchor
 from unsee.linalg.gram import Gram
 from unsee.moments.records import Moments
 
@@ -32,23 +33,30 @@ def held(weights: Mapping[str, ConfinedWeight], moments: Moments, weight: float)
 
     Every layer counts alike: by the mean energy of its outputs at the start.
     """
-    found = list(_guarded(weights, moments))
-    if weight > 0:
-        for name, own in weights.items():
-            gram = moments.grams[moments.first[name]]
-            energy = _energy(own, gram)
-            if energy > 0:
-                found.append(Held(own, gram.second.to(own.weight), energy / weight))
+    found, readers = list[Held](), dict[str, list[str]]()
+    for name in weights:
+        readers.setdefault(moments.first[name], []).append(name)
+    for first, names in readers.items():
+        sharing = {name: weights[name] for name in names}
+        if first in moments.guard:
+            found += _guarded(sharing, moments.guard[first], moments.anchors)
+        if weight > 0:
+            found += _kept(sharing, moments.grams[first], weight)
     return found
 
 
-def _guarded(weights: Mapping[str, ConfinedWeight], moments: Moments) -> Iterator[Held]:
-    for name, own in weights.items():
-        first = moments.first[name]
-        if first not in moments.guard:
-            continue
-        gram, anchor = moments.guard[first], moments.anchors.get(name)
-        energy, outer = _energy(own, gram), gram.outer.to(own.weight)
+def _kept(sharing: Mapping[str, ConfinedWeight], gram: Gram, weight: float) -> Iterator[Held]:
+    second = gram.second.to(next(iter(sharing.values())).weight)
+    for own in sharing.values():
+        energy = _energy(own, gram)
+        if energy > 0:
+            yield Held(own, second, energy / weight)
+
+
+def _guarded(sharing: Mapping[str, ConfinedWeight], gram: Gram, anchors: Mapping[str, Anchor]) -> Iterator[Held]:
+    outer = gram.outer.to(next(iter(sharing.values())).weight)
+    for name, own in sharing.items():
+        energy, anchor = _energy(own, gram), anchors.get(name)
         if energy <= 0:
             continue
         if anchor is None:  # the weight is still what it was when the targets were added

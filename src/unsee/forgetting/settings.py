@@ -19,6 +19,7 @@ AT_LEAST_0 = (
         "depths",
         "distill",
         "hold",
+        "replay",
         "identity",
         "blends",
         "composites",
@@ -66,9 +67,12 @@ class FeatureSettings:
     trained block. Needs retained photos. 0 switches it off, 1 is a good value."""
     distill: float = 6.0
     """Weight of keeping the features of retained photos as they were; 0, or no retained photo, switches it off."""
-    hold: float = 30.0
-    """Weight of keeping what each layer gives for retained inputs, of which moments are known, where there is no
-    retained photo; 0 switches it off."""
+    hold: float = 10.0
+    """Where there is no retained photo: weight of keeping what each layer gives for retained inputs, of which moments
+    are known; 0 switches it off."""
+    replay: float = 20.0
+    """There too: weight of keeping what the model makes of states drawn from the moments of retained photos; 0 switches
+    it off."""
     near: float = 0.0
     """Share of those retained photos, in [0, 1], that are drawn from the quarter which is most like the target."""
     identity: float = 1.0

@@ -8,14 +8,22 @@ from unsee.linalg.gram import Gram
 
 
 def ridge_edit(
-    steps: Tensor, inputs: Gram, retained: Gram, keep: float, ridge: float, guard: Gram | None = None
+    steps: Tensor,
+    inputs: Gram,
+    retained: Gram,
+    keep: float,
+    ridge: float,
+    guard: Gram | None = None,
+    slope: Tensor | None = None,
 ) -> Tensor:
     """dW = argmin of |dW h - s|^2 over target vectors h and wished steps s, kept small on retained vectors.
 
     The mean of |dW h - s|^2 over the target's vectors, plus `keep` tr(dW S dW^T) with S the retained second moment (and
-    `outer` of the guard), plus `ridge` t |dW|^2 with t = trace(S) / d. `steps` (d_out, d_in) is the sum of s h^T over
-    the vectors that `inputs` counts. Returns dW (d_out, d_in) float64. Source: the least squares of AlphaEdit and
-    MEMIT; the guard and the units are ours.
+    `outer` of the guard), plus `ridge` t |dW|^2 with t = trace(S) / d. Where outputs for the guard's vectors have moved
+    before, `slope` (d_out, d_in) is that of their `Anchor` at W, and what is kept small is the whole of it.
+
+    `steps` (d_out, d_in) is the sum of s h^T over the vectors that `inputs` counts. Returns dW (d_out, d_in) float64.
+    Source: the least squares of AlphaEdit and MEMIT; the guard and the units are ours.
     Raises InputError, a ValueError, unless ridge > 0 and keep >= 0, both finite.
     """
     if not 0 < ridge < float("inf"):
@@ -25,5 +33,8 @@ def ridge_edit(
     second = retained.second if guard is None else retained.second + guard.outer
     unit = float(retained.second.diagonal().mean()) or 1.0
     normal = inputs.second + keep * second + ridge * unit * torch.eye(inputs.width, dtype=torch.float64)
-    edit: Tensor = torch.linalg.solve(normal, steps.double().T / inputs.count).T
+    wished = steps.double() / inputs.count
+    if slope is not None:
+        wished = wished - keep * slope
+    edit: Tensor = torch.linalg.solve(normal, wished.T).T
     return edit

@@ -203,8 +203,13 @@ def _sweep(
         if weight.grad is None:
             raise InputError(f"{name} does not reach the features of the target; this model cannot be edited so.")
         first = moments.first[name]
-        wished = -weight.grad.cpu() * grams[first].count
-        edit = ridge_edit(wished, grams[first], moments.grams[first], keep, ridge, moments.guard.get(first))
+        wished, guard, anchor = (
+            -weight.grad.cpu() * grams[first].count,
+            moments.guard.get(first),
+            moments.anchors.get(name),
+        )
+        moved = None if guard is None or anchor is None else anchor.slope(weight, guard)
+        edit = ridge_edit(wished, grams[first], moments.grams[first], keep, ridge, guard, moved)
         directions[name] = edit.to(weight)
         slope -= float((weight.grad * directions[name]).sum())
         weight.grad = None
