@@ -103,17 +103,17 @@ def test_every_method_has_its_settings_in_both_commands_that_take_them(
             assert f"--{flag}" in said or f"--no-{flag}" in said
 
 
-@pytest.mark.parametrize("command", ["forget", "evaluate", "attack", "demo"])
+@pytest.mark.parametrize("command", ["forget", "evaluate", "attack", "demo", "session forget"])
 def test_help_shows_a_dozen_options_at_most_and_help_all_the_rest(
     command: str, unsee: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert unsee(command, "--help") == 0
+    assert unsee(*command.split(), "--help") == 0
     said = capsys.readouterr().out
     brief = re.findall(r"^ *(--[a-z-]+)", said, flags=re.MULTILINE)
     assert 3 < len(brief) <= 12
     assert "\nWhat is written\n" in said
     assert "None" not in said
-    assert unsee(command, "--help-all") == 0
+    assert unsee(*command.split(), "--help-all") == 0
     every = re.findall(r"[│ ] *(--[a-z-]+)", capsys.readouterr().out)
     assert set(brief) < set(every)
 

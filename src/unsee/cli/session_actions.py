@@ -36,6 +36,12 @@ from unsee.session.session import Session
 from unsee.session.store import Store
 from unsee.system.output import refuse_existing
 
+SHORT = {
+    "Photos": ("target", "retain"),
+    "The request": ("id", "reason", "later", "key", "secret"),
+    "What the model is asked": ("question", "questions"),
+    "What is written": ("keep-anyway", "keep-undo"),
+}
 ELSEWHERE = "Keep this line elsewhere: verify --head finds a copy that was cut off or rolled back."
 
 
@@ -99,7 +105,7 @@ def _after(session: Session) -> None:
 
 
 def _forget(args: list[str]) -> int:
-    options = parse(Forget, args, "unsee session forget")
+    options = parse(Forget, args, "unsee session forget", SHORT)
     if options.later:
         return _later(options)
     session = _open(options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code)
