@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 ROWS = 1024  # vectors multiplied at a time, so that copies stay small, and sums in float32 short
-WIDE = 1024  # width from which on the products of ROWS vectors are float32, and summed up in float64
+WIDE = 256  # width from which on the products of ROWS vectors are float32, and summed up in float64
 COUNT_ROUNDING = 1e-12  # relative error allowed to a count, which is a sum of float weights
 
 
