@@ -35,10 +35,11 @@ def _values(value: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, An
 def check_layers(file: Path, config: Mapping[str, Any]) -> None:
     """Raises InputError where a config asks for more than MOST_LAYERS layers of any kind, or for none at all."""
     for key, value in _values(config):
-        least = int(key == "num_hidden_layers")
-        if key.split("_")[-1] in COUNTED and isinstance(value, int) and not least <= value <= MOST_LAYERS:
+        if key.split("_")[-1] not in COUNTED or not isinstance(value, int):  # others name layers, from behind too
+            continue
+        if value > MOST_LAYERS or (key == "num_hidden_layers" and value < 1):
             raise InputError(
-                f"{file} has {shown(value)} as {key}; expected {least} to {MOST_LAYERS:,}, so copy the file here again."
+                f"{file} has {shown(value)} as {key}; expected 1 to {MOST_LAYERS:,}, so copy the file here again."
             )
 
 
