@@ -3,17 +3,19 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from conftest import Run
 from second_device import SAME, worst
 from unsee.models.checkpoint import load
 from unsee.moments.file import read
 from unsee.system import processes
 from unsee.testing import stored
+
+Run = Callable[..., int]
 
 QUICK = ("--steps", 6, "--batch", 8, "--views", 8, "--composites", 4, "--keep-anyway")
 

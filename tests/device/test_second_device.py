@@ -1,7 +1,7 @@
 """Everything that computes does so on another device than the CPU, and comes to the same."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import unsee as package
-from conftest import Run
 from second_device import SAME, second_device, worst
 from tiny_method import METHOD, TYPED
 from unsee.errors import InputError
@@ -17,6 +16,8 @@ from unsee.forgetting.edit import Edit
 from unsee.methods import METHODS
 from unsee.models.checkpoint import load
 from unsee.moments.file import read
+
+Run = Callable[..., int]
 
 SHORT = {"steps": 3, "batch": 4, "views": 6, "composites": 4, "sweeps": 2}
 

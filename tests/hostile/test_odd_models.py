@@ -189,7 +189,7 @@ def test_a_template_that_asks_nothing(template: str, says: str, ground: Ground, 
 
 ONE, TWO = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
 INDEX = "model.safetensors.index.json"
-WHOLE = object()  # stands for the map that fits
+WHOLE: Any = ...  # stands for the map that fits
 INDEXES: list[tuple[Any, str]] = [
     ({"weight_map": WHOLE}, ""),
     ({"weight_map": []}, r"has \[\] as weight_map; expected the file of each tensor"),

@@ -1,12 +1,12 @@
 """Moments of parts add up to those of one pass over all photos."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from conftest import Run
 from unsee.data import load as photos
 from unsee.errors import InputError
 from unsee.methods import NSCVF
@@ -18,6 +18,8 @@ from unsee.moments.records import Moments
 from unsee.records import Sample
 from unsee.system.memory import plan
 from unsee.testing import photo_folder
+
+Run = Callable[..., int]
 
 SETTINGS = NSCVF(runs=1).moment_settings(0)
 
