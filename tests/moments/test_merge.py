@@ -53,12 +53,21 @@ def test_parts_are_the_whole(vlm: Vlm, samples: list[Sample]) -> None:
     assert torch.allclose(parts.features.discriminant.ratios, whole.features.discriminant.ratios, rtol=1e-3, atol=1e-3)
 
 
+def test_of_parts_that_describe_photos_otherwise_the_grams_are_added(vlm: Vlm, samples: list[Sample]) -> None:
+    first, whole = measured(vlm, samples[:12]), measured(vlm, samples)
+    both = merged([first, measured(vlm, samples[12:])], ["a", "b"])
+    for name, gram in whole.grams.items():
+        assert torch.allclose(both.grams[name].outer, gram.outer, rtol=1e-10, atol=1e-10)
+    assert both.hashes == whole.hashes
+    assert both.concept.tolist() == [*first.concept.tolist(), *[-1] * 12]
+    assert torch.equal(both.scatter.sums, first.scatter.sums)
+    assert torch.allclose(both.features.mean, first.features.mean)
+
+
 def test_what_cannot_be_added_is_refused(vlm: Vlm, samples: list[Sample]) -> None:
     first = measured(vlm, samples[:12])
     with pytest.raises(InputError, match="the same photo"):
         merged([first, measured(vlm, samples[8:], first)], ["a", "b"])
-    with pytest.raises(InputError, match="--like a"):
-        merged([first, measured(vlm, samples[12:])], ["a", "b"])
     with pytest.raises(InputError, match="different models"):
         merged([first, replace(measured(vlm, samples[12:], first), model="another")], ["a", "b"])
     some = measure(vlm, samples[12:], SETTINGS, plan("normal", 0), alone=True, like=first, share=0.4)[0]
@@ -74,9 +83,10 @@ def test_files_are_merged_and_used(
     save(first, files[0])
     save(measured(vlm, samples[12:], first), files[1])
     model = ("--model", checkpoint)
-    assert unsee("moments", "merge", *files[:2], *model, "--out", files[2]) == 0
+    assert unsee("moments", "merge", *files[:2], "--out", files[2]) == 0
     assert read(files[2], vlm).count == 24
-    assert unsee("moments", "merge", files[0], *model, "--out", tmp_path / "one") == 2
+    assert unsee("moments", "merge", files[0], "--out", tmp_path / "one") == 2
+    assert unsee("moments", "merge", *files[:2], "--out", files[0]) == 2
     given = ("--target", target, "--moments", files[2], "--ask", "never", "--steps", 2, "--keep-anyway")
     assert unsee("forget", *model, *given, "--out", tmp_path / "out") in (0, 1)
 

@@ -18,7 +18,7 @@ from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.moments.file import is_moments, read, save
 from unsee.moments.measure import measure, waiting_place
-from unsee.moments.merge import merged
+from unsee.moments.merge import alike, merged
 from unsee.system.disk import parents
 from unsee.system.memory import plan
 from unsee.system.output import refuse_existing
@@ -65,37 +65,32 @@ class Options:
 class Merge:
     """Add up moments files of different photos of the same model: the file is then that of all these photos.
 
-    Measure the first as usual and the others with --like FIRST, so that all describe photos alike; the photos of one
-    person belong into one part.
+    What describes photos comes from the first file, and from those that were measured with --like FIRST; of the others
+    the sums over layers are added. The photos of one person belong into one file.
 
     Example:
-      unsee moments merge a.safetensors b.safetensors --model checkpoints/my-vlm --out all.safetensors
+      unsee moments merge a.safetensors b.safetensors --out all.safetensors
     """
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """The files, two or more."""
-    model: str
-    """The checkpoint that they were measured on."""
     out: Path
     """The file to write."""
-    hub: bool = False
-    """Take what is no folder here from the hub, as hf://OWNER/NAME does."""
-    trust_remote_code: bool = False
-    """Run code that the checkpoint brings along."""
     overwrite: bool = False
     """Replace --out if it exists and unsee wrote it."""
 
 
 def _merge(args: list[str]) -> int:
-    options = located(parse(Merge, args, "unsee moments merge"))
+    options = parse(Merge, args, "unsee moments merge")
     quiet()
     if len(options.files) < 2:
         raise InputError("there is one moments file at most; give two or more to merge.")
-    refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, *options.files), mine=is_moments)
-    vlm = load(options.model, trust_remote_code=options.trust_remote_code)
-    moments = merged([read(file, vlm) for file in options.files], [str(file) for file in options.files])
-    save(moments, options.out, overwrite=options.overwrite)
-    out(f"{options.out}: {moments.count} images of {len(options.files)} files.")
+    refuse_existing(options.out, overwrite=options.overwrite, reads=options.files, mine=is_moments)
+    parts = [read(file) for file in options.files]
+    save(merged(parts, [str(file) for file in options.files]), options.out, overwrite=options.overwrite)
+    described = sum(alike(parts[0], part) for part in parts)
+    count = sum(part.count for part in parts)
+    out(f"{options.out}: {count} images of {len(parts)} files, {described} of which say what photos are like.")
     return 0
 
 

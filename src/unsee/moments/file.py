@@ -192,10 +192,10 @@ def save(
     with_file(file, fill, overwrite=overwrite, mine=is_moments)
 
 
-def read(file: Path, vlm: Vlm) -> Moments:
+def read(file: Path, vlm: Vlm | None = None) -> Moments:
     """Opens a moments file; Grams are read from it when they are needed.
 
-    Raises InputError where it is none, or was measured on another model than `vlm`.
+    Raises InputError where it is none, or was measured on another model than `vlm`, if one is given.
     """
     return _read(file, vlm, FORMAT)[0]
 
@@ -218,7 +218,7 @@ def read_guarded(
     return moments, guard, None if shapes is None else StoredAnchors(stored, shapes, cipher)
 
 
-def _read(file: Path, vlm: Vlm, form: str) -> tuple[Moments, TensorFile]:
+def _read(file: Path, vlm: Vlm | None, form: str) -> tuple[Moments, TensorFile]:
     try:
         stored = opened(file, form)
         small = stored.read(name for name in stored.sums if not name.startswith(LARGE_PARTS))
@@ -228,7 +228,7 @@ def _read(file: Path, vlm: Vlm, form: str) -> tuple[Moments, TensorFile]:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise _strange(file, error) from error
-    if moments.model != visual_hash(vlm):
+    if vlm is not None and moments.model != visual_hash(vlm):
         raise InputError(f"{file} was measured on another model than {vlm.folder}; run unsee moments on this one.")
     return moments, stored
 
