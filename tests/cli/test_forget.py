@@ -232,7 +232,7 @@ def test_moments_stand_in_for_the_retained_images(
     unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
 ) -> None:
     moments, model = tmp_path / "moments.safetensors", ["--model", checkpoint]
-    assert unsee("moments", *model, "--retain", retained, "--out", moments) == 0
+    assert unsee("moments", *model, "--retain", retained, "--all-layers", "--out", moments) == 0
     data = ["--target", target, "--moments", moments, "--out", tmp_path / "out"]
     assert unsee("forget", "nscvf", *model, *data, *TYPED, "--ask", "never") == 0
     assert weights_hash(tmp_path / "out") != weights_hash(checkpoint)

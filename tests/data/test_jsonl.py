@@ -53,7 +53,7 @@ def test_no_rows(rows: Path, text: str) -> None:
     [
         ('{"image": ', "is not JSON in UTF-8"),
         ("[" * 100_000, "is not JSON in UTF-8"),
-        ('{"image": "\\ud800.png"}', "no usable path"),
+        ('{"image": "\\ud800.png"}', "half a character"),
         ('["2.png"]', "holds a list; expected an object"),
         ("null", "holds null; expected an object"),
         ('{"concept": "bob"}', 'has no "image"'),

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import DefaultDeviceType, checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee.errors import InputError, OutputError
 from unsee.forgetting.confined import ConfinedWeight
+from unsee.models.features import device_of
 from unsee.system.disk import allow, is_plain, is_there
 from unsee.system.memory import lacks_memory
 from unsee.system.output import with_file
@@ -90,6 +91,8 @@ class TrainingLog:
 def recomputed(model: PreTrainedModel) -> Iterator[None]:
     """While open, the layers compute their activations again in the backward pass, which saves their memory."""
     layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    before = DefaultDeviceType.get_device_type()
+    DefaultDeviceType.set_device_type(device_of(model).type)  # else torch asks after a device that nothing is on
     try:
         for layer in layers:
             # The layer alone is told that it trains: what it holds, dropout for one, is not.
@@ -97,6 +100,7 @@ def recomputed(model: PreTrainedModel) -> Iterator[None]:
             vars(layer)["_gradient_checkpointing_func"] = partial(checkpoint, use_reentrant=False)
         yield
     finally:
+        DefaultDeviceType.set_device_type(before)
         for layer in layers:
             layer.gradient_checkpointing = layer.training = False
 
