@@ -56,6 +56,9 @@ class StoredGrams(Mapping[str, Gram]):
         outer = _clear(self._cipher, stored, names[0], outer, _kept(len(total)))
         return Gram(_square(outer.double(), len(total)), total, count)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._places  # without reading it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 

@@ -25,6 +25,9 @@ class _Sums(Mapping[str, Gram]):
         first, *others = (part[name] for part in self._parts)
         return sum(others, first)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts[0]  # without adding up
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts[0])
 

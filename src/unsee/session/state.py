@@ -120,6 +120,9 @@ class _Each(Mapping[str, Value]):
             raise KeyError(name)
         return self._make(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names  # without making it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
