@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee.models.features import Features, Inputs, all_features, joined, visual_features
 from unsee.models.prefix import STATE_BYTES, Prefix, prefix
@@ -48,14 +49,12 @@ def replay(model: PreTrainedModel, known: States, image: Inputs, seed: int, batc
 @contextmanager
 def _whole(given: Prefix) -> Iterator[None]:
     """While open, no block up to the one that states enter is computed again: that would be without them."""
-    blocks = [*given.before, given.block]
-    before = [getattr(block, "gradient_checkpointing", None) for block in blocks]
+    blocks = [block for block in (*given.before, given.block) if isinstance(block, GradientCheckpointingLayer)]
+    before = [block.gradient_checkpointing for block in blocks]
     try:
-        for block, value in zip(blocks, before, strict=True):
-            if value is not None:
-                vars(block)["gradient_checkpointing"] = False
+        for block in blocks:
+            block.gradient_checkpointing = False
         yield
     finally:
         for block, value in zip(blocks, before, strict=True):
-            if value is not None:
-                vars(block)["gradient_checkpointing"] = value
+            block.gradient_checkpointing = value

@@ -250,11 +250,11 @@ def all_features(model: PreTrainedModel, images: Sequence[Inputs], batch: int = 
     """
 
     def made(size: int) -> list[Features]:
-        return [visual_features(model, part).to("cpu") for part in in_batches(own(images), size)]
+        return [visual_features(model, part).to("cpu") for part in in_batches(share, size)]
 
-    if len(images) < count():
-        return joined([visual_features(model, part).to("cpu") for part in in_batches(images, batch)])
+    shared = 1 < count() <= len(images)
+    share = own(images) if shared else images
     parts = in_room(made, batch)
-    if count() == 1:
+    if not shared:
         return joined(parts)
     return joined(whole([part[place : place + 1] for part in parts for place in range(len(part))]))

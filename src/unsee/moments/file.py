@@ -80,6 +80,9 @@ class StoredAnchors(Mapping[str, Anchor]):
         energies = _clear(self._cipher, self._stored, ENERGIES, tensors[ENERGIES], torch.float64)
         return Anchor(outputs.view(rows, columns).double(), float(energies[list(self._shapes).index(name)]))
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._shapes  # without reading it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._shapes)
 
