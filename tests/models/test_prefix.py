@@ -37,6 +37,23 @@ def test_features_are_the_same_whatever_comes_before(vlm: Vlm, inputs: list[Inpu
     assert torch.equal(visual_features(vlm.model, chosen).values["projector"], expected)
 
 
+def test_blocks_that_no_feature_comes_from_do_not_run(vlm: Vlm, inputs: list[Inputs], second: str) -> None:
+    last = vlm.model.get_submodule(second.rpartition("layers.")[0] + "layers")[-1]
+    ran = list[bool]()
+    handle = last.get_submodule("mlp").register_forward_hook(lambda *_: ran.append(True))
+    try:
+        found = prefix_states(vlm.model, second, inputs, 4)
+        assert found is not None
+        expected = visual_features(vlm.model, inputs).values["projector"]
+        ran.clear()
+        with found[0].given(found[1]):
+            assert torch.equal(visual_features(vlm.model, inputs).values["projector"], expected)
+    finally:
+        handle.remove()
+    assert found[0].idle == (last,)  # of LLaVA's, whose features are those of the last block but one
+    assert not ran
+
+
 def test_the_gradient_of_what_comes_after_is_the_same(vlm: Vlm, inputs: list[Inputs], second: str) -> None:
     found = prefix_states(vlm.model, second, inputs, 4)
     assert found is not None

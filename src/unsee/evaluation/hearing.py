@@ -26,15 +26,16 @@ from unsee.evaluation.self_check import (
     asked_photos,
     cost,
     hear_again,
+    known_answers,
     notes,
     old_answers,
     reader,
     replies,
-    takes_for_target,
     unheard,
     unnamed_answer,
     verdict,
 )
+from unsee.metrics.same import says
 from unsee.models.checkpoint import Vlm, load, part_way, visual_parameters
 from unsee.models.inputs import chat_inputs
 from unsee.models.shards import headers
@@ -223,8 +224,11 @@ def _confirmed(hearing: Hearing, before: Heard, alike: list[Sample]) -> list[Sam
         return alike
     own = [sample for concept in {s.concept for s in alike} for sample in others[concept][:CONFIRMING]]
     said = generate(hearing.whole, [replace(s, question=before.question, tokens=TOKENS) for s in own])
+    target = known_answers(before)
     taken = Counter(
-        sample.concept for sample, answer in zip(own, said, strict=True) if takes_for_target(before, answer)
+        sample.concept
+        for sample, answer in zip(own, said, strict=True)
+        if any(says(answer, name, before.common) for name in target)
     )
     asked = Counter(sample.concept for sample in own)
     return [sample for sample in alike if taken[sample.concept] >= SETTLED * asked[sample.concept]]

@@ -196,19 +196,19 @@ def among_retained(heard: Heard) -> list[Sample]:
     asked = [pair for group in both for pair in zip(heard.photos[group], heard.said[group], strict=True)]
     sorted_ = 1 < len(others) < len(asked)
     sure = {concept for concept, answer in others.items() if heard.share(concept, answer, both) >= SETTLED}
+    target = known_answers(heard)
     return [
         sample
         for sample, said in asked
         if (sample.concept in sure or not sorted_)
-        and takes_for_target(heard, others[sample.concept] if sorted_ else said)
+        and any(says(others[sample.concept] if sorted_ else said, name, heard.common) for name in target)
     ]
 
 
-def takes_for_target(heard: Heard, answer: str) -> bool:
-    """Whether an answer is that of a target that the model knows."""
+def known_answers(heard: Heard) -> list[str]:
+    """What the model answers about each target concept that it knows."""
     strange = set(unknown(heard))
-    wanted = [name for concept, name in heard.answers((USED, ASIDE)).items() if concept not in strange]
-    return any(says(answer, name, heard.common) for name in wanted)
+    return [answer for concept, answer in heard.answers((USED, ASIDE)).items() if concept not in strange]
 
 
 def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:

@@ -3,12 +3,14 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 from unsee.metrics.normal import normal
 
 COMMON = 0.2  # a word that so many of all answers have says nothing
 
 
+@lru_cache(maxsize=4096)  # the same few answers are compared with each other again and again
 def words(answer: str) -> tuple[str, ...]:
     """The words of an answer in order, without punctuation, however they are written; see `normal`."""
     return tuple(re.findall(r"\w+", normal(answer)))

@@ -1,7 +1,9 @@
-"""What runs before the first trained layer, run once an image and not in every step."""
+"""What runs before the first trained layer, run once an image and not in every step; and what features do not need."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,12 +20,17 @@ class _ReachedError(Exception):
     """The block was reached; nothing after it is needed."""
 
 
+@dataclass(frozen=True, eq=False)
 class Prefix:
-    """The blocks of an encoder that come before a trained one; while their result is `given`, they do nothing."""
+    """The blocks of an encoder that come before a trained one; while their result is `given`, they do nothing.
 
-    def __init__(self, before: Sequence[nn.Module], block: nn.Module) -> None:
-        """`before` are the siblings of `block` that run before it, each on what the one before gives it."""
-        self.before, self.block = list(before), block
+    Nor do the `idle` ones, which run after the last block that features are taken from, as in LLaVA.
+    """
+
+    before: tuple[nn.Module, ...]
+    """The siblings of `block` that run before it, each on what the one before gives it."""
+    block: nn.Module
+    idle: tuple[nn.Module, ...] = ()
 
     @torch.no_grad()
     def states(self, model: PreTrainedModel, images: Sequence[Inputs], batch: int) -> Tensor | None:
@@ -64,11 +71,11 @@ class Prefix:
 
         handle = self.block.register_forward_pre_hook(replace, with_kwargs=True)
         try:
-            for module in self.before:
+            for module in (*self.before, *self.idle):
                 vars(module)["forward"] = _pass_on
             yield
         finally:
-            for module in self.before:
+            for module in (*self.before, *self.idle):
                 vars(module).pop("forward", None)
             handle.remove()
 
@@ -79,13 +86,18 @@ def _pass_on(hidden_states: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
 
 def prefix(model: PreTrainedModel, first: str) -> Prefix | None:
     """The blocks before the one with this layer, in the innermost list of blocks; None if there are none."""
+    blocks, place = _place(model, first)
+    return Prefix(blocks[:place], blocks[place]) if place else None
+
+
+def _place(model: PreTrainedModel, first: str) -> tuple[tuple[nn.Module, ...], int]:
+    """The innermost list of blocks in which this layer is, and the place of its block; none and 0 outside of any."""
     modules, parts = dict(model.named_modules()), first.split(".")
     for end in range(len(parts) - 1, 0, -1):
         blocks = modules.get(".".join(parts[:end]))
-        if isinstance(blocks, nn.ModuleList) and parts[end].isdecimal() and int(parts[end]):
-            place = int(parts[end])
-            return Prefix(list(blocks)[:place], blocks[place])
-    return None
+        if isinstance(blocks, nn.ModuleList) and parts[end].isdecimal():
+            return tuple(blocks), int(parts[end])
+    return (), 0
 
 
 @torch.no_grad()
@@ -106,14 +118,24 @@ def prefix_states(
         return None
     probe = images[: min(2, len(images))]
     whole = visual_features(model, probe)
-    try:
-        with found.given(states[: len(probe)]):
+    blocks, place = _place(model, first)
+    after = blocks[place + 1 :]
+
+    def differs(trial: Prefix) -> float:
+        with trial.given(states[: len(probe)]):
             short = visual_features(model, probe)
+        if whole.values.keys() != short.values.keys():
+            return math.inf
+        pairs = [(value, short.values[name]) for name, value in whole.values.items()]
+        if any(one.shape != other.shape for one, other in pairs):
+            return math.inf
+        return max(((one - other).abs().max() / one.abs().max().clamp(min=1e-12)).item() for one, other in pairs)
+
+    try:
+        if not differs(found) <= CLOSE:
+            return None
+        while after and differs(shorter := replace(found, idle=(after[-1], *found.idle))) == 0:
+            found, after = shorter, after[:-1]
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError):  # the blocks pass on something else
         return None
-    same = whole.values.keys() == short.values.keys() and all(
-        value.shape == short.values[name].shape
-        and (value - short.values[name]).abs().max() <= CLOSE * value.abs().max().clamp(min=1e-12)
-        for name, value in whole.values.items()
-    )
-    return (found, states) if same else None
+    return found, states
