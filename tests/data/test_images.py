@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -185,6 +185,7 @@ ENTRY = st.tuples(
 
 
 @given(st.lists(ENTRY, max_size=6), st.sampled_from(["<", ">"]), st.binary(max_size=60))
+@example([(282, 1, 1, bytes(4)), (296, 1, 1, bytes(4))], "<", b"")  # a resolution of one byte
 @settings(max_examples=150, deadline=None)
 def test_odd_values_of_known_tags_neither(entries, order: str, rest: bytes) -> None:
     body = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}IH", 8, len(entries))

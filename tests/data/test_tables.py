@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from unsee.data import content_hash, load
+from unsee.data import content_hash, load, open_image
 from unsee.data.tables import table_sample
 from unsee.errors import InputError
 
@@ -121,3 +121,19 @@ def test_broken_tables(tmp_path: Path) -> None:
     (tmp_path / "saved" / "state.json").write_text("{")
     with pytest.raises(InputError, match="saved cannot be read"):
         load(tmp_path / "saved")
+
+
+def test_photos_of_a_large_table_are_files(tmp_path: Path, datasets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = datasets.Dataset.from_dict(rows_of(draw(tmp_path / "red.png")))
+    rows.to_parquet(str(tmp_path / "two.parquet"))
+    rows.save_to_disk(str(tmp_path / "saved"))
+    for path in (tmp_path / "two.parquet", tmp_path / "saved"):
+        few = load(path)
+        monkeypatch.setattr("unsee.data.tables.MANY", 2)
+        many = load(path)
+        monkeypatch.undo()
+        assert all(isinstance(sample.image, Image.Image) for sample in few)
+        assert all(isinstance(sample.image, Path) for sample in many)
+        assert len({sample.image for sample in many}) == len(many) == len(few)
+        assert [content_hash(open_image(sample)) for sample in (*many, *few)] == [RED] * 4
+        assert [sample.concept for sample in many] == [sample.concept for sample in few]

@@ -63,20 +63,20 @@ def open_image(source: Sample | Path | Image.Image, name: str = "") -> Image.Ima
     with _reading(name):
         if isinstance(picture, Image.Image):
             return _to_rgb(picture, name)
-        with Image.open(picture, formats=FORMATS) as opened:
+        with _opened(picture) as opened:
             return _to_rgb(_bounded(_whole(opened, name), name), name)
 
 
 def decode(data: bytes, name: str) -> Image.Image:
     """`open_image` for an encoded image file held in memory; `name` says where it came from."""
-    with _reading(name), Image.open(BytesIO(data), formats=FORMATS) as opened:
+    with _reading(name), _opened(BytesIO(data)) as opened:
         return _to_rgb(_bounded(_whole(opened, name), name), name)
 
 
 def check_header(path: Path) -> None:
     """Raises InputError where the file is no image or too large; reads the header only, so damage may go unseen."""
     name = str(path)
-    with _reading(name), Image.open(path, formats=FORMATS) as opened:
+    with _reading(name), _opened(path) as opened:
         _check_size(_whole(opened, name), name)
 
 
@@ -87,6 +87,25 @@ def describe(source: Sample | Path | Image.Image) -> str:
             return str(source.image)
         return f"a sample of concept {source.concept!r} in memory"
     return str(source) if isinstance(source, Path) else "an image in memory"
+
+
+class _Jpeg(JpegImageFile):
+    """A JPEG of which nobody asks the resolution: Pillow takes a JPEG for none where EXIF says an odd one."""
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
+def _opened(source: Path | BytesIO) -> Image.Image:
+    try:
+        return Image.open(source, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        if isinstance(source, BytesIO):
+            source.seek(0)
+        try:
+            return _Jpeg(source)
+        except SyntaxError:  # what it is no JPEG by
+            raise error from None
 
 
 @contextmanager

@@ -7,8 +7,10 @@ from pathlib import Path
 from PIL import Image
 
 from unsee.data.folder import read_folder
+from unsee.data.hub import hub_name, read_hub
 from unsee.data.images import check_header
 from unsee.data.jsonl import read_jsonl
+from unsee.data.shards import expanded, read_tar
 from unsee.data.tables import read_parquet, read_saved
 from unsee.errors import InputError
 from unsee.records import Sample
@@ -16,9 +18,9 @@ from unsee.records import Sample
 Reader = Callable[[Path], list[Sample]]
 Images = Path | str | Sequence[Sample | Path | str | Image.Image]
 
-FILE_READERS: dict[str, Reader] = {".jsonl": read_jsonl, ".parquet": read_parquet}
+FILE_READERS: dict[str, Reader] = {".jsonl": read_jsonl, ".parquet": read_parquet, ".tar": read_tar}
 SAVED_MARKERS = ("dataset_info.json", "state.json", "dataset_dict.json")
-EXPECTED = "a folder of images, a .jsonl or .parquet file, or a folder saved by datasets"
+EXPECTED = "a folder of images, a .jsonl, .parquet or .tar file, or a folder saved by datasets"
 
 
 def samples_of(images: Images) -> list[Sample]:
@@ -61,20 +63,27 @@ def load_readable(path: Path) -> tuple[list[Sample], list[str]]:
 def load(path: Path) -> list[Sample]:
     """The samples at `path`, in an order that depends on nothing but the content.
 
+    It is a folder of images, a JSONL, Parquet or tar file, a folder saved by `datasets`, a range or pattern of tar
+    files (photos-{000..099}.tar), or hf://datasets/OWNER/NAME[/SPLIT] of the hub.
+
     A folder of images is sorted by relative path; rows of a file keep their order. Images of a folder or JSONL file
-    stay files; those embedded in a table are decoded into memory. Raises InputError, naming file and row, where the
-    path is missing or unreadable, is none of the four kinds, or holds no image.
+    stay files; those embedded in other files become files, or few of them are decoded into memory. Raises InputError,
+    naming file and row, where the path is missing or unreadable, is none of these kinds, or holds no image.
     """
+    samples = read_hub(name) if (name := hub_name(path)) else _of_disk(path)
+    if not samples:
+        raise InputError(f"{path} holds no image; expected {EXPECTED}, so add images or correct the path.")
+    return samples
+
+
+def _of_disk(path: Path) -> list[Sample]:
     try:
-        samples = _reader(path)(path)
+        return [sample for part in expanded(path) for sample in _reader(part)(part)]
     except OSError as error:
         raise InputError(
             f"{error.filename or path} cannot be read ({error.strerror or error}); expected {EXPECTED}, "
             "so correct the path or its permissions."
         ) from error
-    if not samples:
-        raise InputError(f"{path} holds no image; expected {EXPECTED}, so add images or correct the path.")
-    return samples
 
 
 def _reader(path: Path) -> Reader:

@@ -1,23 +1,30 @@
 """Parquet files and folders saved by `datasets`; both libraries are imported only when a table is read."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from PIL.Image import Image
+
 from unsee.data.images import decode
 from unsee.data.rows import check_row, concept_of, image_file, to_sample
+from unsee.data.unpacked import unpacked
 from unsee.errors import InputError
 from unsee.records import Sample
 
 BATCH = 16  # rows decoded at a time, so that few encoded images are in memory
+MANY = 256  # rows, from which on embedded images become files
 # What pyarrow and datasets raise on damaged files; pyarrow's own errors derive from these.
 DAMAGE = (OSError, ValueError, TypeError, LookupError, NotImplementedError)
+Kept = Callable[[bytes, str], Image | Path]
 
 
 def read_parquet(file: Path) -> list[Sample]:
-    """One sample per row, in order, with the columns of a JSONL row; embedded images are decoded into memory.
+    """One sample per row, in order, with the columns of a JSONL row.
+
+    Embedded images are decoded into memory; of a table of MANY rows and more, each becomes a file (`unpacked`).
 
     An image is encoded bytes, a {"bytes", "path"} struct as `datasets` writes it, or a path relative to the file.
     Raises InputError, naming file and row (counted from 0), for a bad row, and where pyarrow is not installed.
@@ -25,7 +32,8 @@ def read_parquet(file: Path) -> list[Sample]:
     parquet = optional("pyarrow.parquet", file)
     try:
         with parquet.ParquetFile(file) as table:
-            return _samples(table.iter_batches(batch_size=BATCH), file, root=file.parent, concept=file.stem)
+            kept = _kept(file.name, table.metadata.num_rows)
+            return _samples(table.iter_batches(batch_size=BATCH), file, root=file.parent, concept=file.stem, kept=kept)
     except InputError:
         raise
     except DAMAGE as error:
@@ -41,7 +49,8 @@ def read_saved(folder: Path) -> list[Sample]:
         splits = saved if isinstance(saved, datasets.DatasetDict) else {"": saved}
         for name in sorted(splits):
             batches = splits[name].with_format("arrow").iter(batch_size=BATCH)
-            samples += _samples(batches, folder / name, root=folder, concept=folder.resolve().name)
+            kept = _kept(f"{folder.name}_{name}", splits[name].num_rows)
+            samples += _samples(batches, folder / name, root=folder, concept=folder.resolve().name, kept=kept)
     except InputError:
         raise
     except DAMAGE as error:
@@ -49,20 +58,30 @@ def read_saved(folder: Path) -> list[Sample]:
     return samples
 
 
-def _samples(batches: Iterable[Any], source: Path, *, root: Path, concept: str) -> list[Sample]:
+def _kept(source: str, rows: int) -> Kept:
+    """How the encoded images of so many rows are kept, given the place of each row for errors."""
+    if rows < MANY:
+        return decode
+    return lambda data, where: unpacked(data, source, where.rpartition(" row ")[2])
+
+
+def _samples(batches: Iterable[Any], source: Path, *, root: Path, concept: str, kept: Kept) -> list[Sample]:
     """The samples of Arrow tables or record batches."""
     rows = (row for batch in batches for row in batch.to_pylist())
-    return [table_sample(row, f"{source} row {n}", root, concept) for n, row in enumerate(rows)]
+    return [table_sample(row, f"{source} row {n}", root, concept, kept) for n, row in enumerate(rows)]
 
 
-def table_sample(row: dict[str, Any], where: str, root: Path, concept: str) -> Sample:
-    """The sample of one row, a missing value being None; `concept` counts where row and image path name none."""
+def table_sample(row: dict[str, Any], where: str, root: Path, concept: str, kept: Kept = decode) -> Sample:
+    """The sample of one row, a missing value being None; `concept` counts where row and image path name none.
+
+    `kept` makes an image or a file of encoded bytes, given `where` they are.
+    """
     row = check_row({key: value for key, value in row.items() if value is not None}, where)
     image = row["image"]
     if isinstance(image, dict):
         image = image.get("bytes") or image.get("path")
     if isinstance(image, bytes):
-        return to_sample(row, decode(image, where), concept)
+        return to_sample(row, kept(image, where), concept)
     path = image_file(image, root, where)
     return to_sample(row, path, concept_of(image, concept))
 
