@@ -3,7 +3,7 @@
     python scripts/search_many.py --model MODEL --split forget_10 --out scripts/search_many.jsonl '{}' '{"rate": 0.02}'
 
 Each setting is a JSON object of what differs from the defaults. For each, one line: the model's own answers about the
-photos kept out at every share of the change, and recognition on test photos at the share that `unsee forget` would
+photos kept out, and scores on test photos, at several shares of the change, further ones too than `unsee forget` would
 take. Photos, moments and goals are made anew only where a setting changes them.
 """
 
@@ -18,7 +18,7 @@ from trial import ASKED, of_split, photos, questions, scores
 
 from unsee.benchmarks.personas.people import request_shots, train_shots
 from unsee.benchmarks.personas.vision_remember import register
-from unsee.evaluation.hearing import SHARES, heard_before, with_weights
+from unsee.evaluation.hearing import heard_before, with_weights
 from unsee.evaluation.self_check import cost
 from unsee.forgetting.feature_run import FeatureRun
 from unsee.forgetting.goals import Goals, GoalSettings
@@ -28,7 +28,8 @@ from unsee.models.checkpoint import load, part_way, visual_parameters
 from unsee.moments.measure import prepare
 from unsee.system.memory import plan
 
-OF_GOALS = ("region", "reach", "views", "directions", "aside", "identity", "modes", "composites", "distill")
+OF_GOALS = ("blends", "region", "reach", "views", "directions", "aside", "identity", "modes", "composites", "distill")
+SHARES = (1.5, 1.35, 1.2, 1.1, 1.0)  # of a trained change
 
 
 def main() -> None:
@@ -41,11 +42,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     register()
-    ASKED.update(target=6, shown=1, stranger=1)
+    ASKED.update(target=12, shown=3, stranger=0)
     trial = of_split(options.split)
     vlm, whole, asked = load(options.model), load(options.model, language=True), questions(trial)
     target = photos([shot for person in trial.target for shot in request_shots(person)])
     retained = photos([shot for person in trial.shown for shot in train_shots(person)[: trial.photos]])
+    asked = [sample for sample in asked if sample.subset == "target" or sample.score == "recognition"]
     before, bounds = scores(whole, asked), plan("normal", sum(vlm.partition.groups.values()))
     hearing = heard_before(vlm, target, retained, seed=0)
     reader = hearing.reader
@@ -66,19 +68,18 @@ def main() -> None:
         run.settings, run.start, run.after, run.drifts, run.prefix = settings, {}, {}, [], None
         with run.put_back():
             logs = run.train(0, None, "search", None)
-        start, line = visual_parameters(vlm.model, vlm.partition), dict[str, Any]()
+        start, line, after = visual_parameters(vlm.model, vlm.partition), dict[str, Any](), dict[str, Any]()
         for share in SHARES:
             part = {name: part_way(start[name], value, share) for name, value in run.after.items()}
             found = hearing.verdict(part, logs[-1].final)
             line[str(share)] = {"cost": round(cost(found), 3), "missed": found.missed, **found.counts}
-        share, _ = hearing.best_share(vlm, run.after, logs[-1].final)
-        with with_weights(whole, {name: part_way(start[name], value, share) for name, value in run.after.items()}):
-            after = scores(whole, asked)
-        facts = {"model": options.model.name, "split": options.split, "settings": given, "share": share}
+            with with_weights(whole, part):
+                after[str(share)] = scores(whole, asked)
+        facts = {"model": options.model.name, "split": options.split, "settings": given}
         row = {**facts, "before": before, "after": after, "heard": line, "final": logs[-1].final}
         with options.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        print(json.dumps({**facts, "heard": line}), flush=True)
+        print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":
