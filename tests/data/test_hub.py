@@ -44,3 +44,16 @@ def test_rows_are_streamed_and_labels_are_concepts(hub: list[tuple[str, str]], a
 def test_what_is_not_there_is_said(hub: list[tuple[str, str]]) -> None:
     with pytest.raises(InputError, match=r"hf://datasets/owner/none cannot be read \(Dataset 'owner/none' doesn't"):
         load(Path("hf://datasets/owner/none"))
+
+
+def test_no_row_names_a_file_of_this_machine(
+    hub: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images(1)[0].save(tmp_path / "private.png")
+    features = datasets.Features({"image": datasets.Image(decode=False)})
+    rows = [{"image": {"bytes": None, "path": str(tmp_path / "private.png")}}]
+    made = datasets.Dataset.from_list(rows, features=features).to_iterable_dataset()
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: made)
+    with pytest.raises(InputError, match=r"train row 0 names the image .*private\.png.*, which is not on the hub"):
+        load(Path("hf://datasets/owner/faces"))
+    assert not hub

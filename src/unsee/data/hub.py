@@ -7,9 +7,10 @@ from typing import Any
 from unsee.data.rows import KEYS
 from unsee.data.tables import DAMAGE, optional, table_sample
 from unsee.data.unpacked import unpacked
-from unsee.errors import InputError
+from unsee.errors import InputError, shown
 from unsee.records import Sample
 
+ON_HUB = re.compile(r"(?:\w+://[^:]*::)?hf://datasets/.*", re.DOTALL)  # a file of a dataset, or one within its archive
 NAME = re.compile(r"hf:/{1,2}datasets/([^/]+/[^/]+)(?:/([^/]+))?/?")  # a Path makes one slash of two
 
 
@@ -39,7 +40,9 @@ def read_hub(name: str) -> list[Sample]:
             rows = rows.cast_column(column, datasets.Image(decode=False))
         for number, row in enumerate(rows):
             where = f"{source} {split} row {number}"
-            given = {key: row[key] for key in KEYS if row.get(key) is not None} | {"image": _bytes(row.get(column))}
+            given = {key: row[key] for key in KEYS if row.get(key) is not None} | {
+                "image": _bytes(row.get(column), where)
+            }
             if isinstance(labels, datasets.ClassLabel) and isinstance(row.get("label"), int):
                 given.setdefault("concept", labels.int2str(row["label"]))
             if given["image"] is not None:
@@ -55,10 +58,14 @@ def read_hub(name: str) -> list[Sample]:
     return samples
 
 
-def _bytes(image: Any) -> Any:
-    """The encoded image where a row holds only its address."""
+def _bytes(image: Any, where: str) -> Any:
+    """The encoded image where a row holds only its address, which must be on the hub: no row may name files here."""
     if not isinstance(image, dict) or image.get("bytes") or not image.get("path"):
         return image
+    if not ON_HUB.fullmatch(image["path"]):
+        raise InputError(
+            f"{where} names the image {shown(image['path'])}, which is not on the hub; take another dataset."
+        )
     with optional("fsspec", image["path"]).open(image["path"], "rb") as file:
         return file.read()
 
