@@ -41,7 +41,6 @@ from unsee.system.device import halved, sums_on
 from unsee.system.memory import Memory
 from unsee.system.processes import count, first, mine
 
-LOOKS = 16  # at a run, about
 NEGATIVES = 32  # target images whose old features are negatives of a step's contrastive loss
 WATCHED = 256  # retained images whose drift a look measures
 
@@ -124,13 +123,7 @@ class FeatureRun:
                 self.loss,
                 self.look,
                 bars,
-                Schedule(
-                    steps,
-                    settings.step(),
-                    settings.weight_decay,
-                    max(LOOK_EVERY, settings.steps // LOOKS),
-                    relative=True,
-                ),
+                Schedule(steps, settings.step(), settings.weight_decay, LOOK_EVERY, relative=True),
                 seed=seed + number,
                 trust=Trust({"drift": settings.most_drift}, "target"),
                 state=state if state is None or len(turns) == 1 else state.with_stem(f"{state.stem}_{number}"),

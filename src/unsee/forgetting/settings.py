@@ -107,14 +107,14 @@ class FeatureSettings:
     share: float | Literal["auto"] = AUTO
     """Share of the layers to train, counted back from the connector: above 0, 1 for all. All are trained where
     features enter the language model in several places. auto: .43, and .65 for more than three targets at once."""
-    steps: int = 800
+    steps: int = 400
     """Training steps, at most, 1 or more."""
     rate: float | Literal["auto"] = AUTO
     """Length of a step at its longest, by the norm of the weight that it moves; above 0. auto: .01, and .02 for more
     than three targets at once."""
     weight_decay: float = 0.0
     """Weight decay of AdamW, towards the original weights, 0 or more."""
-    batch: int = 16
+    batch: int = 32
     """Target images per step, 1 or more; half as many again of retained images come with them."""
     stop_target: float = 0.02
     """Stop early once the target's distance to its goal is this share of what it was at first ..."""

@@ -29,7 +29,7 @@ from unsee.system.tensors import tensor_hash
 Loss = Callable[[Generator], Iterable[Tensor]]  # parts whose sum is the loss; each is let go before the next is made
 Look = Callable[[], dict[str, float]]
 Progress = Callable[[int, int, str], None]
-LOOK_EVERY = 25  # steps between two measurements of a run on features, at least
+LOOK_EVERY = 25  # steps between two measurements of a run on features
 RISE, LEVEL = 1.25, 0.05  # how a value that should fall may rise, and below what it may do anything
 LEAST = 0.5**6  # of the rate: a run that has gone back so often ends
 

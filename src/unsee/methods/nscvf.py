@@ -57,7 +57,7 @@ class NSCVF(FeatureMethod):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 300},
-    "resistant": {"harden": 1.0, "resist": 1.0, "depths": 1.0, "distill": 12.0, "steps": 400, "batch": 32},
+    "fast": {"steps": 150},
+    "resistant": {"harden": 1.0, "resist": 1.0, "depths": 1.0, "distill": 12.0},
 }
 """Settings by what is wanted: a request in less time, or one that withstands attackers who have the weights."""
