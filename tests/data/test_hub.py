@@ -54,6 +54,6 @@ def test_no_row_names_a_file_of_this_machine(
     rows = [{"image": {"bytes": None, "path": str(tmp_path / "private.png")}}]
     made = datasets.Dataset.from_list(rows, features=features).to_iterable_dataset()
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: made)
-    with pytest.raises(InputError, match=r"train row 0 names the image .*private\.png.*, which is not on the hub"):
+    with pytest.raises(InputError, match=r"train row 0 names the image .*, which is not on the hub"):
         load(Path("hf://datasets/owner/faces"))
     assert not hub
