@@ -56,19 +56,20 @@ def read_tar(file: Path) -> list[Sample]:
     """
     shard, samples = re.sub(r"[-_.]?\d+$", "", file.stem) or file.stem, list[Sample]()
     number = 0
-    try:
-        with tarfile.open(file) as tar:
-            for key, group in groupby(_members(tar), lambda member: _key(member.name)):
-                samples += _of_one(tar, file, key, list(group), shard)
-                number += 1
-            _check_end(tar)
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise InputError(
-            f"{file} is damaged after sample {number} ({' '.join(str(error).split()) or type(error).__name__}); "
-            "expected a whole tar file, so copy it here again."
-        ) from error
+    with file.open("rb") as opened:
+        try:
+            with tarfile.open(fileobj=opened) as tar:
+                for key, group in groupby(_members(tar), lambda member: _key(member.name)):
+                    samples += _of_one(tar, file, key, list(group), shard)
+                    number += 1
+                _check_end(tar)
+        except InputError:
+            raise
+        except DAMAGE as error:
+            raise InputError(
+                f"{file} is damaged after sample {number} ({' '.join(str(error).split()) or type(error).__name__}); "
+                "expected a whole tar file, so copy it here again."
+            ) from error
     return samples
 
 
@@ -98,8 +99,7 @@ def _of_one(tar: TarFile, file: Path, key: str, members: list[TarInfo], shard: s
     for member in members:
         where = f"{file} file {as_text(member.name)}"
         if PurePosixPath(member.name).suffix.lower() in PHOTOS:
-            name = f"{member.offset}-{PurePosixPath(member.name).name}"  # names may come twice
-            image = unpacked(_content(tar, member, MOST_BYTES, where), file.name, name)
+            image = unpacked(_content(tar, member, MOST_BYTES, where), file.name, PurePosixPath(member.name).name)
             yield to_sample(check_row({**row, "image": key}, where), image, concept_of(key, shard))
 
 
