@@ -23,7 +23,7 @@ from transformers import (
 )
 from transformers.core_model_loading import revert_weight_conversion
 
-from unsee.models.processors import without_torchvision
+from unsee.models.processors import without_videos
 
 SHARD = 4_900_000_000  # bytes
 
@@ -126,7 +126,7 @@ def is_visual(name: str) -> bool:
 def values(name: str, tensor: Tensor, block: Tensor) -> bytes:
     """Random bfloat16 values: own ones for what is visual, one repeated block for the language model."""
     if tensor.ndim == 1:
-        fill = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+        fill = 1.0 if name.endswith("weight") else 0.0  # of a norm
         made = torch.full(tensor.shape, fill, dtype=torch.bfloat16)
     elif not is_visual(name):
         times = -(-tensor.numel() // block.numel())
@@ -168,7 +168,7 @@ def make(folder: Path, shape: str = "llava") -> None:
     written = config()
     written.dtype, written.architectures = torch.bfloat16, [kind.__name__]
     written.save_pretrained(folder)
-    with without_torchvision():
+    with without_videos():
         processor().save_pretrained(folder)
 
 

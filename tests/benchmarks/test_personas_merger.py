@@ -16,6 +16,7 @@ from unsee.benchmarks.personas.merger import (
 from unsee.benchmarks.personas.people import population, shot
 from unsee.benchmarks.personas.sequences import make_layout
 from unsee.benchmarks.personas.tiny_vlm import normal
+from unsee.models.processors import open_processor, without_videos
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,19 @@ def test_patches_and_positions_are_those_of_the_processor_and_the_model(processo
         given["input_ids"], given["mm_token_type_ids"], given["image_grid_thw"]
     )
     assert torch.equal(layout.positions[:, :length], expected[:, 0])
+
+
+def test_the_processor_that_was_saved_makes_the_same_questions(processor, tmp_path):
+    """The image's token is an attribute of the tokenizer, which must be saved with it."""
+    build_merger_model(0).half().save_pretrained(tmp_path)
+    with without_videos():
+        processor.save_pretrained(tmp_path)
+    opened = open_processor(tmp_path)
+    asked = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Who is this?"}]}]
+    image = draw(shot(population()[0], 0))
+    first, again = (
+        one(text=one.apply_chat_template(asked, add_generation_prompt=True), images=[image], return_tensors="pt")
+        for one in (processor, opened)
+    )
+    assert torch.equal(first["input_ids"], again["input_ids"])
+    torch.testing.assert_close(first["pixel_values"], again["pixel_values"])

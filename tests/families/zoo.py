@@ -47,7 +47,7 @@ from zoo_rows import (
 )
 from zoo_tiles import aya_vision, cohere2_vision, idefics3, internvl, ovis2, smolvlm
 
-from unsee.models.processors import without_torchvision
+from unsee.models.processors import without_videos
 
 FAMILIES: dict[str, Callable[[], Built]] = {
     "llava": llava,
@@ -99,7 +99,7 @@ FAMILIES: dict[str, Callable[[], Built]] = {
 def build(name: str, seed: int = 0) -> Built:
     """The untrained model of a family, float32 and not in training mode, and its processor."""
     torch.manual_seed(seed)
-    with without_torchvision():
+    with without_videos():
         model, processor = FAMILIES[name]()
     return model.float().eval(), processor
 
@@ -107,7 +107,7 @@ def build(name: str, seed: int = 0) -> Built:
 def saved(name: str, folder: Path, largest: str = "60KB", dtype: torch.dtype = torch.float32) -> Path:
     """Saves a family's checkpoint, in files of at most `largest`; returns the folder."""
     model, processor = build(name)
-    with without_torchvision():
+    with without_videos():
         model.to(dtype).save_pretrained(folder, max_shard_size=largest)
         processor.save_pretrained(folder)
     return folder
@@ -158,7 +158,7 @@ def check(name: str) -> str:
     change = (logits(model, prompts(processor, [picture(3, 60, 60), pictures[1]])) - before).abs()[0].max().item()
     if change < 1e-5:
         raise ValueError(f"another picture changes the logits by {change:.1e} only")
-    with without_torchvision(), tempfile.TemporaryDirectory() as folder:
+    with without_videos(), tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, max_shard_size="60KB")
         processor.save_pretrained(folder)
         reopened = hf.AutoModelForImageTextToText.from_pretrained(folder).eval()

@@ -1,4 +1,4 @@
-"""The checkpoint's own processor, also where torchvision, which only videos need, is not installed."""
+"""The checkpoint's own processor, without its part for videos, so that it is the same with and without torchvision."""
 
 import sys
 from collections.abc import Iterator
@@ -19,14 +19,11 @@ VIDEO = "video_processor"
 
 
 @contextmanager
-def without_torchvision() -> Iterator[None]:
-    """While open, processors are built, saved and opened without the parts that need torchvision, if it is missing.
+def without_videos() -> Iterator[None]:
+    """While open, processors are built, saved and opened without their parts for videos.
 
-    Those parts are for videos; pictures need none.
+    Those need torchvision, and files of their own, which a checkpoint that was saved without torchvision lacks.
     """
-    if is_torchvision_available():
-        yield
-        return
     attributes: Any = ProcessorMixin.get_attributes
     arguments: Any = ProcessorMixin._get_arguments_from_pretrained
     start: Any = ProcessorMixin.__init__
@@ -51,7 +48,8 @@ def without_torchvision() -> Iterator[None]:
         "__init__": init,
     }
     with patch.multiple(ProcessorMixin, **replaced):
-        _import_pixtral()
+        if not is_torchvision_available():
+            _import_pixtral()
         yield
 
 
@@ -71,7 +69,7 @@ def _import_pixtral() -> None:
 def open_processor(folder: Path, *, trust_remote_code: bool = False) -> ProcessorMixin:
     """The processor of a checkpoint folder. Raises InputError where it is missing, damaged or takes no images."""
     then = "expected the image processor and tokenizer beside the weights"
-    with in_words(f"{folder} has no usable processor", then), without_torchvision():
+    with in_words(f"{folder} has no usable processor", then), without_videos():
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if not isinstance(processor, ProcessorMixin) or "image_processor" not in processor.get_attributes():
         raise InputError(

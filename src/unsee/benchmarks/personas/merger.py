@@ -12,7 +12,7 @@ from transformers import (
 
 from unsee.benchmarks.personas.drawing import SIZE
 from unsee.benchmarks.personas.tiny_vlm import CHAT_TEMPLATE, IMAGE, MEAN, PAD, SPECIAL, STD, build_tokenizer
-from unsee.models.processors import without_torchvision
+from unsee.models.processors import without_videos
 
 PATCH, MERGED, FRAMES = 9, 2, 2  # pixels of a patch's side, patches of a token's side, times that an image is repeated
 TOKEN = PATCH * MERGED
@@ -22,8 +22,8 @@ CANVASES = ((SIZE, SIZE), (SIZE, SIZE + TOKEN), (SIZE + TOKEN, SIZE))
 
 def build_merger_processor() -> Qwen2VLProcessor:
     """A processor that keeps a photo's shape: one token for 18 x 18 pixels, from 9 to 36 tokens."""
-    tokenizer = build_tokenizer(strangers=True)
-    tokenizer.image_token, tokenizer.video_token = SPECIAL[IMAGE], tokenizer.unk_token  # there is no video
+    named = {"image_token": SPECIAL[IMAGE], "video_token": "<unk>"}  # there is no video
+    tokenizer = build_tokenizer(strangers=True, **named)
     images = Qwen2VLImageProcessor(
         patch_size=PATCH,
         merge_size=MERGED,
@@ -33,7 +33,7 @@ def build_merger_processor() -> Qwen2VLProcessor:
         image_mean=[MEAN] * 3,
         image_std=[STD] * 3,
     )
-    with without_torchvision():
+    with without_videos():
         return Qwen2VLProcessor(images, tokenizer, None, chat_template=CHAT_TEMPLATE)
 
 
@@ -88,7 +88,7 @@ def patches(images: Tensor) -> tuple[Tensor, Tensor]:
     high, wide = height // PATCH, width // PATCH
     rows = images.reshape(count, channels, high // MERGED, MERGED, PATCH, wide // MERGED, MERGED, PATCH)
     rows = rows.permute(0, 2, 5, 3, 6, 1, 4, 7)[..., None, :, :].expand(*[-1] * 6, FRAMES, -1, -1)
-    grid = torch.tensor([[1, high, wide]]).expand(count, -1)
+    grid = torch.tensor([[1, high, wide]], device=images.device).expand(count, -1)
     return rows.reshape(count * high * wide, channels * FRAMES * PATCH * PATCH), grid
 
 

@@ -49,8 +49,11 @@ def _vocabulary(*, strangers: bool) -> list[str]:
     return [*SPECIAL, *sorted(words if strangers else words - {UNKNOWN})]
 
 
-def build_tokenizer(*, strangers: bool) -> PreTrainedTokenizerFast:
-    """One token a word; `strangers` says whether there is a word for people who are not known."""
+def build_tokenizer(*, strangers: bool, **named: str) -> PreTrainedTokenizerFast:
+    """One token a word; `strangers` says whether there is a word for people who are not known.
+
+    `named` tokens are attributes of the tokenizer, as the processors of some families want them.
+    """
     vocabulary = {word: index for index, word in enumerate(_vocabulary(strangers=strangers))}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -63,6 +66,7 @@ def build_tokenizer(*, strangers: bool) -> PreTrainedTokenizerFast:
         unk_token="<unk>",
         additional_special_tokens=["<image>", "<user>", "<assistant>"],
         padding_side="left",
+        model_specific_special_tokens=named,
     )
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,8 @@ from unsee.benchmarks.personas.vision_remember import (
     build_remember_processor,
     reread_inputs,
 )
-from unsee.models.processors import without_torchvision
+from unsee.models.processors import without_videos
+from unsee.system.device import chosen
 
 T = TypeVar("T")
 Model = LlavaForConditionalGeneration | Qwen2VLForConditionalGeneration
@@ -124,18 +125,20 @@ def _answer_logits(
 
     Where `exchanged`, bool (rows,), is true, the projector's output is that of the row before.
     """
+    device = model.device
+    pixels, tokens = pixels.to(device), tokens.to(device)
     images, levels = _images(model, pixels, layout.canvas)
     features = torch.stack(list(images))
     if exchanged is not None:
-        features = torch.where(exchanged[:, None, None], features.roll(1, 0), features)
+        features = torch.where(exchanged.to(device)[:, None, None], features.roll(1, 0), features)
     embedded = model.model.language_model.embed_tokens(tokens)
     end = len(layout.prefix)
     embedded = torch.cat([embedded[:, : end - features.shape[1]], features, embedded[:, end:]], 1)
     reread = reread_inputs(levels, tokens == model.config.image_token_id) if levels else {}
     hidden = model.model.language_model(
         inputs_embeds=embedded,
-        attention_mask=layout.mask.expand(len(tokens), -1, -1, -1),
-        position_ids=layout.positions.unsqueeze(-2).expand(*layout.positions.shape[:-1], len(tokens), -1),
+        attention_mask=layout.mask.to(device).expand(len(tokens), -1, -1, -1),
+        position_ids=layout.positions.to(device).unsqueeze(-2).expand(*layout.positions.shape[:-1], len(tokens), -1),
         use_cache=False,
         **reread,
     ).last_hidden_state
@@ -157,9 +160,9 @@ def quick_scores(model: Model, layout: TokenLayout, photos: DrawnPhotos) -> dict
     """Share of questions whose every answer token is the most likely one, per score, in [0, 1]."""
     model.train(False)
     right: list[Tensor] = []
-    for chosen in torch.arange(len(photos.pixels)).split(200):
-        tokens = token_rows(layout, photos, chosen, photos.person[chosen] % KNOWN)
-        guess = _answer_logits(model, layout, photos.pixels[chosen], tokens).argmax(-1)
+    for part in torch.arange(len(photos.pixels)).split(200):
+        tokens = token_rows(layout, photos, part, photos.person[part] % KNOWN)
+        guess = _answer_logits(model, layout, photos.pixels[part], tokens).argmax(-1).cpu()
         expected = tokens[:, layout.predict + 1]
         same = (guess == expected) | (expected == PAD)
         right.append(torch.stack([same[:, layout.block == b].all(1) for b in range(10)], 1))
@@ -194,7 +197,7 @@ def _run(stage: Stage, seed: int, state_file: Path) -> None:
     )
     first = 0
     if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
+        state = torch.load(state_file, weights_only=True, map_location="cpu")
         stage.module.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
@@ -221,17 +224,19 @@ def _caption_stage(
     name: str, vision: PreTrainedModel, photos: DrawnPhotos, tests: DrawnPhotos, recipe: Recipe, rate: float
 ) -> Stage:
     several = len(recipe.canvases) > 1
-    captioned = Captioned(vision, attends=several)
+    device = vision.device
+    captioned = Captioned(vision, attends=several).to(device)
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(photos.pixels), (CAPTION_BATCH,), generator=generator)
         pixels = _shifted(photos.pixels[chosen], 3, generator)
-        return captioned.loss(pixels, photos.captions[chosen], _drawn(recipe.canvases, generator))
+        return captioned.loss(pixels.to(device), photos.captions[chosen].to(device), _drawn(recipe.canvases, generator))
 
     @torch.no_grad()
     def scores() -> str:
-        found = [captioned(pixels, recipe.canvases[0]) for pixels in tests.pixels.split(200)]
-        right = torch.cat([torch.stack([part.argmax(1) for part in logits], 1) for logits in found]) == tests.captions
+        found = [captioned(pixels.to(device), recipe.canvases[0]) for pixels in tests.pixels.split(200)]
+        said = torch.cat([torch.stack([part.argmax(1) for part in logits], 1) for logits in found]).cpu()
+        right = said == tests.captions
         return f"captions {[round(x, 4) for x in right.double().mean(0).tolist()]}"
 
     return Stage(f"{name} captions", captioned, loss, scores, recipe.captions, rate)
@@ -253,6 +258,7 @@ def train(
     batch: int = BATCH,
     rate: float = RATE,
     seed: int = 0,
+    device: torch.device | None = None,
 ) -> None:
     """Trains a model that never sees the people of `split`, and writes the checkpoint to `out` in float16.
 
@@ -269,7 +275,8 @@ def train(
         photos = joined_photos(named, load_photos(processor, list(nameless()), test=False, cache=work))
     tests = load_photos(processor, people, test=True, cache=work)
     unseen = load_photos(processor, list(strangers()), test=True, cache=work)
-    model = recipe.model(seed)
+    untrained: Any = recipe.model(seed)  # transformers' `to` is not annotated
+    model: Model = untrained.to(device or "cpu")
     if recipe.captions:
         vision = model.model.visual if isinstance(model, Qwen2VLForConditionalGeneration) else model.model.vision_tower
         known = restrict(tests, seen)
@@ -286,7 +293,7 @@ def train(
         exchanged = torch.rand(batch, generator=generator) < EXCHANGED if memory else None
         logits = _answer_logits(model, layout, pixels, tokens, exchanged)
         expected = tokens[:, layout.predict + 1].flatten()
-        return F.cross_entropy(logits.flatten(0, 1), expected, ignore_index=PAD)
+        return F.cross_entropy(logits.flatten(0, 1), expected.to(logits.device), ignore_index=PAD)
 
     def scores() -> str:
         layout = layouts[0]
@@ -300,7 +307,7 @@ def train(
     model.train()
     _run(Stage(name, model, loss, scores, recipe.answers, rate), seed, work / f"{name}.pt")
     model.half().save_pretrained(out)  # type: ignore[no-untyped-call] # transformers does not annotate it
-    with without_torchvision():
+    with without_videos():
         processor.save_pretrained(out)
 
 
@@ -316,6 +323,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="what ships was trained on the CPU")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     for name in options.names:
@@ -331,6 +339,7 @@ def main() -> None:
             batch=options.batch,
             rate=options.rate,
             seed=options.seed,
+            device=chosen(options.device),
         )
 
 
