@@ -14,6 +14,7 @@ from unsee.errors import InputError
 from unsee.system.device import forward, in_room
 from unsee.system.processes import count, own, whole
 
+HALVES = (torch.bfloat16, torch.float16)  # features are float32 wherever they are compared and moved
 Inputs = dict[str, Tensor]  # the visual inputs of one image, as its processor gives them
 
 
@@ -211,7 +212,7 @@ def visual_features(model: PreTrainedModel, images: Sequence[Inputs]) -> Feature
 def by_image(raw: Mapping[str, Any], tiles: Sequence[int]) -> Features:
     """The features of images of so many pictures each, from what each crossing gives of all of them."""
     made = {name: _per_image(output, tiles, name) for name, output in raw.items()}
-    values = {name: pair[0].float() if pair[0].dtype == torch.bfloat16 else pair[0] for name, pair in made.items()}
+    values = {name: pair[0].float() if pair[0].dtype in HALVES else pair[0] for name, pair in made.items()}
     return Features(values, {name: pair[1] for name, pair in made.items()})
 
 
