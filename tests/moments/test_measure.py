@@ -40,6 +40,15 @@ def moments(vlm: Vlm, retained: Path) -> Moments:
     return measure(vlm, data.load(retained), SETTINGS, NORMAL)[0]
 
 
+def test_a_model_that_makes_the_same_of_every_photo_is_named(checkpoint: Path, retained: Path) -> None:
+    blind = load(checkpoint)
+    with torch.no_grad():
+        for name, value in visual_parameters(blind.model, blind.partition).items():
+            value.mul_(0.0 if "projector" in name else 1.0)
+    with pytest.raises(InputError, match="are the same to the visual part"):
+        measure(blind, data.load(retained), SETTINGS, NORMAL)
+
+
 def test_what_is_read_equals_what_was_saved(vlm: Vlm, moments: Moments, tmp_path: Path) -> None:
     save(moments, tmp_path / "moments.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["moments.safetensors"]

@@ -114,6 +114,11 @@ def _summary(
     for how in layouts:
         vectors = how.vectors(features)
         found = scatter(vectors, concept)
+        if not len(found.basis):
+            raise InputError(
+                f"all {len(features)} retained photos are the same to the visual part of the model; give different "
+                "ones, or copy the checkpoint here again if they are."
+            )
         told.append((cross_validated(found, vectors, concept), how, found, vectors))
     telling, how, found, vectors = min(
         told, key=lambda one: round(min(one[0].loss, MOST_LOSS) / NEGLIGIBLE)
