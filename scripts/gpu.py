@@ -11,6 +11,7 @@ model. Random weights name nobody, so that the model is not asked; asking is tim
 
 import argparse
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +33,6 @@ from unsee.models.features import visual_features
 from unsee.models.inputs import image_inputs
 from unsee.moments.measure import measure
 from unsee.system.device import chosen
-from unsee.system.memory import plan
 from unsee.system.timing import peak_rss_mb
 from unsee.testing import tiny_checkpoint
 
@@ -52,6 +52,7 @@ def timed(device: torch.device, into: dict[str, float], name: str) -> Iterator[N
     yield
     _sync(device)
     into[name] = time.monotonic() - started
+    print(f"{name} {into[name]:.2f}", file=sys.stderr, flush=True)
 
 
 def step_ratio(whole: Vlm, pictures: list[Path], repeats: int) -> float:
@@ -87,10 +88,10 @@ def step_ratio(whole: Vlm, pictures: list[Path], repeats: int) -> float:
 def request(folder: Path, target: Path, others: Path, device: torch.device) -> dict[str, float]:
     """One default request, its parts, and what it took."""
     found: dict[str, float] = {}
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
     with timed(device, found, "open_s"):
         vlm = load(folder, device=device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     with timed(device, found, "request_s"):
         edit = unsee.forget(vlm, target, others, method=NSCVF(), ask="never")
     found |= {"moments_s": edit.timings["moments_s"], "forget_s": edit.timings["forget_s"]}
@@ -100,7 +101,7 @@ def request(folder: Path, target: Path, others: Path, device: torch.device) -> d
     found["device_gb"] = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
     found["resident_gb"] = peak_rss_mb() / 1e3
     samples = read_photos(others)
-    bounds = plan("normal", sum(vlm.partition.groups.values()))
+    bounds = vlm.bounds("normal")
     with timed(device, found, "stream_s"):
         measure(vlm, samples, NSCVF(runs=1).moment_settings(0), bounds, share=SHARE_MANY, alone=True)
     found["photos_per_s"] = len(samples) / found["stream_s"]

@@ -24,6 +24,7 @@ from unsee.benchmarks.personas.oracle import name as oracle_name
 from unsee.benchmarks.personas.train import RECIPES
 from unsee.benchmarks.personas.vision_remember import register
 from unsee.models.checkpoint import load
+from unsee.system.device import compute
 
 HERE = Path(__file__).parent
 RAW, PAGE, README = HERE / "ladder.jsonl", HERE.parent / "docs" / "ladder.md", HERE.parent / "README.md"
@@ -44,15 +45,15 @@ def found(models: Path, name: str) -> Path | None:
     return next((folder / name for folder in (CHECKPOINTS, models) if (folder / name / "config.json").exists()), None)
 
 
-def measure(models: Path, split: str, seeds: Iterable[int], only: Iterable[str]) -> None:
-    """Adds the runs that are not measured yet, and what each oracle says."""
+def measure(models: Path, split: str, seeds: Iterable[int], only: Iterable[str], raw: Path) -> None:
+    """Adds the runs that are not measured yet, and what each oracle says, to the file `raw`."""
     done = {json.dumps(line["key"], sort_keys=True) for line in _lines()}
     trial = of_split(split)
 
     def add(key: Line, made: Callable[[], Line]) -> None:
         if json.dumps(key, sort_keys=True) not in done:
             line = {"key": key, **made()}
-            with RAW.open("a", encoding="utf-8") as file:
+            with raw.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             print(summary(line) if "before" in line else f"{key}: {line['oracle']}", flush=True)
 
@@ -134,13 +135,18 @@ def main() -> None:
     parser.add_argument("--split", default="reported")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--raw", type=Path, default=RAW, help="where lines are added; parts can be put together later")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    compute(options.device, options.precision)
     register()
     if options.action == "run":
         seeds = [int(seed) for seed in options.seeds.split(",")]
-        measure(options.models, options.split, seeds, options.only.split(","))
-    write()
+        measure(options.models, options.split, seeds, options.only.split(","), options.raw)
+    if options.raw == RAW:
+        write()
 
 
 if __name__ == "__main__":

@@ -46,14 +46,13 @@ def measure(folder: Path, threads: int) -> dict[str, float]:
     from unsee.models.features import visual_features
     from unsee.moments.measure import BATCH, measure
     from unsee.moments.stream import batches
-    from unsee.system.memory import plan
     from unsee.system.timing import peak_rss_mb
 
     torch.set_num_threads(threads)
     vlm = load(CHECKPOINTS / "base", device="cpu")
     samples = photos(folder)
     started = time.monotonic()
-    bounds, settings = plan("normal", sum(vlm.partition.groups.values())), NSCVF(runs=1).moment_settings(0)
+    bounds, settings = vlm.bounds("normal"), NSCVF(runs=1).moment_settings(0)
     moments, _ = measure(vlm, samples, settings, bounds, share=SHARE_MANY, alone=True)
     seconds, peak = time.monotonic() - started, peak_rss_mb()
     count = moments.count

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from trial import ASKED, of_split, photos, questions, scores
+from trial import ASKED, computed, of_split, photos, questions, scores
 
 from unsee.benchmarks.personas.people import request_shots, train_shots
 from unsee.benchmarks.personas.vision_remember import register
@@ -26,7 +26,7 @@ from unsee.forgetting.regions import RegionSettings
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load, part_way, visual_parameters
 from unsee.moments.measure import prepare
-from unsee.system.memory import plan
+from unsee.system.device import compute
 
 OF_GOALS = ("blends", "region", "reach", "views", "directions", "aside", "identity", "modes", "composites", "distill")
 SHARES = (1.5, 1.35, 1.2, 1.1, 1.0)  # of a trained change
@@ -39,8 +39,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--split", default="forget_10")
     parser.add_argument("--out", type=Path, required=True, help="file of JSON lines to add to")
+    parser.add_argument("--precision", default="auto")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    compute(None, options.precision)
     register()
     ASKED.update(target=12, shown=3, stranger=0)
     trial = of_split(options.split)
@@ -48,7 +50,7 @@ def main() -> None:
     target = photos([shot for person in trial.target for shot in request_shots(person)])
     retained = photos([shot for person in trial.shown for shot in train_shots(person)[: trial.photos]])
     asked = [sample for sample in asked if sample.subset == "target" or sample.score == "recognition"]
-    before, bounds = scores(whole, asked), plan("normal", sum(vlm.partition.groups.values()))
+    before, bounds = scores(whole, asked), vlm.bounds("normal")
     hearing = heard_before(vlm, target, retained, seed=0)
     reader = hearing.reader
     every = NSCVF(runs="read", share=1.0)
@@ -76,6 +78,7 @@ def main() -> None:
             with with_weights(whole, part):
                 after[str(share)] = scores(whole, asked)
         facts = {"model": options.model.name, "split": options.split, "settings": given}
+        facts["computed"] = computed(vlm.device)
         row = {**facts, "before": before, "after": after, "heard": line, "final": logs[-1].final}
         with options.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

@@ -39,6 +39,7 @@ from unsee.evaluation.asking import generate
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import Vlm, load
 from unsee.records import Sample
+from unsee.system.device import precision_on
 
 FEW, MANY = 12, 40  # photos of each of the others
 ASKED = {"target": 12, "shown": 4, "unshown": 2, "stranger": 4}  # test photos a person that are asked about
@@ -102,6 +103,12 @@ def scores(whole: Vlm, asked: Sequence[Sample]) -> dict[str, float]:
     return {name: round(sum(right) / len(right), 4) for name, right in sorted(found.items())}
 
 
+def computed(device: torch.device) -> str:
+    """On what a run was made, and how the visual part ran forward."""
+    place = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return f"{place}, {precision_on(device)}"
+
+
 def run(model: Path, trial: Trial, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
     """Makes the request and measures the model before and after it."""
     vlm, whole, asked, notes = load(model), load(model, language=True), questions(trial), list[str]()
@@ -124,6 +131,7 @@ def run(model: Path, trial: Trial, seed: int, settings: dict[str, Any]) -> dict[
         "counts": verdict.counts if verdict else {},
         "notes": notes,
         "seconds": seconds,
+        "computed": computed(vlm.device),
         "stopped": edit.stopped,
         "facts": {name: value for name, value in edit.method.items() if name != "looks"},
         "looks": edit.method["looks"],

@@ -29,7 +29,6 @@ from unsee.moments.records import Moments
 from unsee.records import Check, Result, Sample, plain
 from unsee.system.device import computes
 from unsee.system.environment import environment, now
-from unsee.system.memory import plan
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
 
@@ -103,7 +102,7 @@ def forget(
         hearing = replace(hearing, unnamed="" if moments.unnamed in own else moments.unnamed)
     request = request_of(hearing.parts, identifier, now())
     if standing_in is not None and moments is not None:
-        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        bounds = vlm.bounds(memory)
         moments = replace(moments, public=prepare(vlm, standing_in, bounds.images))
     given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
     shown = hearing.parts.shown if retained is not None else standing_in if moments is None else None

@@ -14,7 +14,7 @@ from unsee.models.inputs import tokens_vary
 from unsee.models.outline import SHARE, last_layers
 from unsee.models.processors import open_processor
 from unsee.models.shards import headers
-from unsee.system.device import HALF, chosen, in_half
+from unsee.system.device import chosen, precision_on
 
 FLOAT = 4  # bytes of a float32
 TRAINED = 5 * FLOAT  # of a trained number: its gradient, two moments of AdamW, its value at the start and at the best
@@ -84,7 +84,7 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
         "trained_layers": trained,
         "shared_inputs": [names for names in readers.values() if len(names) > 1],
         "device": str(device),
-        "precision": HALF if in_half(device) else "float32",
+        "precision": precision_on(device),
         "memory_mb": {
             "visual_weights": round(visible * FLOAT / 1e6, 1),
             "training": round(layers * TRAINED / 1e6, 1),

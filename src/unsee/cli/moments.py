@@ -20,7 +20,6 @@ from unsee.moments.file import is_moments, read, save
 from unsee.moments.measure import measure, waiting_place
 from unsee.moments.merge import alike, merged
 from unsee.system.disk import parents
-from unsee.system.memory import plan
 from unsee.system.output import refuse_existing
 from unsee.system.processes import first
 
@@ -103,7 +102,7 @@ def main(args: list[str]) -> int:
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.retain), mine=is_moments)
     vlm = load(options.model, trust_remote_code=options.trust_remote_code)
     samples = data.load(options.retain)
-    bounds = plan(options.memory, sum(vlm.partition.groups.values()))
+    bounds = vlm.bounds(options.memory)
     place = options.out.absolute()
     with noting(), parents(place), waiting_place(bounds, place.parent, place.name) as scratch:
         like = None if options.like is None else read(options.like, vlm)

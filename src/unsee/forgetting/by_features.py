@@ -29,7 +29,7 @@ from unsee.moments.measure import prepare, waiting_place
 from unsee.moments.reading import Reader
 from unsee.moments.records import AUTO, Moments, Photos
 from unsee.records import Sample
-from unsee.system.memory import Memory, plan
+from unsee.system.memory import Memory
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class FeatureMethod(FeatureSettings, ABC):
         reader: Reader | None = None,
     ) -> Edit:
         """Forgets what is on the target images; see `Method.forget`. A `reader` is asked what the model reads."""
-        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        bounds = vlm.bounds(memory)
         place = Path(tempfile.gettempdir()) if state is None else state.parent
         with waiting_place(bounds, place, "unsee") as scratch:
             started = time.monotonic()
@@ -119,7 +119,7 @@ def contrastive(
     `measured` is how many seconds the moments took, for the record.
     """
     started = time.monotonic()
-    bounds = plan(memory, sum(vlm.partition.groups.values()))
+    bounds = vlm.bounds(memory)
     shown = prepare(vlm, target, bounds.images)
     along = RegionSettings(settings.modes, settings.directions, settings.reach, seed, settings.aside)
     views = settings.views_of(len(shown.pictures))

@@ -31,7 +31,6 @@ from unsee.moments.measure import measure, prepare
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import LayerDrift, Sample
 from unsee.system.device import sums_on
-from unsee.system.memory import plan
 
 HALVINGS = 8  # of a sweep's step, before it is given up
 
@@ -103,7 +102,7 @@ class ClosedForm:
         of the squared distance by the layer's output), solves `ridge_edit` in all layers, and goes as far along the
         result as the distance falls.
         """
-        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        bounds = vlm.bounds(memory)
         started = time.monotonic()
         validate(target, "target")
         if moments is None:

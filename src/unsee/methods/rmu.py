@@ -23,7 +23,6 @@ from unsee.models.scopes import scope_layers
 from unsee.moments.measure import prepare
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
-from unsee.system.memory import plan
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class RMU:
         started = time.monotonic()
         if retained is None:
             raise InputError(f"{self.name} needs retained photos in every request; give them.")
-        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        bounds = vlm.bounds(memory)
         shown = prepare(vlm, target, bounds.images)
         kept = retained if isinstance(retained, Photos) else prepare(vlm, retained, bounds.images)
         modules = dict(vlm.model.named_modules())

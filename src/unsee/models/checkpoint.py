@@ -48,6 +48,7 @@ from unsee.models.sizes import check_layers
 from unsee.system import hub
 from unsee.system.device import CPU, chosen
 from unsee.system.disk import clone, file_hash, linked
+from unsee.system.memory import Memory, plan
 from unsee.system.output import SESSION
 
 ADAPTER = "adapter_config.json"  # of peft
@@ -85,6 +86,10 @@ class Vlm:
         if found is None:
             return ""
         return str(found.get("quant_method", "somehow")) if isinstance(found, dict) else str(found)
+
+    def bounds(self, memory: str) -> Memory:
+        """What a run on this model may hold, normal or low. Raises InputError for another word."""
+        return plan(memory, sum(self.partition.groups.values()), on_gpu=self.device.type != CPU)
 
     def dtype_of(self, name: str) -> torch.dtype:
         """In which dtype a parameter is stored; float32 where it is made of several stored tensors."""

@@ -24,7 +24,6 @@ from unsee.session.secret import salted
 from unsee.session.settings import GUARD, SINGLE, Settings
 from unsee.session.store import creation
 from unsee.system.environment import environment
-from unsee.system.memory import plan
 
 
 def create(
@@ -61,7 +60,7 @@ def create(
         vlm = load(model, trust_remote_code=trust_remote_code)
         samples = data.samples_of(retain)
         data.validate(samples, "retained")
-        bounds = plan(memory, sum(vlm.partition.groups.values()))
+        bounds = vlm.bounds(memory)
         with waiting_place(bounds, files.parent, "moments") as scratch:
             moments, _ = measure(vlm, samples, method.moment_settings(seed), bounds, scratch, alone=True)
             hashed = tuple(salted(digest, salt, hidden) for digest in moments.hashes)

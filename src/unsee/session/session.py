@@ -44,7 +44,6 @@ from unsee.session.request import Asked, Others, Wanted, Work, anchored, by_laye
 from unsee.session.secret import Secret
 from unsee.session.state import State
 from unsee.session.store import Store, check_hashes, link
-from unsee.system.memory import plan
 
 
 class Session:
@@ -234,7 +233,7 @@ class Session:
         """Makes requests as one edit and enters them; returns their certificates."""
         started = time.monotonic()
         vlm = self.base(language=self.settings.method.language)
-        bounds = plan(self.settings.memory, sum(vlm.partition.groups.values()))
+        bounds = vlm.bounds(self.settings.memory)
         with waiting_place(bounds, self.folder.absolute().parent, self.folder.name) as scratch:
             others = Others()
             if retain is not None or public is not None:

@@ -16,8 +16,8 @@ from unsee.system.memory import lacks_memory
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
-AUTO, CPU, HALF = "auto", "cpu", "bfloat16"
-PRECISIONS = (AUTO, "float32", HALF)
+AUTO, CPU, FULL, HALF = "auto", "cpu", "float32", "bfloat16"
+PRECISIONS = (AUTO, FULL, HALF)
 NO_FLOAT64 = ("mps",)
 LOG = logging.getLogger("unsee")
 
@@ -104,16 +104,17 @@ def _there() -> str:
     return f"give {', '.join(found[:-1])} or {found[-1]}"
 
 
-def in_half(device: torch.device) -> bool:
-    """Whether models on the device run forward in bfloat16: auto does on a GPU that computes in it."""
-    wanted = asked().precision
-    auto = wanted == AUTO and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return wanted == HALF or auto
+def precision_on(device: torch.device) -> str:
+    """In what models on the device run forward: auto is bfloat16 on a GPU that computes in it, else float32."""
+    if asked().precision != AUTO:
+        return asked().precision
+    half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return HALF if half else FULL
 
 
 def forward(device: torch.device) -> AbstractContextManager[object]:
     """What a forward pass of a model on the device runs in; weights, Grams and losses stay float32 or float64."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if in_half(device) else nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision_on(device) == HALF else nullcontext()
 
 
 def sums_on(device: torch.device) -> torch.device:

@@ -33,14 +33,17 @@ M_MMAP_THRESHOLD = -3  # of malloc.h
 MODES = ("normal", "low")
 
 
-def plan(mode: str, visual: int) -> Memory:
-    """The bounds for a model with so many visual numbers. Raises InputError for an unknown mode."""
+def plan(mode: str, visual: int, *, on_gpu: bool = False) -> Memory:
+    """The bounds for a model with so many visual numbers. Raises InputError for an unknown mode.
+
+    A GPU has memory of its own for activations, and idles with few images at a time.
+    """
     if mode not in MODES:
         raise unknown("memory mode", mode, MODES)
     if mode == "low":
         return Memory(images=1, grams=60_000_000, weights=30_000_000, frugal=True, photos=1 << 30)
     if visual >= LARGE:
-        return Memory(images=2, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True)
+        return Memory(images=8 if on_gpu else 2, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True)
     return Memory(images=128, grams=UNBOUNDED, weights=UNBOUNDED, frugal=False)
 
 
