@@ -19,6 +19,7 @@ from written import file_hash, weights_hash
 
 from tiny_method import TYPED
 from unsee.forgetting.training import LOOK_EVERY
+from unsee.methods.nscvf import PRESETS
 from unsee.models.checkpoint import load
 
 Run = Callable[..., int]
@@ -65,6 +66,18 @@ def test_a_scope_as_it_is_typed(
     said = capsys.readouterr().out
     assert ("tensors of the language model may have changed" in said) == ends
     assert ("passed: language_model_unchanged" in said) != ends
+
+
+def test_a_preset_is_its_settings_but_for_those_that_are_given(
+    unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--model", checkpoint, "--target", target, "--retain", retained, "--ask", "never"]
+    few = ["--preset", "thorough", "--steps", 2, "--views", 1, "--composites", 0]
+    assert unsee("forget", *given, *few, "--out", tmp_path / "out", "--keep-anyway") in (0, 1)
+    used = json.loads((tmp_path / "out" / "unsee.json").read_text())["method"]
+    assert (used["steps"], used["batch"]) == (2, PRESETS["thorough"]["batch"])
+    assert unsee("forget", "npo", *given, "--preset", "thorough", "--out", tmp_path / "other") == 2
+    assert "--preset thorough is of nscvf" in capsys.readouterr().err
 
 
 def test_an_unknown_scope_is_refused(
