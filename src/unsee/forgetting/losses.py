@@ -22,17 +22,16 @@ def distance(features: Features, goal: Features, retained: RetainedFeatures, wei
     as far from the goal as a stranger's; it is dominated by the strong directions. The second sees the weak ones in
     which identity lives (ours). `retained` is on the device of `features`; `goal` may be elsewhere.
     """
-    gaps = []
+    gaps, goal = [], goal.to(features.device)
     for name, spread in retained.spread.items():
         value = features.values[name]
-        other = fitted(goal.values[name].to(value.device), value.shape[1])
+        other = fitted(goal.values[name], value.shape[1])
         each = (value - other).square().sum((1, 2)) / (features.counts[name] * value.shape[2])
         gaps.append(each.mean() / spread)
     apart = torch.stack(gaps).mean()
     if weight == 0:
         return apart
-    there = identity(goal.to(features.device), retained)
-    return apart + weight * (identity(features, retained) - there).square().mean()
+    return apart + weight * (identity(features, retained) - identity(goal, retained)).square().mean()
 
 
 def output_shift(
