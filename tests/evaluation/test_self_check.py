@@ -392,3 +392,12 @@ def test_every_target_concept_is_asked_about_however_many_there_are() -> None:
     target = [Sample(None, f"person {number}") for number in range(MOST + 1)]
     photos = asked_photos(Divided(target, [], PHOTOS["shown"], []), 1, 0)
     assert {sample.concept for sample in photos["used"]} == {sample.concept for sample in target}
+
+
+@pytest.mark.parametrize("place", ["available", "free_on"])
+def test_a_model_that_does_not_fit_is_asked_only_where_that_is_wanted(
+    place: str, vlm: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hearing, place, lambda *_: 1.0)
+    assert hearing.opened_whole(vlm, needed=False) is None
+    assert hearing.opened_whole(vlm, needed=True) is not None

@@ -41,10 +41,12 @@ from unsee.models.inputs import chat_inputs
 from unsee.models.shards import headers
 from unsee.moments.reading import Reader, can_be_read
 from unsee.records import Reply, Sample, Verdict
+from unsee.system.device import free_on
 from unsee.system.memory import available
 
 AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside questions
 IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
+IN_DEVICE = 1.5  # the same of a GPU's memory, where half precision stays half; batches are halved where it gets tight
 SHARES = (1.2, 1.1, 1.0, 0.85, 0.7, 0.55)  # of a trained change
 CONFIRMING = 6  # photos of others that seem to be the target, asked about before that is said
 PROBE = (64, 48)  # pixels of a picture with which it is tried whether a model can be asked
@@ -177,7 +179,7 @@ def heard_before(
 def opened_whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
     """The model with its language model; None where that cannot answer, or unless `needed` does not fit into memory."""
     sizes = sum(place.stop - place.start for place in headers(vlm.folder).values())
-    if not needed and IN_MEMORY * sizes > available():
+    if not needed and (IN_MEMORY * sizes > available() or IN_DEVICE * sizes > free_on(vlm.device)):
         return None
     own_code = type(vlm.model).__module__.startswith("transformers_modules")  # trusted when the model was opened
     if not needed and vlm.quantised:

@@ -117,6 +117,11 @@ def forward(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision_on(device) == HALF else nullcontext()
 
 
+def free_on(device: torch.device) -> float:
+    """Bytes that are free in a device's own memory; infinite where it has none."""
+    return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else float("inf")
+
+
 def sums_on(device: torch.device) -> torch.device:
     """Where float64 sums of what is computed on the device are kept: there, or on the CPU where it has no float64."""
     return torch.device(CPU) if device.type in NO_FLOAT64 else device
