@@ -51,8 +51,8 @@ def _usage() -> str:
         "  unsee --version        the version\n\n"
         "With every command: --quiet shows no progress, --verbose also what libraries say, --log-file FILE keeps\n"
         "everything that is told with its time, and --config FILE.toml reads options from a file. --device and\n"
-        "--precision say where models compute, and how; a GPU is used where there is one. forget, moments and\n"
-        "evaluate take --num-processes N, or run under torchrun and accelerate launch (-m unsee ...).\n\n"
+        "--precision say where models compute, and how; a GPU is used where there is one. forget, moments,\n"
+        "evaluate and bench take --num-processes N; the first three run under torchrun and accelerate launch, too.\n\n"
         "example: unsee demo --out demo"
     )
 
@@ -147,9 +147,11 @@ def _run(args: list[str]) -> int:
     if args[0] not in COMMANDS:
         raise unknown("command", args[0], COMMANDS)
     given, processes = _processes(args)
+    if processes > 1 and given[0] == "bench":  # its cells are made one by one, each in one process
+        given, processes = [*given, "--jobs", str(processes)], 1
     if processes > 1:
         if given[0] not in SHARED:
-            raise InputError(f"unsee {given[0]} runs in one process; several can share {', '.join(SHARED)}.")
+            raise InputError(f"unsee {given[0]} runs in one process; several can share {', '.join(SHARED)} and bench.")
         from unsee.system.processes import launched  # torch takes a second
 
         return launched(given, processes)

@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import Synchronized
 from typing import TypeVar
 
 import torch
@@ -24,15 +25,16 @@ def each(work: Callable[[Item], Made], items: Sequence[Item], jobs: int) -> Gene
     """What `work` makes of every item, as soon as it is made; `jobs` items at once.
 
     With one job all is done here, in order. With more, `work` and the items go to fresh processes, each with its share
-    of the cores; `work` must be importable there. The processes end when this one does: at once if it is interrupted or
-    `work` raises, after at most GRACE seconds for tidying up.
+    of the cores and a GPU of its own where there are so many; `work` must be importable there. The processes end when
+    this one does: at once if it is interrupted or `work` raises, after at most GRACE seconds for tidying up.
     """
     if jobs == 1:
         yield from map(work, items)
         return
     threads = max(1, (os.cpu_count() or 1) // jobs)
     others = set(active_children())
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (threads, asked()))
+    fresh = get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, fresh, _begin, (threads, asked(), fresh.Value("i", 0)))
     try:
         with _undisturbed():
             futures = [pool.submit(work, item) for item in items]
@@ -59,9 +61,12 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(threads: int, wanted: Computing) -> None:
+def _begin(threads: int, wanted: Computing, begun: "Synchronized[int]") -> None:
     follow_parent()
     torch.set_num_threads(threads)
+    with begun.get_lock():
+        os.environ["LOCAL_RANK"] = str(begun.value)  # as launchers set it: each takes a GPU of its own by it
+        begun.value += 1
     compute(wanted.device, wanted.precision)
 
 
