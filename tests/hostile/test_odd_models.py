@@ -74,7 +74,7 @@ CONFIGS: list[tuple[tuple[str, ...], Any, str]] = [
 PROCESSORS: list[tuple[tuple[str, ...], Any, str]] = [
     ((*PICTURES, "image_std"), [0, 0, 0], "has 0 as image_std"),
     ((*PICTURES, "image_std"), [math.nan] * 3, "has nan as image_std"),
-    ((*PICTURES, "image_std"), [1], "cannot take"),
+    ((*PICTURES, "image_std"), [1, 1], "cannot take"),
     ((*PICTURES, "image_std"), 1e-300, "makes NaN or Inf"),
     ((*PICTURES, "image_mean"), [math.inf] * 3, "has inf as image_mean"),
     ((*PICTURES, "image_mean"), "x", "cannot take"),
