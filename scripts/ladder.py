@@ -11,7 +11,7 @@ each who is.
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -23,6 +23,7 @@ from unsee.benchmarks.personas import CHECKPOINTS
 from unsee.benchmarks.personas.oracle import name as oracle_name
 from unsee.benchmarks.personas.train import RECIPES
 from unsee.benchmarks.personas.vision_remember import register
+from unsee.methods.nscvf import PRESETS
 from unsee.models.checkpoint import load
 from unsee.system.device import compute
 
@@ -45,7 +46,9 @@ def found(models: Path, name: str) -> Path | None:
     return next((folder / name for folder in (CHECKPOINTS, models) if (folder / name / "config.json").exists()), None)
 
 
-def measure(models: Path, split: str, seeds: Iterable[int], only: Iterable[str], raw: Path) -> None:
+def measure(
+    models: Path, split: str, seeds: Iterable[int], only: Iterable[str], raw: Path, preset: dict[str, Any]
+) -> None:
     """Adds the runs that are not measured yet, and what each oracle says, to the file `raw`."""
     done = {json.dumps(line["key"], sort_keys=True) for line in _lines()}
     trial = of_split(split)
@@ -71,8 +74,8 @@ def measure(models: Path, split: str, seeds: Iterable[int], only: Iterable[str],
             )
         for seed in seeds:
             add(
-                {"model": model, "trial": split, "seed": seed, "settings": {}},
-                lambda folder=folder, seed=seed: run(folder, trial, seed, {}),
+                {"model": model, "trial": split, "seed": seed, "settings": preset},
+                lambda folder=folder, seed=seed: run(folder, trial, seed, preset),
             )
 
 
@@ -80,7 +83,7 @@ def _lines() -> list[Line]:
     return [json.loads(line) for line in RAW.read_text().splitlines()] if RAW.exists() else []
 
 
-def _row(model: str, split: str, runs: list[Line], oracle: dict[str, float] | None) -> str:
+def _row(model: str, split: str, thorough: bool, runs: list[Line], oracle: dict[str, float] | None) -> str:
     """One line of the table: means over seeds."""
 
     def both(name: str, phases: tuple[str, ...] = ("before", "after")) -> str:
@@ -91,36 +94,46 @@ def _row(model: str, split: str, runs: list[Line], oracle: dict[str, float] | No
 
     aside = [line["counts"]["aside_named"] for line in runs if line["counts"]]
     set_aside = f"{sum(got for got, _ in aside)} of {sum(of for _, of in aside)}" if aside else "not asked"
+    name = f"{model}, thorough" if thorough else model
     return "| " + " | ".join((
-        model, split, f"{sum(bool(line['passed']) for line in runs)} of {len(runs)}", set_aside,
+        name, split, f"{sum(bool(line['passed']) for line in runs)} of {len(runs)}", set_aside,
         beside("recognition/target"), beside("recognition/shown"), beside("scene/target"), beside("appearance/target"),
         both("misattributed/target"), both("unknown/stranger"),
         ", ".join(sorted({str(line["facts"]["description"]) for line in runs})),
-        f"{mean(line['seconds'] for line in runs):.0f}",
+        ", ".join(sorted(_seconds(runs))),
     )) + " |"  # fmt: skip
 
 
-def table(split: str | None = None) -> str:
-    """All that was measured, or one split of it, as Markdown."""
+def _seconds(runs: list[Line]) -> Iterator[str]:
+    """The mean by device."""
+    for device in {line["computed"].split(",")[0] for line in runs}:
+        took = mean(line["seconds"] for line in runs if line["computed"].startswith(device))
+        yield f"{took:.0f} ({'one core' if device == 'cpu' else device.split()[1]})"
+
+
+def table(split: str | None = None, *, presets: bool = True) -> str:
+    """All that was measured, or one split of it, with other presets or without them, as Markdown."""
     lines = _lines()
     oracles = {(line["key"]["oracle"], line["key"]["split"]): line["oracle"] for line in lines if "oracle" in line}
-    runs: dict[tuple[str, str], list[Line]] = {}
+    runs: dict[tuple[str, str, bool], list[Line]] = {}
     for line in lines:
         if "before" in line:
-            runs.setdefault((line["key"]["model"], line["key"]["trial"]), []).append(line)
+            key = line["key"]
+            runs.setdefault((key["model"], key["trial"], bool(key["settings"])), []).append(line)
     head = ("model", "split", "verdict passed", "set aside, still named", "target named", "others named")
     head += ("scene", "appearance", "another's name", 'strangers "unknown"', "described by", "seconds")
-    order = sorted(runs, key=lambda key: (list(BUILT).index(key[0]), key[1]))
+    wanted = [key for key in runs if split in (None, key[1]) and (presets or not key[2])]
+    order = sorted(wanted, key=lambda key: (list(BUILT).index(key[0]), *key[1:]))
     return "\n".join([
         "| " + " | ".join(head) + " |",
         "|" + "---|" * len(head),
-        *(_row(*key, runs[key], oracles.get(key)) for key in order if split in (None, key[1])),
+        *(_row(*key, runs[key], oracles.get(key[:2])) for key in order),
     ])  # fmt: skip
 
 
 def write() -> None:
     """docs/ladder.md between its marks, and the reported split in the README."""
-    for file, text in ((PAGE, table()), (README, table("reported"))):
+    for file, text in ((PAGE, table()), (README, table("reported", presets=False))):
         before, _, rest = file.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
         file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
@@ -135,6 +148,7 @@ def main() -> None:
     parser.add_argument("--split", default="reported")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--thorough", action="store_true", help="as with --preset thorough")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--raw", type=Path, default=RAW, help="where lines are added; parts can be put together later")
@@ -144,7 +158,8 @@ def main() -> None:
     register()
     if options.action == "run":
         seeds = [int(seed) for seed in options.seeds.split(",")]
-        measure(options.models, options.split, seeds, options.only.split(","), options.raw)
+        preset = PRESETS["thorough"] if options.thorough else {}
+        measure(options.models, options.split, seeds, options.only.split(","), options.raw, preset)
     if options.raw == RAW:
         write()
 
