@@ -23,7 +23,7 @@ def test_what_knows_the_target_is_no_oracle(
 ) -> None:
     asked = []
 
-    def trained(name: str, split: str, _work: Path, out: Path, *, seed: int) -> None:
+    def trained(name: str, split: str, _work: Path, out: Path, *, seed: int, device: object) -> None:
         asked.append((name, split, seed))
         shutil.copytree(CHECKPOINTS / model, out, dirs_exist_ok=True)
 

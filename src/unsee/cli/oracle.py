@@ -15,9 +15,9 @@ from unsee.system.output import refuse_existing, with_folder
 class Options:
     """Train a benchmark's model again without the photos of a split's people, and check that it does not know them.
 
-    What is written about them by name stays in the training. About 50 minutes of one core; a training that was cut off
-    goes on from --work. Leaves with 1 where the model is no oracle: it knows the target better than by chance, or the
-    rest otherwise than the benchmark's model does.
+    What is written about them by name stays in the training. About 50 minutes of one core, or three of a large GPU; a
+    training that was cut off goes on from --work. Leaves with 1 where the model is no oracle: it knows the target
+    better than by chance, or the rest otherwise than the benchmark's model does.
 
     Example:
       unsee oracle --benchmark personas --split forget_10 --out oracle
@@ -69,6 +69,7 @@ def main(args: list[str]) -> int:
 def _fill(name: str, options: Options, folder: Path) -> None:
     from unsee.benchmarks.personas.train import train
     from unsee.forgetting.edit import write_record
+    from unsee.system.device import chosen
 
-    train(name, options.split, options.work, folder, seed=options.seed)
+    train(name, options.split, options.work, folder, seed=options.seed, device=chosen())
     write_record(None, folder, {"oracle": f"{options.benchmark}/{options.split}", "seed": options.seed})
