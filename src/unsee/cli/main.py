@@ -10,6 +10,8 @@ from contextvars import copy_context
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from shutil import get_terminal_size
+from textwrap import fill
 from types import ModuleType
 
 from unsee import __version__
@@ -37,24 +39,38 @@ COMMANDS = {
 
 
 WAIT = 2.0  # seconds
+MOST_COLUMNS = 104  # of the help
 SHARED = ("forget", "moments", "evaluate")  # commands that several processes can share
 
 
 def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    rows = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
-    return (
-        "usage: unsee COMMAND [OPTIONS]\n\n"
-        "Make a vision-language model stop recognising what it must not, by editing only its visual module.\n\n"
-        f"{rows}\n\n"
-        "  unsee COMMAND --help   the command's options, with an example; --help-all every one\n"
-        "  unsee --version        the version\n\n"
-        "With every command: --quiet shows no progress, --verbose also what libraries say, --log-file FILE keeps\n"
-        "everything that is told with its time, and --config FILE.toml reads options from a file. --device and\n"
-        "--precision say where models compute, and how; a GPU is used where there is one. forget, moments,\n"
-        "evaluate and bench take --num-processes N; the first three run under torchrun and accelerate launch, too.\n\n"
-        "example: unsee demo --out demo"
+    """The help, as wide as the terminal."""
+    columns = min(get_terminal_size().columns, MOST_COLUMNS)
+    rows = COMMANDS | {
+        "COMMAND --help": "the command's options, with an example; --help-all every one",
+        "--version": "the version",
+    }
+    width = max(map(len, rows))
+
+    def row(name: str, text: str) -> str:
+        return fill(f"  {name:<{width}}  {text}", columns, subsequent_indent=" " * (width + 4))
+
+    listed = [row(name, text) for name, text in rows.items()]
+    every = (
+        "With every command: --quiet shows no progress, --verbose also what libraries say, --log-file FILE keeps "
+        "everything that is told with its time, and --config FILE.toml reads options from a file. --device and "
+        "--precision say where models compute, and how; a GPU is used where there is one. forget, moments, evaluate "
+        "and bench take --num-processes N; the first three run under torchrun and accelerate launch, too."
     )
+    what = "Make a vision-language model stop recognising what it must not, by editing only its visual module."
+    return "\n\n".join([
+        "usage: unsee COMMAND [OPTIONS]",
+        fill(what, columns),
+        "\n".join(listed[: len(COMMANDS)]),
+        "\n".join(listed[len(COMMANDS) :]),
+        fill(every, columns, break_on_hyphens=False),
+        "example: unsee demo --out demo",
+    ])  # fmt: skip
 
 
 def _command(name: str) -> ModuleType:
