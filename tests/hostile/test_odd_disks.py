@@ -192,8 +192,10 @@ def test_an_output_that_nobody_can_read(number: int, code: int, work: Ground, mo
     assert "Traceback" not in work.said.readouterr().err
 
 
-def test_a_reader_that_leaves() -> None:
-    command = f"{sys.executable} -m unsee.cli.main ls methods | head -c 1"
+@pytest.mark.parametrize("given", ["ls methods", "--help"])
+@pytest.mark.parametrize("unbuffered", ["", "-u"])
+def test_a_reader_that_leaves(given: str, unbuffered: str) -> None:
+    command = f"{sys.executable} {unbuffered} -m unsee.cli.main {given} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
     assert not done.stderr
 

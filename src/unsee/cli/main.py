@@ -87,12 +87,6 @@ def _command(name: str) -> ModuleType:
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns 0 when done, 1 when a check failed, 2 for bad arguments or input."""
     args = sys.argv[1:] if argv is None else argv
-    if not args or args[0] in ("-h", "--help", "help"):
-        print(_usage())
-        return 0
-    if args[0] == "--version":
-        print(f"unsee {__version__}")
-        return 0
     _always_written()
     with stoppable() as ending:
         try:
@@ -156,6 +150,12 @@ def _mute() -> None:
 
 
 def _run(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0
+    if args[0] == "--version":
+        print(f"unsee {__version__}")
+        return 0
     try:
         Path.cwd()
     except OSError as error:
