@@ -7,9 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tiny_method import TYPED
+from unsee.benchmarks.benchmark import Benchmark, limited
 from unsee.models.checkpoint import Vlm
+from unsee.records import Sample
 from unsee.testing import images
 
 Run = Callable[..., int]
@@ -56,6 +60,29 @@ def test_without_labels_none_are_shown(
     assert [(score["name"], score["n"]) for score in result["scores"]] == [("accuracy", 2)]
     assert result["model"]["family"] == "llava"
     assert (out / "report.html").exists()
+
+
+def test_few_questions_of_each_kind_are_asked_and_said(
+    unsee: Run, checkpoint: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    typed = ["evaluate", "--model", checkpoint, "--benchmark", questions, "--out", out]
+    assert unsee(*typed, "--limit", 1) == 0
+    result = json.loads((out / "result.json").read_text())
+    assert [(score["name"], score["n"]) for score in result["scores"]] == [("accuracy", 1)]
+    assert result["data"]["protocol"] == "at most 1 questions of each score and subset"
+    assert unsee(*typed, "--limit", 0, "--overwrite") == 2
+    assert "limit is 0" in capsys.readouterr().err
+
+
+@given(st.lists(st.sampled_from(["who", "what", "where"]), max_size=40), st.integers(1, 12))
+@settings(derandomize=True)
+def test_what_is_left_of_a_kind_is_what_there_was_up_to_the_limit(scores: list[str], most: int) -> None:
+    asked = [Sample(None, "c", str(number), score=score, subset="target") for number, score in enumerate(scores)]
+    left = limited(Benchmark("b", "s", None, None, [], [], asked, []), most).questions
+    assert [sample for sample in asked if sample in left] == left
+    for score in set(scores):
+        assert sum(sample.score == score for sample in left) == min(most, scores.count(score))
 
 
 def test_a_model_before_is_compared_byte_for_byte(

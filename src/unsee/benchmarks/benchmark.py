@@ -42,3 +42,21 @@ def thinned(benchmark: Benchmark, every: int) -> Benchmark:
                 continue
         kept.append(question)
     return replace(benchmark, questions=kept)
+
+
+def limited(benchmark: Benchmark, most: int) -> Benchmark:
+    """The same benchmark with at most so many questions of each score and subset, evenly spread; most >= 1.
+
+    The protocol says so, and with it every record of what was measured.
+    """
+    kinds = dict[tuple[str, str], list[int]]()
+    for place, question in enumerate(benchmark.questions):
+        kinds.setdefault((question.score, question.subset), []).append(place)
+    kept = {
+        places[number * len(places) // most] if len(places) > most else places[number]
+        for places in kinds.values()
+        for number in range(min(most, len(places)))
+    }
+    said = f"at most {most} questions of each score and subset"
+    questions = [question for place, question in enumerate(benchmark.questions) if place in kept]
+    return replace(benchmark, questions=questions, protocol=", ".join(filter(None, (benchmark.protocol, said))))

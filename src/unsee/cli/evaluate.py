@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unsee import api, benchmarks
-from unsee.benchmarks.benchmark import Benchmark
+from unsee.benchmarks.benchmark import Benchmark, limited
 from unsee.cli.asking import asked_of
 from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, located, parse
 from unsee.cli.progress import noting
@@ -13,6 +13,7 @@ from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines, print_table
 from unsee.cli.telling import out, out_json, trace
 from unsee.cli.written import holds, write_result
+from unsee.errors import check_ranges
 from unsee.evaluation.asking import labelled
 from unsee.evaluation.evaluate import evaluate
 from unsee.evaluation.judging import LocalJudge
@@ -70,6 +71,8 @@ class Options:
     """Folder of further tasks for lmms-eval."""
     lmms_limit: int | None = None
     """Most samples of each task of lmms-eval."""
+    limit: int | None = None
+    """Most questions of each score and subset that are asked, for a first look; the result says so."""
     show_labels: int = 0
     """Print the tokens of so many questions first, and which of them count in the answer's probability."""
     hub: bool = False
@@ -87,6 +90,8 @@ class Options:
 def main(args: list[str]) -> int:
     """Scores one model."""
     options = located(parse(Options, args, "unsee evaluate", SHORT))
+    if options.limit is not None:
+        check_ranges(options, at_least_1=("limit",))
     quiet()
     reads = (options.model, options.before, options.oracle, options.benchmark, options.target, options.retain)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
@@ -136,7 +141,8 @@ def _asked(options: Options) -> tuple[Benchmark, dict[str, Any]]:
     bugs = tuple(filter(None, options.bugs.split(",")))
     if bugs == ("all",):
         bugs = tuple(benchmarks.OFFICIAL.get((options.benchmark or "").partition("/")[0], ()))
-    return asked_of(options, options.data, official=options.protocol == "official", bugs=bugs)
+    bench, record = asked_of(options, options.data, official=options.protocol == "official", bugs=bugs)
+    return bench if options.limit is None else limited(bench, options.limit), record
 
 
 def _ability(options: Options) -> list[Score]:
