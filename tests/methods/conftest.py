@@ -3,7 +3,7 @@
 import pytest
 from runs import TURNS
 
-from unsee.forgetting import by_features
+from unsee.models import checkpoint
 from unsee.records import Sample
 from unsee.system.memory import plan
 from unsee.testing import images
@@ -22,4 +22,6 @@ def retained() -> list[Sample]:
 @pytest.fixture
 def in_turns(monkeypatch):
     """Low memory for models as small as these."""
-    monkeypatch.setattr(by_features, "plan", lambda mode, visual: TURNS if mode == "low" else plan(mode, visual))
+    monkeypatch.setattr(
+        checkpoint, "plan", lambda mode, *rest, **on: TURNS if mode == "low" else plan(mode, *rest, **on)
+    )

@@ -5,9 +5,10 @@ import torch
 from runs import NORMAL, QUICK, TURNS, forget, interrupted, unmoved, values
 
 from unsee.errors import InputError
-from unsee.forgetting import by_features, feature_run
+from unsee.forgetting import feature_run
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.methods import NSCVF
+from unsee.models import checkpoint as checkpoints
 from unsee.system.memory import UNBOUNDED, Memory
 
 
@@ -63,7 +64,7 @@ def test_a_step_in_parts_has_the_gradients_of_the_whole_step(frugal, vlm, target
     monkeypatch.setattr(ConfinedWeight, "pull", noted)
     method, found, edits = NSCVF(steps=1, batch=5, views=1, composites=4), [], []
     for bounds in (NORMAL, parts):
-        monkeypatch.setattr(by_features, "plan", lambda mode, visual, bounds=bounds: bounds)
+        monkeypatch.setattr(checkpoints, "plan", lambda *_, bounds=bounds, **__: bounds)
         edits.append(forget(vlm, target, retained, method=method))
         found.append(list(gradients))
         gradients.clear()
