@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from shapes import SHAPES, make, photos
 from torch import Tensor
+from trial import computed
 
 import unsee
 from unsee.data import load as read_photos
@@ -152,7 +153,7 @@ def main() -> None:
             made[name] = request(root / "model", target, others, device)
             pictures = sorted(target.rglob("*.png"))[:AT_ONCE]
             made[name] |= asking(root / "model", pictures, device, 3)
-    print(f"on {torch.cuda.get_device_name(device) if device.type == 'cuda' else device}\n")
+    print(f"on {computed(device)}\n")
     print(f"| | {' | '.join(made)} |\n|---|{'---|' * len(made)}")
     for key, text in ROWS.items():
         print(f"| {text} | {' | '.join(f'{found[key]:.2f}' for found in made.values())} |")

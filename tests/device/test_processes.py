@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from second_device import SAME, worst
+from unsee.cli import bench
 from unsee.models.checkpoint import load
 from unsee.moments.file import read
 from unsee.system import processes
@@ -62,6 +63,14 @@ def test_a_number_that_is_none_is_refused(number: str, unsee: Run, capsys: pytes
     assert "expected a number" in capsys.readouterr().err
     assert unsee("report", "--num-processes", "2") == 2
     assert "runs in one process" in capsys.readouterr().err
+
+
+def test_cells_of_bench_are_made_side_by_side(unsee: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in one process, as with --jobs."""
+    given = list[list[str]]()
+    monkeypatch.setattr(bench, "main", lambda args: given.append(args) or 0)
+    assert unsee("bench", "--num-processes", 3, "--thin", 6) == 0
+    assert given == [["--thin", "6", "--jobs", "3"]]
 
 
 def test_alone_everything_is_ones_own() -> None:

@@ -99,8 +99,9 @@ def test_moments_evaluation_and_attacks_do(
     assert scored[0] == pytest.approx(scored[1], abs=1e-3)
     vlm = load(checkpoint, device="cpu")
     one, other = (read(tmp_path / f"moments_{place}", vlm) for place in (away, "cpu"))
-    sums = [{name: gram.outer for name, gram in moments.grams.items()} for moments in (one, other)]
-    assert worst(*sums) < 1e-5
+    for name, gram in one.grams.items():
+        apart = 1e-5 * (float(gram.outer.abs().max()) if REAL else 1.0)  # a GPU sums in another order
+        assert torch.allclose(gram.outer, other.grams[name].outer, rtol=1e-5, atol=apart)
 
 
 def test_a_session_does(away: str, unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path) -> None:

@@ -193,9 +193,9 @@ def test_an_output_that_nobody_can_read(number: int, code: int, work: Ground, mo
 
 
 @pytest.mark.parametrize("given", ["ls methods", "--help"])
-@pytest.mark.parametrize("unbuffered", ["", "-u"])
-def test_a_reader_that_leaves(given: str, unbuffered: str) -> None:
-    command = f"{sys.executable} {unbuffered} -m unsee.cli.main {given} | true"
+@pytest.mark.parametrize(("unbuffered", "reader"), [("", "head -c 1"), ("-u", "true")])
+def test_a_reader_that_leaves(given: str, unbuffered: str, reader: str) -> None:
+    command = f"{sys.executable} {unbuffered} -m unsee.cli.main {given} | {reader}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
     assert not done.stderr
 

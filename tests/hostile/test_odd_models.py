@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ground import Ground
 from safetensors.torch import save_file
+from transformers.utils.import_utils import is_torchvision_available
 
 from by_hand import edited
 from unsee.testing import stored
@@ -74,6 +75,11 @@ CONFIGS: list[tuple[tuple[str, ...], Any, str]] = [
 PROCESSORS: list[tuple[tuple[str, ...], Any, str]] = [
     ((*PICTURES, "image_std"), [0, 0, 0], "has 0 as image_std"),
     ((*PICTURES, "image_std"), [math.nan] * 3, "has nan as image_std"),
+    (
+        (*PICTURES, "image_std"),
+        [1],
+        "" if is_torchvision_available() else "cannot take",
+    ),  # there it is that of all three
     ((*PICTURES, "image_std"), [1, 1], "cannot take"),
     ((*PICTURES, "image_std"), 1e-300, "makes NaN or Inf"),
     ((*PICTURES, "image_mean"), [math.inf] * 3, "has inf as image_mean"),

@@ -25,7 +25,6 @@ from unsee.models.checkpoint import load
 from unsee.moments.measure import measure
 from unsee.moments.records import AUTO
 from unsee.records import from_json, to_json
-from unsee.system.memory import plan
 from unsee.system.output import holds_record, with_folder
 from unsee.system.parallel import each
 from unsee.system.timing import forget_peak, peak_rss_mb
@@ -163,7 +162,7 @@ def _forget(method: Method, model: Path, bench: Benchmark, seed: int, *, images:
     vlm = load(model, language=method.language)
     if images:
         return api.forget(vlm, bench.target, bench.retained, method=method, seed=seed)
-    moments, _ = measure(vlm, bench.retained, method.moment_settings(seed), plan("normal", 0), alone=True)
+    moments, _ = measure(vlm, bench.retained, method.moment_settings(seed), vlm.bounds("normal"), alone=True)
     return api.forget(vlm, bench.target, None, method=method, moments=moments, seed=seed, ask=NEVER)
 
 
@@ -172,5 +171,6 @@ def _then(method: Method, before: Path, model: Path, bench: Benchmark, seed: int
     vlm = load(model, language=method.language)
     if method.language:
         return method.forget(vlm, bench.target, bench.retained, seed=seed)
-    moments, photos = measure(load(before), bench.retained, method.moment_settings(seed), plan("normal", 0))
+    first = load(before)
+    moments, photos = measure(first, bench.retained, method.moment_settings(seed), first.bounds("normal"))
     return method.forget(vlm, bench.target, photos, moments=moments, seed=seed)
