@@ -19,6 +19,7 @@ from unsee.evaluation.evaluate import evaluate
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.records import Result
+from unsee.reporting.summary import FAILED, lines, state
 from unsee.system.output import refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb
 
@@ -49,7 +50,7 @@ class Options:
 
 
 def main(args: list[str]) -> int:
-    """Runs the demo; 1 where a check failed."""
+    """Runs the demo; 1 where a check failed, or the page says that the request did."""
     options = parse(Options, args, "unsee demo", SHORT)
     started = time.monotonic()
     quiet()
@@ -91,4 +92,5 @@ def main(args: list[str]) -> int:
     out("", f"forgot in {edit.timings['forget_s']:.0f} s; {edit.stopped}.", f"the page: {page}")
     if options.open:
         webbrowser.open(page.absolute().as_uri())
-    return 0 if all(check.passed for check in results[0].checks) else 1
+    failed = state(lines(results[0])) == FAILED
+    return 1 if failed or not all(check.passed for check in results[0].checks) else 0

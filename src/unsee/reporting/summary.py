@@ -44,6 +44,7 @@ OWN_REST = (
     Bar("appearance", "target", "before", -0.05),
     Bar("text", "target", "before", 0.0),
 )
+MAY_COST = round(-OWN_KEPT.margin * 100)  # points that others may lose by any request; KEPT is the stricter aim
 OWN_BARS = (
     OWN_FORGOTTEN,
     Bar("recognition", "target_seen", "", 0.15, at_most=True),
@@ -163,7 +164,7 @@ def lines(result: Result) -> list[Line]:
     else:
         found = [
             _forgotten(result, judged.get(FORGOTTEN) or judged.get(OWN_FORGOTTEN)),
-            _kept(result, judged.get(KEPT) or judged.get(OWN_KEPT)),
+            _kept(result, _judged(result, OWN_KEPT)),
         ]
     if tried and result.value("recognition", "retained", "after") is None:
         del found[1:]  # attacks ask about the target alone
@@ -188,15 +189,19 @@ def state(found: Sequence[Line]) -> str:
 
 def judge(result: Result) -> list[Judged]:
     """The bars whose score and reference were both measured."""
+    bars = OWN_BARS if result.data.get("benchmark") == OWN else BARS
+    return [found for bar in bars if (found := _judged(result, bar)) is not None]
+
+
+def _judged(result: Result, bar: Bar) -> Judged | None:
+    """One bar; None where its score or its reference was not measured."""
     named = {(score.name, score.subset, score.phase): score for score in result.scores if math.isfinite(score.value)}
-    judged = []
-    for bar in OWN_BARS if result.data.get("benchmark") == OWN else BARS:
-        score = named.get((bar.name, bar.subset, "after"))
-        reference = named.get((bar.name, bar.subset, bar.reference))
-        if score is not None and (reference is not None or not bar.reference):
-            start = 0.0 if reference is None else reference.value
-            judged.append(Judged(bar, min(max(start + bar.margin, 0.0), 1.0), score))
-    return judged
+    score = named.get((bar.name, bar.subset, "after"))
+    reference = named.get((bar.name, bar.subset, bar.reference))
+    if score is None or (reference is None and bar.reference):
+        return None
+    start = 0.0 if reference is None else reference.value
+    return Judged(bar, min(max(start + bar.margin, 0.0), 1.0), score)
 
 
 def attempts(result: Result) -> list[Attempt]:
@@ -279,6 +284,9 @@ def _kept(result: Result, judged: Judged | None) -> Line:
         return Line("Others kept", OPEN, text)
     if judged.missed:
         return Line("Others kept", FAILED, f"Recognition of {rest} fell from {figures.share(before)} to {now}.")
+    if (strict := _judged(result, KEPT)) is not None and strict.missed:
+        fell = f"Recognition of {rest} fell from {figures.share(before)} to {now}"
+        return Line("Others kept", PASSED, f"{fell}, which is within the {MAY_COST} points that a request may cost.")
     text = f"Recognition of {rest} is as before ({now} of questions right, {figures.share(before)} before)."
     return Line("Others kept", PASSED, text)
 
