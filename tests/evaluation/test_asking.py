@@ -1,11 +1,13 @@
 """What a question may be, and what is said of one that a model cannot take."""
 
+from functools import wraps
 from pathlib import Path
 
 import pytest
+import torch
 
 from unsee.errors import InputError
-from unsee.evaluation.asking import context, generate
+from unsee.evaluation.asking import answer_probabilities, context, generate
 from unsee.models.checkpoint import load
 from unsee.records import Sample
 from unsee.testing import images
@@ -36,3 +38,31 @@ def test_a_picture_that_a_processor_cannot_take_is_named(checkpoint: Path, monke
     asked = [Sample(image, name, "Who is this?", "x") for image, name in ((good, "a"), (bad.resize((31, 17)), "b"))]
     with pytest.raises(InputError, match=r"cannot take a sample of concept 'b' in memory \(cannot be cut\)"):
         generate(vlm, asked)
+
+
+def test_an_image_of_several_questions_goes_through_the_encoder_once(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a batch, and the answers are those to one question at a time; the model is left as it was."""
+    vlm, seen = load(checkpoint, language=True), list[int]()
+    base = vlm.model.base_model
+    real = type(base).get_image_features
+
+    @wraps(real)
+    def counted(self: object, pixel_values: torch.Tensor, *args: object, **options: object) -> object:
+        seen.append(len(pixel_values))
+        return real(self, pixel_values, *args, **options)
+
+    monkeypatch.setattr(type(base), "get_image_features", counted)
+    pictures = images(3)
+    asked = [
+        Sample(picture, "c", text, "a person")
+        for text in ("Who is this?", "What is this, and where?", "Why?")
+        for picture in pictures
+    ]
+    together, shares = generate(vlm, asked), answer_probabilities(vlm, asked)
+    assert seen == [3, 3]
+    assert "get_image_features" not in vars(base)
+    assert together == [generate(vlm, [one])[0] for one in asked]
+    alone = [answer_probabilities(vlm, [one])[0] for one in asked]
+    torch.testing.assert_close(shares, alone, rtol=1e-4, atol=1e-7)

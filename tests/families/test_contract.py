@@ -218,7 +218,7 @@ def test_a_request_changes_what_it_declares_and_nothing_else(
 @every_family
 def test_questions_are_answered_alike_in_a_batch_and_alone(name: str, saved: Callable[[str], Path]) -> None:
     vlm = load(saved(name), language=True)
-    asked = [Sample(picture, "x", QUESTION, "a person") for picture in PICTURES]
+    asked = [Sample(picture, "x", text, "a person") for picture in PICTURES for text in (QUESTION, "what is it?")]
     together = generate(vlm, asked)
     assert together == [generate(vlm, [one])[0] for one in asked]
     shares = answer_probabilities(vlm, asked)

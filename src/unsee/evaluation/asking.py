@@ -14,9 +14,10 @@ from unsee.data import describe, open_image
 from unsee.errors import InputError
 from unsee.models.answers import decoded, padded
 from unsee.models.checkpoint import Vlm
-from unsee.models.features import Inputs
+from unsee.models.features import CROSSINGS, Inputs
 from unsee.models.foreign import in_words
 from unsee.models.inputs import chat_inputs, image_inputs
+from unsee.models.once import seen_once
 from unsee.records import Sample
 from unsee.system.device import in_room
 from unsee.system.processes import own, whole
@@ -53,15 +54,28 @@ def _opened(sample: Sample) -> Image | None:
     return None if sample.image is None else open_image(sample.image)
 
 
-def _by_kind(samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
-    """Batches of indices. In one, all questions have an image or none has, and one measure and answer length."""
+def _by_kind(vlm: Vlm, samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
+    """Batches of indices. In one, all questions have an image or none has, and one measure and answer length.
+
+    Questions about one image come one after the other, the others by their length. Where a model numbers its places
+    from the first one on, padding included, only questions of one text share a batch.
+    """
     kinds: dict[Hashable, list[int]] = {}
-    for index in sorted(range(len(samples)), key=lambda i: (samples[i].image is None, len(samples[i].question))):
+    images = _numbered(samples)
+    alike = vlm.model.config.is_encoder_decoder or vlm.model.config.model_type in CROSSINGS
+    for index in sorted(range(len(samples)), key=lambda i: (images[i], len(samples[i].question))):
         one = samples[index]
-        kinds.setdefault((one.image is None, one.measure, one.tokens, len(one.shots)), []).append(index)
+        text = one.question if alike else ""
+        kinds.setdefault((one.image is None, one.measure, one.tokens, len(one.shots), text), []).append(index)
     for group in kinds.values():
         for start in range(0, len(group), size):
             yield group[start : start + size]
+
+
+def _numbered(samples: Sequence[Sample]) -> list[int]:
+    """A number for each sample, the same where the image is the same."""
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(_image(sample), len(numbers)) for sample in samples]
 
 
 def _longest_answers(vlm: Vlm, samples: Sequence[Sample]) -> dict[str, int]:
@@ -81,8 +95,11 @@ def _batch(vlm: Vlm) -> int:
     return BATCH if vlm.model.num_parameters() < LARGE else FEW
 
 
-def _generate(vlm: Vlm, inputs: Inputs, **options: Any) -> Any:
-    """Greedy generation. Raises InputError for a model that cannot generate text, or not from these inputs."""
+def _generate(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, **options: Any) -> Any:
+    """Greedy generation for the samples' `inputs`.
+
+    Raises InputError for a model that cannot generate text, or not from these inputs.
+    """
     if not isinstance(vlm.model, _Answering):
         raise InputError(
             f"{vlm.folder} holds a {type(vlm.model).__name__}, which cannot answer; expected one that can."
@@ -94,7 +111,11 @@ def _generate(vlm: Vlm, inputs: Inputs, **options: Any) -> Any:
             f"a question with its answer takes {needed} tokens and the model in {vlm.folder} has room for {room}; ask "
             "a shorter one."
         )
-    with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
+    images = range(len(samples)) if any(sample.shots for sample in samples) else _numbered(samples)
+    with (
+        in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"),
+        seen_once(vlm.model, images),
+    ):
         return vlm.model.generate(**inputs, do_sample=False, num_beams=1, pad_token_id=pad, **options)
 
 
@@ -106,8 +127,11 @@ def context(vlm: Vlm) -> int | None:
 
 def _key(sample: Sample) -> Hashable:
     """The same for questions that are asked once."""
-    image = sample.image if isinstance(sample.image, Path) else id(sample.image)
-    return image, sample.question, tuple(map(_key, sample.shots))
+    return _image(sample), sample.question, tuple(map(_key, sample.shots))
+
+
+def _image(sample: Sample) -> Hashable:
+    return sample.image if isinstance(sample.image, Path) else id(sample.image)
 
 
 @torch.no_grad()
@@ -122,15 +146,16 @@ def generate(vlm: Vlm, samples: Sequence[Sample], progress: StageProgress | None
         first.setdefault(_key(sample), sample)
     limits, asked = _longest_answers(vlm, samples), list(first.values())
     said = dict[Hashable, str]()
-    for indices in _by_kind(asked, _batch(vlm)):
+    for indices in _by_kind(vlm, asked, _batch(vlm)):
         chosen = [asked[i] for i in indices]
         tokens = chosen[0].tokens or limits[chosen[0].measure]
 
         def answered(size: int, chosen: list[Sample] = chosen, tokens: int = tokens) -> list[str]:
             found, share = list[str](), own(chosen)
             for start in range(0, len(share), size):
-                inputs = _inputs(vlm, share[start : start + size])
-                found += decoded(vlm, inputs, _generate(vlm, inputs, max_new_tokens=tokens))
+                part = share[start : start + size]
+                inputs = _inputs(vlm, part)
+                found += decoded(vlm, inputs, _generate(vlm, part, inputs, max_new_tokens=tokens))
             return found
 
         answers = whole(in_room(answered, len(chosen)))
@@ -169,11 +194,11 @@ def answer_probabilities(vlm: Vlm, samples: Sequence[Sample]) -> list[float]:
     for any other answer.
     """
     found = [0.0] * len(samples)
-    for indices in _by_kind(samples, _batch(vlm)):
+    for indices in _by_kind(vlm, samples, _batch(vlm)):
         chosen = [samples[i] for i in indices]
         ids, real = _answer_ids(vlm, chosen)
         options = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": ids.shape[1]}
-        output = _generate(vlm, _inputs(vlm, chosen), logits_processor=[_Forced(ids)], **options)
+        output = _generate(vlm, chosen, _inputs(vlm, chosen), logits_processor=[_Forced(ids)], **options)
         logits = torch.stack(output.logits, 1).float()
         likely = F.log_softmax(logits, -1).gather(-1, ids[:, : logits.shape[1], None])[..., 0]
         real = real[:, : logits.shape[1]]
