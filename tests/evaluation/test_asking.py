@@ -1,14 +1,18 @@
 """What a question may be, and what is said of one that a model cannot take."""
 
+from collections.abc import Sequence
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from unsee.errors import InputError
+from unsee.evaluation import asking
 from unsee.evaluation.asking import answer_probabilities, context, generate
-from unsee.models.checkpoint import load
+from unsee.models.checkpoint import Vlm, load
+from unsee.models.inputs import Question
 from unsee.records import Sample
 from unsee.testing import images
 
@@ -66,3 +70,24 @@ def test_an_image_of_several_questions_goes_through_the_encoder_once(
     assert together == [generate(vlm, [one])[0] for one in asked]
     alone = [answer_probabilities(vlm, [one])[0] for one in asked]
     torch.testing.assert_close(shares, alone, rtol=1e-4, atol=1e-7)
+
+
+def test_few_large_photos_are_open_at_once(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their pixels, however many questions there are about them; what is said is the same."""
+    vlm, pictures = load(checkpoint, language=True), images(4)
+    asked = [Sample(picture, "c", text, "x") for picture in pictures for text in ("Who is this?", "Why?")]
+    together, sizes = generate(vlm, asked), list[int]()
+    monkeypatch.setattr(asking, "OPEN", 2 * pictures[0].width * pictures[0].height)
+    real = asking.chat_inputs
+
+    def noted(vlm: Vlm, questions: Sequence[Question], *rest: Any) -> Any:
+        sizes.append(len(questions))
+        return real(vlm, questions, *rest)
+
+    monkeypatch.setattr(asking, "chat_inputs", noted)
+    assert generate(vlm, asked) == together
+    assert sizes == [4, 4]
+    sizes.clear()
+    monkeypatch.setattr(asking, "OPEN", 1)
+    assert generate(vlm, asked) == together
+    assert sizes == [2, 2, 2, 2]

@@ -73,6 +73,16 @@ def decode(data: bytes, name: str) -> Image.Image:
         return _to_rgb(_bounded(_whole(opened, name), name), name)
 
 
+def pixels(source: Path | Image.Image) -> int:
+    """How many pixels an image has, by its header. Raises InputError where the file is no image."""
+    if isinstance(source, Image.Image):
+        return source.width * source.height
+    name = str(source)
+    with _reading(name), _opened(source) as opened:
+        whole = _whole(opened, name)
+        return whole.width * whole.height
+
+
 def check_header(path: Path) -> None:
     """Raises InputError where the file is no image or too large; reads the header only, so damage may go unseen."""
     name = str(path)

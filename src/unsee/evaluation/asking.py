@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from transformers import LogitsProcessor
 
 from unsee.data import describe, open_image
+from unsee.data.images import pixels
 from unsee.errors import InputError
 from unsee.models.answers import decoded, padded
 from unsee.models.checkpoint import Vlm
@@ -24,6 +25,7 @@ from unsee.system.processes import own, whole
 from unsee.system.progress import report
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
+OPEN = 100_000_000  # pixels of photos that are open at once, 0.3 GB
 StageProgress = Callable[[str, int, int], None]
 
 
@@ -39,8 +41,12 @@ def _inputs(vlm: Vlm, samples: Sequence[Sample]) -> Inputs:
 
     Raises InputError, with the image that cannot be taken where it is one.
     """
-    shots = [[(_opened(shot), shot.question, shot.answer) for shot in s.shots] for s in samples]
-    questions = [(_opened(s), s.question) for s in samples]
+    opened: dict[Hashable, Image | None] = {}
+    for sample in (one for s in samples for one in _turns(s)):
+        if _image(sample) not in opened:
+            opened[_image(sample)] = None if sample.image is None else open_image(sample.image)
+    shots = [[(opened[_image(shot)], shot.question, shot.answer) for shot in s.shots] for s in samples]
+    questions = [(opened[_image(s)], s.question) for s in samples]
     try:
         return chat_inputs(vlm, questions, shots if any(shots) else ())
     except InputError:
@@ -50,12 +56,8 @@ def _inputs(vlm: Vlm, samples: Sequence[Sample]) -> Inputs:
         raise
 
 
-def _opened(sample: Sample) -> Image | None:
-    return None if sample.image is None else open_image(sample.image)
-
-
 def _by_kind(vlm: Vlm, samples: Sequence[Sample], size: int) -> Iterator[list[int]]:
-    """Batches of indices. In one, all questions have an image or none has, and one measure and answer length.
+    """Batches of indices, see `_bounded`. In one, all have an image or none has, and one measure and answer length.
 
     Questions about one image come one after the other, the others by their length. Where a model numbers its places
     from the first one on, padding included, only questions of one text share a batch.
@@ -68,14 +70,32 @@ def _by_kind(vlm: Vlm, samples: Sequence[Sample], size: int) -> Iterator[list[in
         text = one.question if alike else ""
         kinds.setdefault((one.image is None, one.measure, one.tokens, len(one.shots), text), []).append(index)
     for group in kinds.values():
-        for start in range(0, len(group), size):
-            yield group[start : start + size]
+        yield from _bounded(samples, group, size)
 
 
 def _numbered(samples: Sequence[Sample]) -> list[int]:
     """A number for each sample, the same where the image is the same."""
     numbers: dict[Hashable, int] = {}
     return [numbers.setdefault(_image(sample), len(numbers)) for sample in samples]
+
+
+def _bounded(samples: Sequence[Sample], group: Sequence[int], size: int) -> Iterator[list[int]]:
+    """A group in parts of at most `size`, whose images have at most OPEN pixels, or with one image."""
+    part, images = list[int](), dict[Hashable, int]()
+    for index in group:
+        own = {_image(one): pixels(one.image) for one in _turns(samples[index]) if one.image is not None}
+        further = not own.keys() <= images.keys()
+        if part and (len(part) == size or (further and sum((images | own).values()) > OPEN)):
+            yield part
+            part, images = [], {}
+        part.append(index)
+        images |= own
+    yield part
+
+
+def _turns(sample: Sample) -> tuple[Sample, ...]:
+    """What a question shows and asks: its examples, then itself."""
+    return (*sample.shots, sample)
 
 
 def _longest_answers(vlm: Vlm, samples: Sequence[Sample]) -> dict[str, int]:

@@ -108,9 +108,10 @@ class Hearing:
 
         Where the model's own answers are best, and the old ones about photos that were set aside least likely: these
         are few, and whether they are given says little. Training stops by distances; the answers may need less, for
-        which others would pay, or a little more. Shares that pass come first, and of those as good the largest, or
-        where there is no photo of others to see what they pay, the smallest. 1 where the model is not asked. Source:
-        interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
+        which others would pay, or a little more. Shares that pass come first, and of those as good the largest, which
+        is beyond the trained change only where the best is; or where there is no photo of others to see what they pay,
+        the smallest. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022),
+        judged by answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)
@@ -126,7 +127,8 @@ class Hearing:
             kept = [min(1.0, now / first) for now, first in zip(left, likely, strict=True) if first > 0]
             costs[share] = cost(found[share]) + sum(kept) / max(1, len(kept)) / NAMED
         passed = {share: each for share, each in costs.items() if found[share].passed} or costs
-        good = [share for share, each in passed.items() if each <= min(passed.values()) + SAME]
+        best = min(passed, key=passed.__getitem__)
+        good = [share for share, each in passed.items() if each <= passed[best] + SAME and share <= max(1.0, best)]
         others = self.before.photos[SHOWN] or self.before.photos[UNSHOWN]
         share = max(good) if others else min(good)
         return share, found[share]
