@@ -23,7 +23,6 @@ from unsee.benchmarks.personas import CHECKPOINTS
 from unsee.benchmarks.personas.oracle import name as oracle_name
 from unsee.benchmarks.personas.train import RECIPES
 from unsee.benchmarks.personas.vision_remember import register
-from unsee.methods.nscvf import PRESETS
 from unsee.models.checkpoint import load
 from unsee.system.device import compute
 
@@ -46,9 +45,7 @@ def found(models: Path, name: str) -> Path | None:
     return next((folder / name for folder in (CHECKPOINTS, models) if (folder / name / "config.json").exists()), None)
 
 
-def measure(
-    models: Path, split: str, seeds: Iterable[int], only: Iterable[str], raw: Path, preset: dict[str, Any]
-) -> None:
+def measure(models: Path, split: str, seeds: Iterable[int], only: Iterable[str], raw: Path, settings: Line) -> None:
     """Adds the runs that are not measured yet, and what each oracle says, to the file `raw`."""
     done = {json.dumps(line["key"], sort_keys=True) for line in _lines()}
     trial = of_split(split)
@@ -74,8 +71,8 @@ def measure(
             )
         for seed in seeds:
             add(
-                {"model": model, "trial": split, "seed": seed, "settings": preset},
-                lambda folder=folder, seed=seed: run(folder, trial, seed, preset),
+                {"model": model, "trial": split, "seed": seed, "settings": settings},
+                lambda folder=folder, seed=seed: run(folder, trial, seed, settings),
             )
 
 
@@ -83,7 +80,7 @@ def _lines() -> list[Line]:
     return [json.loads(line) for line in RAW.read_text().splitlines()] if RAW.exists() else []
 
 
-def _row(model: str, split: str, thorough: bool, runs: list[Line], oracle: dict[str, float] | None) -> str:
+def _row(model: str, split: str, settings: str, runs: list[Line], oracle: dict[str, float] | None) -> str:
     """One line of the table: means over seeds."""
 
     def both(name: str, phases: tuple[str, ...] = ("before", "after")) -> str:
@@ -94,7 +91,7 @@ def _row(model: str, split: str, thorough: bool, runs: list[Line], oracle: dict[
 
     aside = [line["counts"]["aside_named"] for line in runs if line["counts"]]
     set_aside = f"{sum(got for got, _ in aside)} of {sum(of for _, of in aside)}" if aside else "not asked"
-    name = f"{model}, thorough" if thorough else model
+    name = f"{model}, {settings}" if settings else model
     return "| " + " | ".join((
         name, split, f"{sum(bool(line['passed']) for line in runs)} of {len(runs)}", set_aside,
         beside("recognition/target"), beside("recognition/shown"), beside("scene/target"), beside("appearance/target"),
@@ -111,18 +108,23 @@ def _seconds(runs: list[Line]) -> Iterator[str]:
         yield f"{took:.0f} ({'one core' if device == 'cpu' else device.split()[1]})"
 
 
-def table(split: str | None = None, *, presets: bool = True) -> str:
-    """All that was measured, or one split of it, with other presets or without them, as Markdown."""
+def _named(settings: Line) -> str:
+    """Settings in a table; empty for the defaults."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
+
+
+def table(split: str | None = None) -> str:
+    """All that was measured, or one split of it, as Markdown."""
     lines = _lines()
     oracles = {(line["key"]["oracle"], line["key"]["split"]): line["oracle"] for line in lines if "oracle" in line}
-    runs: dict[tuple[str, str, bool], list[Line]] = {}
+    runs: dict[tuple[str, str, str], list[Line]] = {}
     for line in lines:
         if "before" in line:
             key = line["key"]
-            runs.setdefault((key["model"], key["trial"], bool(key["settings"])), []).append(line)
+            runs.setdefault((key["model"], key["trial"], _named(key["settings"])), []).append(line)
     head = ("model", "split", "verdict passed", "set aside, still named", "target named", "others named")
     head += ("scene", "appearance", "another's name", 'strangers "unknown"', "described by", "seconds")
-    wanted = [key for key in runs if split in (None, key[1]) and (presets or not key[2])]
+    wanted = [key for key in runs if split in (None, key[1])]
     order = sorted(wanted, key=lambda key: (list(BUILT).index(key[0]), *key[1:]))
     return "\n".join([
         "| " + " | ".join(head) + " |",
@@ -133,7 +135,7 @@ def table(split: str | None = None, *, presets: bool = True) -> str:
 
 def write() -> None:
     """docs/ladder.md between its marks, and the reported split in the README."""
-    for file, text in ((PAGE, table()), (README, table("reported", presets=False))):
+    for file, text in ((PAGE, table()), (README, table("reported"))):
         before, _, rest = file.read_text(encoding="utf-8").partition(BEGIN)
         after = rest.partition(END)[2]
         file.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
@@ -148,7 +150,7 @@ def main() -> None:
     parser.add_argument("--split", default="reported")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--thorough", action="store_true", help="as with --preset thorough")
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of nscvf")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--raw", type=Path, default=RAW, help="where lines are added; parts can be put together later")
@@ -158,8 +160,8 @@ def main() -> None:
     register()
     if options.action == "run":
         seeds = [int(seed) for seed in options.seeds.split(",")]
-        preset = PRESETS["thorough"] if options.thorough else {}
-        measure(options.models, options.split, seeds, options.only.split(","), options.raw, preset)
+        settings = {name: json.loads(value) for name, _, value in (part.partition("=") for part in options.set)}
+        measure(options.models, options.split, seeds, options.only.split(","), options.raw, settings)
     if options.raw == RAW:
         write()
 

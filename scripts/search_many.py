@@ -58,7 +58,7 @@ def main() -> None:
     shown = prepare(vlm, hearing.parts.used, bounds.images)
     made: tuple[str, FeatureRun] | None = None
     for given in options.settings:
-        settings = replace(NSCVF(runs="read"), **given)
+        settings = replace(NSCVF(runs="read"), **given).sized(len(trial.target))
         key = json.dumps({name: getattr(settings, name) for name in OF_GOALS})
         if made is None or made[0] != key:
             along = RegionSettings(settings.modes, settings.directions, settings.reach, 0, settings.aside)

@@ -72,12 +72,12 @@ def test_a_preset_is_its_settings_but_for_those_that_are_given(
     unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["--model", checkpoint, "--target", target, "--retain", retained, "--ask", "never"]
-    few = ["--preset", "thorough", "--steps", 2, "--views", 1, "--composites", 0]
+    few = ["--preset", "resistant", "--steps", 2, "--views", 1, "--composites", 0]
     assert unsee("forget", *given, *few, "--out", tmp_path / "out", "--keep-anyway") in (0, 1)
     used = json.loads((tmp_path / "out" / "unsee.json").read_text())["method"]
-    assert (used["steps"], used["batch"]) == (2, PRESETS["thorough"]["batch"])
-    assert unsee("forget", "npo", *given, "--preset", "thorough", "--out", tmp_path / "other") == 2
-    assert "--preset thorough is of nscvf" in capsys.readouterr().err
+    assert (used["steps"], used["distill"]) == (2, PRESETS["resistant"]["distill"])
+    assert unsee("forget", "npo", *given, "--preset", "resistant", "--out", tmp_path / "other") == 2
+    assert "--preset resistant is of nscvf" in capsys.readouterr().err
 
 
 def test_an_unknown_scope_is_refused(

@@ -254,6 +254,8 @@ def test_names_of_others_cost_where_the_model_could_have_given_none() -> None:
         ((0, 0, 0, 0, 0, 0), [0] * 6, 1.2),
         ((2, 2, 1, 1, 1, 1), [0, 0, 0.5, 0.6, 0.7, 0.8], 1.0),  # the cheapest does not pass
         ((3, 2, 1, 0, 0, 0), [0, 0, 0, 0.3, 0.6, 0.9], 1.0),  # what is no longer said is still likely there
+        ((0, 0, 0, 0, 0, 0), [0.03, 0, 0, 0, 0, 0], 1.1),  # as good, but beyond the change only the best is taken
+        ((0, 0, 0, 0, 0, 0), [0.03, 0.03, 0.03, 0.03, 0, 0], 1.0),
     ],
 )
 def test_an_edit_goes_to_where_the_answers_are_best_and_of_equals_farthest(

@@ -13,6 +13,7 @@ from torch.nn import Parameter
 
 from unsee.errors import InputError
 from unsee.forgetting.confined import ConfinedWeight
+from unsee.forgetting.optimizers import OPTIMIZERS
 from unsee.forgetting.training import LEAST, Bars, Schedule, TrainingLog, Trust, fingerprint, train
 from unsee.linalg.gram import gram_of
 from unsee.linalg.subspace import energy, null_projector
@@ -98,10 +99,16 @@ def test_the_fingerprint_tells_its_parts_apart():
 
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(
-    st.integers(0, 10**6), st.floats(-6, 6), st.floats(-6, 6), st.floats(1e-4, 0.5), st.booleans(), st.integers(1, 4)
+    st.integers(0, 10**6),
+    st.floats(-6, 6),
+    st.floats(-6, 6),
+    st.floats(1e-4, 0.5),
+    st.booleans(),
+    st.integers(1, 4),
+    st.sampled_from(sorted(OPTIMIZERS)),
 )
 def test_a_relative_step_has_exactly_the_length_asked_for_whatever_the_scale_of_weight_and_loss(
-    seed: int, size: float, pull: float, rate: float, confined: bool, steps: int
+    seed: int, size: float, pull: float, rate: float, confined: bool, steps: int, optimizer: str
 ) -> None:
     """By the norm of the weight, within the span too; the lengths are those of the schedule."""
     generator = torch.Generator().manual_seed(seed)
@@ -120,7 +127,7 @@ def test_a_relative_step_has_exactly_the_length_asked_for_whatever_the_scale_of_
         lambda _: [10**pull * (weight * goal).sum()],
         look,
         Bars({"far": 0.0}),
-        Schedule(steps, rate, 0.0, 1, relative=True),
+        Schedule(steps, rate, 0.0, 1, relative=True, optimizer=optimizer),
         seed=0,
     )
     lengths = [float((after - before).norm() / path[0].norm()) for before, after in pairwise(path)]
@@ -130,11 +137,12 @@ def test_a_relative_step_has_exactly_the_length_asked_for_whatever_the_scale_of_
         assert float(((path[-1] - path[0]) @ basis).norm()) <= 1e-9 * float(path[0].norm())
 
 
-def test_a_relative_step_of_a_weight_without_gradient_is_none() -> None:
+@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+def test_a_relative_step_of_a_weight_without_gradient_is_none(optimizer: str) -> None:
     held = ConfinedWeight(Parameter(torch.ones(2, 3)), torch.zeros(3, 3))
     train(
         {"w": held}, lambda _: [held.weight.sum()], lambda: {"far": 1.0}, Bars({"far": 0.0}),
-        Schedule(3, 0.1, 0.0, 1, relative=True), seed=0,
+        Schedule(3, 0.1, 0.0, 1, relative=True, optimizer=optimizer), seed=0,
     )  # fmt: skip
     assert torch.equal(held.weight, torch.ones(2, 3))
 

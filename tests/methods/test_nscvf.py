@@ -101,7 +101,7 @@ def test_the_target_comes_nearer_to_its_region_and_the_run_says_why_it_stopped(v
         vlm,
         target,
         retained,
-        method=NSCVF(steps=50, batch=8, views=0, rate=0.03, distill=0, most_drift=10, stop_target=0),
+        method=NSCVF(steps=50, batch=8, views=0, rate=0.1, distill=0, most_drift=10, stop_target=0),
     )
     assert edit.method["looks"][-1]["target"] < 0.7
     assert "step limit" in edit.stopped

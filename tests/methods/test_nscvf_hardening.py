@@ -78,7 +78,7 @@ def test_where_an_attacker_leads_a_resisting_run_the_target_is_nearer_to_its_reg
     apart = {}
     for resist in (1e-6, 1.0):
         settings = NSCVF(
-            steps=100, batch=8, views=0, rate=0.02, distill=0, most_drift=10, share=1.0, resist=resist, tamper=0.03
+            steps=100, batch=8, views=0, rate=0.06, distill=0, most_drift=10, share=1.0, resist=resist, tamper=0.03
         )
         looks = settings.forget(vlm, target, retained).method["looks"]
         assert looks[-1]["target"] < 0.7

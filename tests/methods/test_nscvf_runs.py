@@ -36,7 +36,7 @@ def test_low_memory_moves_layers_in_turns_and_leaves_the_model_as_it_was(vlm, ta
 
 
 def test_low_memory_forgets_too(vlm, target, retained, in_turns):
-    method = NSCVF(steps=60, batch=8, views=0, rate=0.03, distill=0, most_drift=10)
+    method = NSCVF(steps=60, batch=8, views=0, rate=0.1, distill=0, most_drift=10)
     edit = forget(vlm, target, retained, method=method, memory="low")
     assert edit.method["looks"][-1]["target"] < 0.8
     assert edit.method["memory"] == "low"

@@ -82,9 +82,9 @@ class Options(Generic[Chosen]):
     """Retained statistics made by `unsee moments`, instead of or beside --retain."""
     seed: int = 0
     """Of everything that is random."""
-    preset: Literal["fast", "default", "thorough", "resistant"] = "default"
-    """Of nscvf. fast: fewer steps; thorough: more and smaller steps, twice as long, for many people at once; resistant:
-    several times as long, against attackers who have the weights. Settings that are given count more."""
+    preset: Literal["fast", "default", "resistant"] = "default"
+    """Of nscvf. fast: fewer steps; resistant: several times as long, against attackers who have the weights. Settings
+    that are given count more."""
     memory: Literal["normal", "low"] = "normal"
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
     ask: AskOption = ("auto",)

@@ -17,7 +17,7 @@ from unsee.models.shards import headers
 from unsee.system.device import chosen, precision_on
 
 FLOAT = 4  # bytes of a float32
-TRAINED = 5 * FLOAT  # of a trained number: its gradient, two moments of AdamW, its value at the start and at the best
+TRAINED = 4 * FLOAT  # of a trained number: its gradient, the momentum, its value at the start and at the best
 
 
 @dataclass(frozen=True)

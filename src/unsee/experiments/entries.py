@@ -65,6 +65,7 @@ ABLATION: dict[str, Entry] = {
     "nscvf_centred": Entry(NSCVF(criterion="centred")),
     "nscvf_rank": Entry(NSCVF(criterion="rank")),
     "nscvf_kaiser": Entry(NSCVF(criterion="kaiser")),
+    "nscvf_adamw": Entry(NSCVF(optimizer="adamw")),
     "nscvf_projector": Entry(NSCVF(share=0.05)),
     "nscvf_all_layers": Entry(NSCVF(share=1.0)),
     "closed_form_steps": Entry(ClosedForm(sweeps=10), then=NSCVF(steps=100)),

@@ -110,7 +110,8 @@ class FeatureRun:
         bars = Bars({"target": settings.stop_target, "drift": settings.stop_drift})
         turns = self._turns()
         for number, names in enumerate(turns):
-            steps = settings.steps * (number + 1) // len(turns) - settings.steps * number // len(turns)
+            most = settings.most_steps()
+            steps = most * (number + 1) // len(turns) - most * number // len(turns)
             if not steps:
                 continue
             weights, self.moving = self._confined(names), names
@@ -118,12 +119,15 @@ class FeatureRun:
             if not self.bounds.frugal:
                 self.prefix = prefix_states(self.vlm.model, names[0], self.images, self.bounds.images)
             self.start |= {name: weight.start for name, weight in weights.items()}
+            schedule = Schedule(
+                steps, settings.rate, settings.weight_decay, LOOK_EVERY, relative=True, optimizer=settings.optimizer
+            )
             log = train(
                 weights,
                 self.loss,
                 self.look,
                 bars,
-                Schedule(steps, settings.step(), settings.weight_decay, LOOK_EVERY, relative=True),
+                schedule,
                 seed=seed + number,
                 trust=Trust({"drift": settings.most_drift}, "target"),
                 state=state if state is None or len(turns) == 1 else state.with_stem(f"{state.stem}_{number}"),

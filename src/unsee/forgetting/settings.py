@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from unsee.errors import InputError, check_ranges, check_share, unknown
+from unsee.forgetting.optimizers import OPTIMIZERS
 from unsee.forgetting.regions import AUTO as AUTO_REGION
 from unsee.forgetting.regions import region
 from unsee.linalg.subspace import CRITERIA
@@ -27,8 +28,8 @@ AT_LEAST_0 = (
     ),
     *("weight_decay", "stop_target", "stop_drift", "most_drift"),
 )
-FEW = 3  # concepts of a request, up to which it needs fewer layers and shorter steps; see docs/log.md
-SHARE_MANY, RATE, RATE_MANY = 0.65, 0.01, 0.02
+FEW = 3  # concepts of a request, up to which it needs fewer layers and steps; see docs/log.md
+SHARE_MANY, STEPS, STEPS_MANY = 0.65, 200, 800
 VIEWS, VIEWS_EACH = 3200, 120  # variations in all, and at least of each photo; with fewer, others keep their names
 
 
@@ -107,17 +108,20 @@ class FeatureSettings:
     share: float | Literal["auto"] = AUTO
     """Share of the layers to train, counted back from the connector: above 0, 1 for all. All are trained where
     features enter the language model in several places. auto: .43, and .65 for more than three targets at once."""
-    steps: int = 400
-    """Training steps, at most, 1 or more."""
-    rate: float | Literal["auto"] = AUTO
-    """Length of a step at its longest, by the norm of the weight that it moves; above 0. auto: .01, and .02 for more
-    than three targets at once."""
+    steps: int | Literal["auto"] = AUTO
+    """Training steps, at most, 1 or more. auto: 200, and 800 for more than three targets at once."""
+    rate: float = 0.04
+    """Length of a step at its longest, by the norm of the weight that it moves; above 0."""
+    optimizer: str = "muon"
+    """What makes a step of a gradient. muon: every direction of a weight moves alike. adamw: every number does, which
+    needs more and shorter steps."""
     weight_decay: float = 0.0
-    """Weight decay of AdamW, towards the original weights, 0 or more."""
+    """Weight decay, towards the original weights, 0 or more."""
     batch: int = 32
     """Target images per step, 1 or more; half as many again of retained images come with them."""
-    stop_target: float = 0.02
-    """Stop early once the target's distance to its goal is this share of what it was at first ..."""
+    stop_target: float = 0.0
+    """Stop early once the target's distance to its goal is this share of what it was at first ... 0: make all steps,
+    because the last and shortest ones bring retained features back."""
     stop_drift: float = 0.02
     """... and retained features have moved no further than this, where 1 is as far as a photo of somebody else."""
     most_drift: float = 0.1
@@ -128,17 +132,19 @@ class FeatureSettings:
         region(self.region)
         if self.criterion not in (*CRITERIA, "soft"):
             raise unknown("criterion", self.criterion, (*CRITERIA, "soft"))
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         check_ranges(
             self,
-            above=("reach", "temperature", "ridge", "tamper") + (() if self.rate == AUTO else ("rate",)),
+            above=("reach", "temperature", "ridge", "tamper", "rate"),
             at_least_0=AT_LEAST_0,
-            at_least_1=("modes", "directions", "steps", "batch"),
+            at_least_1=("modes", "directions", "batch") + (() if self.steps == AUTO else ("steps",)),
             shares=("keep", "near"),
         )
         check_share(self.layers())
         if isinstance(self.runs, int) and self.runs < 0:
             raise InputError(f"runs is {self.runs}; expected a number of 0 or more, auto or read.")
-        for name in ("views", "share", "rate"):
+        for name in ("views", "share", "steps"):
             if isinstance(value := vars(self)[name], str) and value != AUTO:
                 raise InputError(f"{name} is {value!r}; expected a number, or auto.")
         if isinstance(self.views, int) and self.views < 0:
@@ -150,16 +156,16 @@ class FeatureSettings:
         """The settings for a request about so many people or things, with nothing left to be found but `runs`."""
         many = concepts > FEW
         share = (SHARE_MANY if many else SHARE) if isinstance(self.share, str) else self.share
-        rate = (RATE_MANY if many else RATE) if isinstance(self.rate, str) else self.rate
-        return replace(self, share=share, rate=rate)
+        steps = (STEPS_MANY if many else STEPS) if isinstance(self.steps, str) else self.steps
+        return replace(self, share=share, steps=steps)
 
     def layers(self) -> float:
         """Share of the layers that are trained."""
         return SHARE if isinstance(self.share, str) else self.share
 
-    def step(self) -> float:
-        """Length of a step at its longest, by the norm of the weight."""
-        return RATE if isinstance(self.rate, str) else self.rate
+    def most_steps(self) -> int:
+        """How many steps are made at most."""
+        return STEPS if isinstance(self.steps, str) else self.steps
 
     def views_of(self, photos: int) -> int:
         """How many variations there are of so many photos, in all."""

@@ -18,6 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee.errors import InputError, OutputError
 from unsee.forgetting.confined import ConfinedWeight
+from unsee.forgetting.optimizers import OPTIMIZERS
 from unsee.models.features import device_of
 from unsee.system.disk import allow, is_plain, is_there
 from unsee.system.memory import lacks_memory
@@ -38,7 +39,7 @@ LEAST = 0.5**6  # of the rate: a run that has gone back so often ends
 class Schedule:
     """How long and how fast. The rate warms up over 5 % of the steps and falls to zero along a cosine.
 
-    It is Adam's, or where it is `relative` the length of a step by the norm of the weight.
+    It is the optimizer's, or where it is `relative` the length of a step by the norm of the weight.
     """
 
     steps: int
@@ -46,6 +47,8 @@ class Schedule:
     weight_decay: float
     look_every: int
     relative: bool = False
+    optimizer: str = "adamw"
+    """A name in OPTIMIZERS."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ class Bars:
         return all(name in looks and looks[name] <= bound for name, bound in self.at_most.items())
 
     def describe(self, looks: Mapping[str, float]) -> str:
-        return ", ".join(f"{name} {looks[name]:.3g} (bound {bound:.3g})" for name, bound in self.at_most.items())
+        """The values, each beside its bound where that is not the 0 that nothing reaches."""
+        bounds = {name: f" (bound {most:.3g})" if most > 0 else "" for name, most in self.at_most.items()}
+        return ", ".join(f"{name} {looks[name]:.3g}{bound}" for name, bound in bounds.items())
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,7 @@ class _Run:
     """What a run is at: its weights and how each moves, and the best of what it has been."""
 
     weights: Mapping[str, ConfinedWeight]
+    optimizer: str
     optimizers: dict[str, torch.optim.Optimizer] = field(init=False)
     step: int = 0
     looks: list[dict[str, float]] = field(default_factory=list)
@@ -189,8 +195,8 @@ class _Run:
         self.fresh()
 
     def fresh(self) -> None:
-        """Optimizers that remember nothing. Decay is the weight's own; one a weight, so that not all move at once."""
-        self.optimizers = {name: torch.optim.AdamW([w.free], weight_decay=0.0) for name, w in self.weights.items()}
+        """Optimizers that remember nothing; one a weight, so that not all move at once."""
+        self.optimizers = {name: OPTIMIZERS[self.optimizer]([w.free]) for name, w in self.weights.items()}
 
     def keep(self) -> None:
         """Makes the state now the good one."""
@@ -255,7 +261,7 @@ def train(
     smaller: Callable[[], bool] | None = None,
     shared: bool = False,
 ) -> TrainingLog:
-    """Moves `weights` down `loss` with AdamW, each within its span and by an optimizer of its own.
+    """Moves `weights` down `loss`, each within its span and by an optimizer of its own.
 
     `loss` draws its batch from the generator it is given, which depends on the seed and the step alone, so that a run
     resumed from `state` makes the same steps as one that was never interrupted. `look` measures the run every few
@@ -264,7 +270,7 @@ def train(
     the parts of the loss smaller, and says whether it could. Where the loss is `shared`, each of several processes has
     some of its parts, and gradients are added up; else each does all of it.
     """
-    run = _Run(weights)
+    run = _Run(weights, schedule.optimizer)
     if trust is not None:
         run.keep()
     if state is not None and is_there(state):

@@ -57,9 +57,7 @@ class NSCVF(FeatureMethod):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 150},
-    "thorough": {"steps": 1600, "batch": 16},
+    "fast": {"steps": 100},
     "resistant": {"harden": 1.0, "resist": 1.0, "depths": 1.0, "distill": 12.0},
 }
-"""Settings by what is wanted: a request in less time, one that goes further, or one that withstands attackers who have
-the weights."""
+"""Settings by what is wanted: a request in less time, or one that withstands attackers who have the weights."""

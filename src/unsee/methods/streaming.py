@@ -48,6 +48,8 @@ class Streaming(FeatureMethod):
     """Most training steps, 1 or more."""
     rate: float = 2e-3
     """Highest learning rate, above 0."""
+    optimizer: str = "adamw"
+    """What makes a step of a gradient. muon: every direction of a weight moves alike; adamw: every number does."""
     standins: int = 4
     """Stand-ins of each kind that are made of each photo, 1 or more."""
 

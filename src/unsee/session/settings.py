@@ -22,6 +22,7 @@ SINGLE = NSCVF(
     views=160,
     blends=80,
     rate=3e-3,
+    optimizer="adamw",
     share=0.43,
     steps=300,
     stop_target=0.0,
