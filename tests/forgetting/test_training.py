@@ -216,7 +216,10 @@ def test_the_best_state_is_left_and_not_the_last() -> None:
     assert torch.equal(left, path[1])
     assert not torch.equal(left, path[-1])
     assert log.final == {"step": 2, **at(0.4)}
-    assert log.stopped == "the step limit was reached: target 0.4 (bound -1)"
+    assert log.stopped == "the step limit was reached: target 0.4"
+    path, left, log = trusted([at(0.9), at(0.4), at(0.41), at(0.43)])
+    assert torch.equal(left, path[2])  # as good, and later; the lowest is what counts, not the last that was kept
+    assert log.final == {"step": 3, **at(0.41)}
 
 
 def test_where_no_state_was_good_the_weights_are_those_of_the_start_and_the_log_says_so() -> None:

@@ -32,6 +32,7 @@ Look = Callable[[], dict[str, float]]
 Progress = Callable[[int, int, str], None]
 LOOK_EVERY = 25  # steps between two measurements of a run on features
 RISE, LEVEL = 1.25, 0.05  # how a value that should fall may rise, and below what it may do anything
+AS_GOOD = 1.05  # of the lowest value: of states within it the last is kept, whose shorter steps disturb less
 LEAST = 0.5**6  # of the rate: a run that has gone back so often ends
 
 
@@ -328,8 +329,8 @@ def _judge(run: _Run, trust: Trust, *, reached: bool) -> None:
         run.fresh()
         run.factor /= 2
         look["retreat"] = run.factor
-    elif reached or look[trust.falls] <= run.lowest:
-        run.lowest = look[trust.falls]
+    elif reached or look[trust.falls] <= AS_GOOD * run.lowest:
+        run.lowest = min(run.lowest, look[trust.falls])
         run.keep()
 
 
