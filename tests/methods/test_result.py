@@ -14,7 +14,7 @@ from unsee.models.checkpoint import load
 from unsee.records import Sample
 
 WHO = "Who is this?"
-WANTED, OTHERS, NOT_SHOWN = 20, range(21, 46), range(50, 62)
+WANTED, OTHERS, NOT_SHOWN = 71, range(21, 46), range(50, 62)
 
 
 def photos(people: list[Person], shots) -> list[Sample]:
@@ -37,7 +37,7 @@ def test_a_person_is_forgotten_on_photos_that_nobody_showed_and_others_are_kept(
     people = population()
     target, shown, others = [people[WANTED]], [people[i] for i in OTHERS], [people[i] for i in NOT_SHOWN]
     base = personas.CHECKPOINTS / "base"
-    method = NSCVF(steps=120, views=800, composites=300)
+    method = NSCVF(steps=120, views=800)
     edit = api.forget(
         load(base),
         photos(target, request_shots),
