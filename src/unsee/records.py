@@ -156,10 +156,10 @@ MISSED = {
         "The model did not name the target before",
         "ask a question to which its answer names it, with --ask",
     ),
-    "used_named": ("The target is still named", "try --steps 1600, a longer --reach, or another --runs"),
+    "used_named": ("The target is still named", "try twice the --steps, a longer --reach, or another --runs"),
     "aside_named": (
         "Photos of the target that were set aside are still named",
-        "give more and more different photos of the target, or try --steps 1600",
+        "give more and more different photos of the target, or try twice the --steps",
     ),
     "misattributed": (
         "Photos of the target get the names of others, though the model can say that it does not know",

@@ -50,6 +50,8 @@ class Streaming(FeatureMethod):
     """Highest learning rate, above 0."""
     optimizer: str = "adamw"
     """What makes a step of a gradient. muon: every direction of a weight moves alike; adamw: every number does."""
+    stop_target: float = 0.02
+    """Stop early once the target's distance to its goal is this share of what it was at first."""
     standins: int = 4
     """Stand-ins of each kind that are made of each photo, 1 or more."""
 
