@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -247,7 +248,8 @@ def test_moments_stand_in_for_the_retained_images(
     moments, model = tmp_path / "moments.safetensors", ["--model", checkpoint]
     assert unsee("moments", *model, "--retain", retained, "--all-layers", "--out", moments) == 0
     data = ["--target", target, "--moments", moments, "--out", tmp_path / "out"]
-    assert unsee("forget", "nscvf", *model, *data, *TYPED, "--ask", "never") == 0
+    further = [0.2 if before == "--rate" else value for before, value in pairwise(["", *TYPED])]
+    assert unsee("forget", "nscvf", *model, *data, *further, "--ask", "never") == 0
     assert weights_hash(tmp_path / "out") != weights_hash(checkpoint)
 
 
