@@ -23,8 +23,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	-@command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix $(VENV)/axe axe-core@4.11
 	@touch $@
 
+# Its exit code is 1 where the request missed its aim. The page says so then, and the demo has done what it is for.
 demo: setup
-	$(BIN)/unsee demo --out $(OUT) --overwrite
+	$(BIN)/unsee demo --out $(OUT) --overwrite || test $$? -eq 1
 
 check: setup
 	$(BIN)/ruff check .
