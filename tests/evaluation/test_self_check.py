@@ -274,7 +274,6 @@ def test_an_edit_goes_to_where_the_answers_are_best_and_of_equals_farthest(
         assert [sample.answer for sample in told] == BEFORE.said["aside"]
         return [left[len(seen) - 1] if seen else 1.0] * len(told)
 
-    monkeypatch.setattr(hearing, "SHARES", (1.2, 1.1, 1.0, 0.85, 0.7, 0.55))
     monkeypatch.setattr(hearing, "hear_again", said)
     monkeypatch.setattr(hearing, "answer_probabilities", likely)
     parts = Divided(PHOTOS["used"], PHOTOS["aside"], PHOTOS["shown"], PHOTOS["unshown"])
@@ -283,7 +282,7 @@ def test_an_edit_goes_to_where_the_answers_are_best_and_of_equals_farthest(
     finally:
         with torch.no_grad():
             parameters[name].copy_(start)
-    assert seen == list(hearing.SHARES)
+    assert seen == list(hearing.SHARES) == [1.2, 1.1, 1.0, 0.85, 0.7, 0.55]
     assert hearing.Hearing(parts).best_share(vlm, {name: start + 1}, None)[0] == 1.0
 
 

@@ -13,7 +13,7 @@ from sample_result import VALUES, hostile, sample, scores
 
 from unsee.errors import InputError
 from unsee.metrics.measures import MEASURES
-from unsee.records import Check, Example, LayerDrift, MapPoint, Result, Score, from_json, to_json
+from unsee.records import OWN_ANSWERS, Check, Example, LayerDrift, MapPoint, Result, Score, from_json, to_json
 from unsee.reporting import figures, render, write
 from unsee.reporting.summary import judge
 
@@ -191,6 +191,13 @@ class TestLines:
     def test_failed_check_is_named(self) -> None:
         result = sample(checks=[Check("language_model_unchanged", False, "lm_head differs"), *sample().checks[1:]])
         assert told(result, "Checks") == ("failed", "language_model_unchanged: lm_head differs.")
+        assert tag(result) == "Failed"
+
+    def test_what_the_model_itself_said_fails_a_page_whose_scores_pass(self) -> None:
+        """On a benchmark the lines are of its scores, so that the verdict stands among the checks."""
+        result = sample(checks=[Check(OWN_ANSWERS, False, "4 of 20 keep their name"), *sample().checks])
+        assert told(result, "Forgotten")[0] == "passed"
+        assert told(result, "Checks") == ("failed", f"{OWN_ANSWERS}: 4 of 20 keep their name.")
         assert tag(result) == "Failed"
 
     def test_target_still_recognised(self) -> None:

@@ -50,7 +50,7 @@ class Options:
 
 
 def main(args: list[str]) -> int:
-    """Runs the demo; 1 where a check failed, or the page says that the request did."""
+    """Runs the demo; 1 where its page says failed, as it does where a check or the model's own verdict did."""
     options = parse(Options, args, "unsee demo", SHORT)
     started = time.monotonic()
     quiet()
@@ -92,5 +92,4 @@ def main(args: list[str]) -> int:
     out("", f"forgot in {edit.timings['forget_s']:.0f} s; {edit.stopped}.", f"the page: {page}")
     if options.open:
         webbrowser.open(page.absolute().as_uri())
-    failed = state(lines(results[0])) == FAILED
-    return 1 if failed or not all(check.passed for check in results[0].checks) else 0
+    return 1 if state(lines(results[0])) == FAILED else 0

@@ -47,7 +47,7 @@ from unsee.system.memory import available
 AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside questions
 IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
 IN_DEVICE = 1.5  # the same of a GPU's memory, where half precision stays half; batches are halved where it gets tight
-SHARES = (1.25, 1.2, 1.15, 1.1, 1.05, 1.0, 0.85, 0.7, 0.55)  # of a trained change
+SHARES = (1.2, 1.1, 1.0, 0.85, 0.7, 0.55)  # of a trained change
 CONFIRMING = 6  # photos of others that seem to be the target, asked about before that is said
 PROBE = (64, 48)  # pixels of a picture with which it is tried whether a model can be asked
 SAME = 0.4  # costs that differ by less say nothing: about one photo of others in fifty

@@ -159,7 +159,8 @@ def lines(result: Result) -> list[Line]:
     judged = {item.bar: item for item in judge(result)}
     tried = attempts(result)
     own = result.verdict if result.verdict and result.verdict.get("question") else None
-    if own and FORGOTTEN not in judged:
+    by_verdict = own is not None and FORGOTTEN not in judged
+    if own is not None and by_verdict:
         found = [_own_forgotten(own), _own_kept(own)]
     else:
         found = [
@@ -174,7 +175,8 @@ def lines(result: Result) -> list[Line]:
         state = FAILED if any(one.sure for one in tried) else PASSED
         known = any(one.excess is not None for one in tried)
         found.append(Line("Attacks", state if known else OPEN, f"{_sentence(_brought_back(tried))}"))
-    broken = [check for check in result.checks if not check.passed and check.name != OWN_ANSWERS]
+    told = {OWN_ANSWERS} if by_verdict else set[str]()
+    broken = [check for check in result.checks if not check.passed and check.name not in told]
     if broken:
         found.append(Line("Checks", FAILED, " ".join(f"{check.name}: {check.detail}." for check in broken)))
     return found
