@@ -114,11 +114,12 @@ def test_a_session_does(away: str, unsee: Run, checkpoint: Path, target: Path, r
     assert unsee("session", "export", folder, "--out", tmp_path / "out", *on) == 0
 
 
+@pytest.mark.parametrize(("optimizer", "apart"), [("adamw", SAME), ("muon", 3 * SAME)])
 def test_a_run_that_was_killed_goes_on_elsewhere(
-    checkpoint: Path, target: Path, retained: Path, tmp_path: Path
+    optimizer: str, apart: float, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
 ) -> None:
-    """What is kept of a run is on the CPU, whatever it ran on. Thirty steps add up what rounding makes of each."""
-    state, method = tmp_path / "state.pt", replace(METHOD, steps=30, stop_target=0.0)
+    """What is kept of a run is on the CPU, whatever it ran on. Muon makes more of rounding in weak directions."""
+    state, method = tmp_path / "state.pt", replace(METHOD, steps=30, stop_target=0.0, optimizer=optimizer)
 
     def stop(step: int, *_: object) -> None:
         if step == method.steps:  # after the first look, whose state is kept
@@ -130,7 +131,7 @@ def test_a_run_that_was_killed_goes_on_elsewhere(
     kept = torch.load(state, weights_only=True)
     assert all(value.device.type == "cpu" for value in kept["weights"].values())
     whole = package.forget(checkpoint, target, retained, method=method, ask="never", device="cpu")
-    assert worst(whole.weights, package.forget(checkpoint, target, retained, **given, device="cpu").weights) < 3 * SAME
+    assert worst(whole.weights, package.forget(checkpoint, target, retained, **given, device="cpu").weights) < apart
 
 
 @pytest.mark.parametrize("name", ["cuda:7", "nowhere", "meta"])
@@ -157,17 +158,21 @@ def test_precision_and_device_hold_for_one_command(
     assert unsee(*given, "--device") == 2
 
 
-def test_bfloat16_comes_near_float32(checkpoint: Path, target: Path, retained: Path) -> None:
+@pytest.mark.parametrize(("optimizer", "alike"), [("adamw", 0.8), ("muon", 0.7)])
+def test_bfloat16_comes_near_float32(
+    optimizer: str, alike: float, checkpoint: Path, target: Path, retained: Path
+) -> None:
     """Features differ by the rounding of bfloat16, and an edit goes the same way."""
+    method = replace(METHOD, optimizer=optimizer)
     edits = [
-        package.forget(checkpoint, target, retained, method=METHOD, ask="never", precision=precision)
+        package.forget(checkpoint, target, retained, method=method, ask="never", precision=precision)
         for precision in ("float32", "bfloat16")
     ]
     start = dict(edits[0].vlm.model.named_parameters())
     for name in edits[0].weights:
         one, other = (edit.weights[name].float() - start[name].cpu().float() for edit in edits)
         if one.norm() > 0:
-            assert torch.cosine_similarity(one.flatten(), other.flatten(), dim=0) > 0.7
+            assert torch.cosine_similarity(one.flatten(), other.flatten(), dim=0) > alike
 
 
 def test_a_device_for_a_model_that_is_opened_is_refused(checkpoint: Path, target: Path, retained: Path) -> None:
