@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from unsee.models.features import CROSSINGS, SeesImages
+
+OTHERWISE: WeakSet[PreTrainedModel] = WeakSet()  # models whose features turned out not to come image by image
 
 
 @contextmanager
@@ -21,7 +24,8 @@ def seen_once(model: PreTrainedModel, images: Sequence[int]) -> Iterator[None]:
     where that is not the images', as with patches of all of them in one row, each question's image is seen.
     """
     base, order = model.base_model, list(images)
-    if len(set(order)) == len(order) or model.config.model_type in CROSSINGS or not isinstance(base, SeesImages):
+    known = model.config.model_type in CROSSINGS or model in OTHERWISE
+    if known or len(set(order)) == len(order) or not isinstance(base, SeesImages):
         yield
         return
     distinct = list(dict.fromkeys(order))
@@ -36,7 +40,10 @@ def seen_once(model: PreTrainedModel, images: Sequence[int]) -> Iterator[None]:
             return method(*args, **given)
         few = {name: value[first] if isinstance(value, Tensor) else value for name, value in given.items()}
         spread = _spread(method(**few), again, len(distinct))
-        return method(**given) if spread is None else spread
+        if spread is None:
+            OTHERWISE.add(model)
+            return method(**given)
+        return spread
 
     vars(base)["get_image_features"] = get_image_features
     try:
