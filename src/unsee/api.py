@@ -17,7 +17,7 @@ from unsee.evaluation.evaluate import evaluate as measure_answers
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
 from unsee.evaluation.photos import photo_questions
-from unsee.evaluation.self_check import ASIDE, USED, cost
+from unsee.evaluation.self_check import cost
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit, read_record
 from unsee.forgetting.training import Progress
@@ -97,9 +97,7 @@ def forget(
         vlm, targets, retained or [], seed=seed, ask=ask, further=questions, by_name=answer_from_folder,
         drop_similar=drop_similar, tell=tell,
     )  # fmt: skip
-    if moments is not None and hearing.before is not None and not hearing.unnamed:
-        own = hearing.before.answers((USED, ASIDE)).values()
-        hearing = replace(hearing, unnamed="" if moments.unnamed in own else moments.unnamed)
+    hearing = hearing if moments is None else hearing.knowing(moments.unnamed)
     request = request_of(hearing.parts, identifier, now())
     if standing_in is not None and moments is not None:
         bounds = vlm.bounds(memory)

@@ -197,7 +197,7 @@ class TestLines:
         """On a benchmark the lines are of its scores, so that the verdict stands among the checks."""
         result = sample(checks=[Check(OWN_ANSWERS, False, "4 of 20 keep their name"), *sample().checks])
         assert told(result, "Forgotten")[0] == "passed"
-        assert told(result, "Checks") == ("failed", f"{OWN_ANSWERS}: 4 of 20 keep their name.")
+        assert told(result, "Checks") == ("failed", "Photos of this request: 4 of 20 keep their name.")
         assert tag(result) == "Failed"
 
     def test_target_still_recognised(self) -> None:

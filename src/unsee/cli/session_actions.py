@@ -65,6 +65,7 @@ def _init(args: list[str]) -> int:
             memory=options.memory,
             guard=options.guard,
             max_drift=options.max_drift,
+            ask=asked(options.ask),
             key=options.key,
             secret_file=options.secret,
             trust_remote_code=options.trust_remote_code,

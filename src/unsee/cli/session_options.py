@@ -44,6 +44,7 @@ class Init(Generic[Method]):
     """A checkpoint folder of transformers, or hf://OWNER/NAME of the hub. It must stay where and as it is."""
     retain: Path
     """Photos of what must be kept."""
+    ask: AskOption = ("auto",)
     guard: float = GUARD
     """How strongly each forgotten target is kept forgotten by later requests; 0: they may bring it back."""
     max_drift: float | None = None

@@ -14,12 +14,14 @@ from unsee.data.aside import Divided, divided
 from unsee.errors import InputError
 from unsee.evaluation.asking import answer_probabilities, generate
 from unsee.evaluation.self_check import (
+    ASIDE,
     NAMED,
     QUESTIONS,
     SETTLED,
     SHOWN,
     TOKENS,
     UNSHOWN,
+    USED,
     Heard,
     all_heard,
     among_retained,
@@ -80,6 +82,12 @@ class Hearing:
         if self.whole is None or self.before is None or not can_be_read(self.whole):
             return None
         return reader(self.whole, self.before, self.unnamed)
+
+    def knowing(self, unnamed: str) -> "Hearing":
+        """With what moments say that the model answers of strangers, where it was asked and did not say so itself."""
+        if self.before is None or self.unnamed or unnamed in self.before.answers((USED, ASIDE)).values():
+            return self
+        return replace(self, unnamed=unnamed)
 
     def verdict(self, weights: Mapping[str, Tensor], final: Mapping[str, float] | None) -> Verdict:
         """Whether the model with these weights has forgotten; by the last look of training where it is not asked."""

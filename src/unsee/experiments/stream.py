@@ -10,7 +10,6 @@ import torch
 
 from unsee.benchmarks.personas import Stream
 from unsee.evaluation.asking import generate
-from unsee.evaluation.hearing import NEVER
 from unsee.methods import NPO, ClosedForm, GradDiff, Method, Streaming
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load, visual_parameters
@@ -77,17 +76,24 @@ class StreamRow:
     """Largest retained drift of a layer since the beginning."""
 
 
-def run(stream: Stream, name: str, seed: int, out: Path, told: Told, *, requests: int | None = None) -> list[StreamRow]:
-    """Runs a variant through a stream; one line of `out`/NAME_SEED.jsonl for each request. Goes on where it stopped."""
+def run(
+    stream: Stream, name: str, seed: int, out: Path, told: Told, *, requests: int | None = None, every: int = 1
+) -> list[StreamRow]:
+    """Runs a variant through a stream; one line of `out`/NAME_SEED.jsonl for each request. Goes on where it stopped.
+
+    Requests are made as `unsee session forget` makes them, and stand whatever their verdict. Asked is after every so
+    many of them, and after the last.
+    """
     variant = VARIANTS[name]
     folder, file = out / f"{name}_{seed}", out / f"{name}_{seed}.jsonl"
     vlm = load(stream.model, language=True)
     rows = [StreamRow(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
     if not folder.exists():
         create(folder, stream.model, stream.retained, method=variant.method, seed=seed, guard=variant.guard)
-    asked = stream.requests[:requests]
+    asked, done = stream.requests[:requests], {row.request for row in rows}
     for number in range(len(asked) + 1):
-        if number < len(rows):
+        asked_after = number % every == 0 or number == len(asked)
+        if number in done:
             continue
         seconds = 0.0
         with Session(folder) as session:
@@ -98,12 +104,13 @@ def run(stream: Stream, name: str, seed: int, out: Path, told: Told, *, requests
                         asked[number - 1][1],
                         f"r{number}",
                         retain=stream.retained if variant.images else None,
-                        ask=NEVER,
                         keep_anyway=True,
                     )
                 else:  # made, but not measured, before it was cut off
                     made = json.loads((folder / "certificates" / f"r{number}.json").read_text())
                 seconds, drift = made["seconds"], made["drift"]
+            if not asked_after:
+                continue
             _show(vlm, session)
             size = (folder / STATE).stat().st_size / 1e6
         measured = {"seconds": seconds, "state_mb": size, "drift": max(drift.values()), **_ask(vlm, stream, number)}

@@ -28,6 +28,7 @@ class Bar:
     at_most: bool = False
 
 
+WORDS = {OWN_ANSWERS: "Photos of this request"}  # of checks that are told to who asked, not to engineers alone
 FORGOTTEN = Bar("recognition", "target", "oracle", 0.03, at_most=True)
 KEPT = Bar("recognition", "retained", "before", -0.01)
 REST = (
@@ -178,7 +179,7 @@ def lines(result: Result) -> list[Line]:
     told = {OWN_ANSWERS} if by_verdict else set[str]()
     broken = [check for check in result.checks if not check.passed and check.name not in told]
     if broken:
-        found.append(Line("Checks", FAILED, " ".join(f"{check.name}: {check.detail}." for check in broken)))
+        found.append(Line("Checks", FAILED, " ".join(f"{WORDS.get(check.name, check.name)}: {check.detail}." for check in broken)))
     return found
 
 

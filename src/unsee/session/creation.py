@@ -10,6 +10,9 @@ from safetensors.torch import save_file
 from unsee import __version__, data
 from unsee.data import Images
 from unsee.errors import InputError
+from unsee.evaluation.described import described
+from unsee.evaluation.hearing import AUTO, NEVER, Ask
+from unsee.forgetting.by_features import FeatureMethod
 from unsee.methods import Method
 from unsee.models.checkpoint import hashes, load
 from unsee.moments.file import save as save_moments
@@ -36,13 +39,15 @@ def create(
     memory: str = "normal",
     guard: float = GUARD,
     max_drift: float | None = None,
+    ask: Ask = AUTO,
     key: Path | None = None,
     secret_file: Path | None = None,
     trust_remote_code: bool = False,
 ) -> None:
     """Makes a session: measures the retained images once, and hashes every file of the model.
 
-    Without `method`, each request is made by NSCVF with settings for one target at a time. With `key`, every entry of
+    Without `method`, each request is made by NSCVF. Where it describes images by what the model reads, the model is
+    asked about the retained ones as `ask` says (see `unsee.evaluation.described`), this once. With `key`, every entry of
     the ledger is signed. With `secret_file`, the operator's secret outside the folder, hashes of photos are keyed by it
     and the guard is encrypted with it; each request needs it again.
 
@@ -62,9 +67,12 @@ def create(
         data.validate(samples, "retained")
         bounds = vlm.bounds(memory)
         with waiting_place(bounds, files.parent, "moments") as scratch:
-            moments, _ = measure(vlm, samples, method.moment_settings(seed), bounds, scratch, alone=True)
+            read = isinstance(method, FeatureMethod) and isinstance(method.runs, str)
+            reader, unnamed = described(vlm, samples, seed, ask if read else NEVER)
+            wanted = method.moment_settings(seed)
+            moments, _ = measure(vlm, samples, wanted, bounds, scratch, reader=reader, alone=True)
             hashed = tuple(salted(digest, salt, hidden) for digest in moments.hashes)
-            save_moments(replace(moments, hashes=hashed), files / STATE, {}, {})
+            save_moments(replace(moments, hashes=hashed, unnamed=unnamed), files / STATE, {}, {})
         save_file({}, files / WEIGHTS, metadata={"format": "pt"})
         mark = "" if hidden is None else hidden.mark
         made = Settings(str(vlm.folder.absolute()), salt, mark, method, seed, memory, guard, max_drift)

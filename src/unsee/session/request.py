@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -134,26 +135,20 @@ def edited(
     hearing = heard_before(
         vlm, wanted.target, others.kept or [], seed=seed, ask=wanted.ask, further=wanted.questions,
         by_name=wanted.by_name, tell=tell,
-    )  # fmt: skip
+    ).knowing(state.retained.unnamed)  # fmt: skip
     photos: Sequence[Sample] | Photos | None = None if others.kept is None else hearing.parts.shown
     if others.kept is not None and others.ready is not None:
         shown = {id(sample) for sample in hearing.parts.shown}
         photos = others.ready.only([place for place, sample in enumerate(others.kept) if id(sample) in shown])
-    edit = settings.method.forget(
-        vlm,
-        hearing.parts.used,
-        photos,
-        moments=replace(state.confining(settings.guard), public=others.public),
-        seed=seed,
-        memory=settings.memory,
-        progress=progress,
-    )
-    final = edit.method.get("final")
-    if isinstance(settings.method, FeatureMethod):
-        share, verdict = hearing.best_share(vlm, edit.weights, final)
+    method, moments = settings.method, replace(state.confining(settings.guard), public=others.public)
+    given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": settings.memory, "progress": progress}
+    if isinstance(method, FeatureMethod):
+        edit = method.forget(vlm, hearing.parts.used, photos, reader=hearing.reader, **given)
+        share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
         edit = edit.scaled(share)
     else:
-        verdict = hearing.verdict(edit.weights, final)
+        edit = method.forget(vlm, hearing.parts.used, photos, **given)
+        verdict = hearing.verdict(edit.weights, edit.method.get("final"))
     replies = hearing.replies(edit.weights) if wanted.questions else ()
     hash_before = visual_hash(vlm)
     patch(vlm, edit.weights)
