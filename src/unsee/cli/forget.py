@@ -1,9 +1,6 @@
 """`unsee forget METHOD`: one request."""
 
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -25,9 +22,10 @@ from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines
 from unsee.cli.telling import out, tell
+from unsee.cli.unfinished import unfinished
 from unsee.cli.written import write_result
 from unsee.data import load_readable
-from unsee.errors import InputError, MissedError, OutputError
+from unsee.errors import InputError
 from unsee.evaluation.own import both, write_answers
 from unsee.forgetting.edit import Edit
 from unsee.methods import NSCVF, find
@@ -37,7 +35,6 @@ from unsee.models.checkpoint import load
 from unsee.models.shards import headers, shards
 from unsee.moments.file import read
 from unsee.records import OWN_ANSWERS, Result, Sample
-from unsee.system.disk import held, is_plain, is_there, parents
 from unsee.system.output import ANSWERS, refuse_existing
 from unsee.system.processes import first
 
@@ -131,7 +128,7 @@ def main(args: list[str]) -> int:
     unneeded = left_out(vlm.folder)
     moments = None if options.moments is None else read(options.moments, vlm)
     started = time.monotonic()
-    with _unfinished(options.out, resume=options.resume) as state, noting():
+    with unfinished(options.out, "state.pt", "trained", resume=options.resume) as state, noting():
         edit = api.forget(
             vlm,
             target,
@@ -224,65 +221,6 @@ def _readable(folder: Path) -> list[Sample]:
     if skipped:
         tell(f"{len(skipped)} of {len(samples) + len(skipped)} files of {folder} are skipped.")
     return samples
-
-
-@contextmanager
-def _unfinished(out: Path, *, resume: bool) -> Iterator[Path]:
-    """The file, beside the output, where an unfinished run keeps its state, for this run alone.
-
-    It outlives a run that was cut off, or whose output could not be written.
-    """
-    folder = out.absolute().parent / f".{out.name}.unfinished"
-    state = folder / "state.pt"
-    if not first():  # the first process holds the folder for all
-        yield state
-        return
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(parents(out))
-            stack.enter_context(held(folder))
-            if not resume and is_plain(state):
-                raise InputError(
-                    f"a run for {out} was cut off and can go on: add --resume, or remove {folder} to begin anew."
-                )
-            if not resume:
-                for left in folder.iterdir():
-                    shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
-        except BlockingIOError as error:
-            raise InputError(f"another run writes {out}; wait until it is done, or name another output.") from error
-        except OSError as error:
-            raise InputError(
-                f"{folder} cannot be used ({error.strerror}); remove it, or name another output."
-            ) from error
-        resumed = is_plain(state)
-        try:
-            yield state
-        except MissedError:
-            _removed(folder)
-            raise
-        except KeyboardInterrupt:
-            if is_plain(state):
-                tell("what was trained is kept: run again with --resume.")
-            raise
-        except InputError as error:
-            if isinstance(error, OutputError) and is_plain(state):
-                raise InputError(f"{error} What was trained is kept: run again with --resume.") from error
-            if not resumed:
-                _removed(folder)
-            raise
-        finally:
-            with suppress(OSError):  # where there is a state in it
-                folder.rmdir()
-        _removed(folder)
-
-
-def _removed(folder: Path) -> None:
-    """Takes away the state of a run, or says that it is there still."""
-    try:
-        if is_there(folder):
-            shutil.rmtree(folder)
-    except OSError as error:
-        tell(f"{folder} could not be removed ({error.strerror}); it holds what was trained, so remove it.")
 
 
 def _changed(before: Path, after: Path) -> str:

@@ -11,6 +11,7 @@ from unsee.cli.parse import AskOption, asked, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.telling import out
+from unsee.cli.unfinished import unfinished
 from unsee.errors import InputError
 from unsee.evaluation.described import described
 from unsee.forgetting.settings import SHARE_MANY
@@ -19,7 +20,6 @@ from unsee.models.checkpoint import load
 from unsee.moments.file import is_moments, read, save
 from unsee.moments.measure import measure, waiting_place
 from unsee.moments.merge import alike, merged
-from unsee.system.disk import parents
 from unsee.system.output import refuse_existing
 from unsee.system.processes import first
 
@@ -58,6 +58,8 @@ class Options:
     """Run code that the checkpoint brings along."""
     overwrite: bool = False
     """Replace --out if it exists and unsee wrote it."""
+    resume: bool = False
+    """Go on with a run for the same --out that was cut off, where it had counted many photos."""
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,19 @@ def main(args: list[str]) -> int:
     samples = data.load(options.retain)
     bounds = vlm.bounds(options.memory)
     place = options.out.absolute()
-    with noting(), parents(place), waiting_place(bounds, place.parent, place.name) as scratch:
+    with (
+        unfinished(options.out, "sums.safetensors", "measured", resume=options.resume) as state,
+        noting(),
+        waiting_place(bounds, place.parent, place.name) as scratch,
+    ):
         like = None if options.like is None else read(options.like, vlm)
         ask = "never" if like is not None else asked(options.ask)
         reader, unnamed = described(vlm, samples, options.seed, ask)
         wanted = NSCVF().moment_settings(options.seed)
         share = 1.0 if options.all_layers else SHARE_MANY
-        measured, _ = measure(vlm, samples, wanted, bounds, scratch, share=share, reader=reader, alone=True, like=like)
+        measured, _ = measure(
+            vlm, samples, wanted, bounds, scratch, share=share, reader=reader, alone=True, like=like, state=state
+        )
         moments = replace(measured, unnamed=unnamed if like is None else like.unnamed)
         if not first():
             return 0

@@ -23,7 +23,7 @@ from unsee.errors import InputError, check_ranges
 from unsee.forgetting.confined import ConfinedWeight, now_and_before
 from unsee.forgetting.edit import Edit, rounded, settings_of
 from unsee.forgetting.saliency import salient, squared_gradients
-from unsee.forgetting.training import Bars, Progress, Schedule, fingerprint, moving, restored, train
+from unsee.forgetting.training import Bars, Progress, Schedule, moving, restored, train
 from unsee.models.answers import answer_log_probabilities, answer_losses, check_language, say
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import depths
@@ -32,6 +32,7 @@ from unsee.models.outline import blocks
 from unsee.models.scopes import Scope, scope_layers
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
+from unsee.system.tensors import fingerprint
 
 AT_ONCE = 64  # questions answered together before the training
 KEPT = 256  # retained photos whose answers are kept

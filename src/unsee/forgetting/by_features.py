@@ -18,11 +18,7 @@ from unsee.forgetting.feature_run import FeatureRun
 from unsee.forgetting.goals import Goals, GoalSettings
 from unsee.forgetting.regions import RegionSettings
 from unsee.forgetting.settings import FeatureSettings
-from unsee.forgetting.training import (
-    Progress,
-    fingerprint,
-    recomputed,
-)
+from unsee.forgetting.training import Progress, recomputed
 from unsee.models.checkpoint import Vlm
 from unsee.models.outline import SHARE
 from unsee.moments.measure import prepare, waiting_place
@@ -30,6 +26,7 @@ from unsee.moments.reading import Reader
 from unsee.moments.records import AUTO, Moments, Photos
 from unsee.records import Sample
 from unsee.system.memory import Memory
+from unsee.system.tensors import fingerprint
 
 
 @dataclass(frozen=True)

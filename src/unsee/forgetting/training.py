@@ -1,6 +1,5 @@
 """The one training loop: a null-space step, a look every few steps, an early stop, and a state to resume from."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from unsee.system.memory import lacks_memory
 from unsee.system.output import with_file
 from unsee.system.processes import count, first, same, summed
 from unsee.system.progress import report
-from unsee.system.tensors import tensor_hash
+from unsee.system.tensors import fingerprint, tensor_hash
 
 Loss = Callable[[Generator], Iterable[Tensor]]  # parts whose sum is the loss; each is let go before the next is made
 Look = Callable[[], dict[str, float]]
@@ -135,11 +134,6 @@ def moving(weights: Mapping[str, ConfinedWeight]) -> Iterator[None]:
             weight.restore()
             weight.weight.requires_grad_(False)
             weight.weight.grad = None
-
-
-def fingerprint(*parts: str) -> str:
-    """SHA-256 over the parts; ties a saved state to the settings and the data it belongs to."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _digest(value: object) -> str:

@@ -1,6 +1,6 @@
 """Moments of the vectors that enter a linear layer: streamed, additive, and subtractable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -137,6 +137,18 @@ class GramStream:
         """Lets `add` change the sums in place, as an addition over processes does."""
         number = torch.tensor([self._count], dtype=torch.float64).to(self._total.device)
         add([self._outer, self._total, number])
+        self._count = float(number)
+
+    def sums(self) -> list[Tensor]:
+        """What has been summed up: (d, d), (d,) and how many (1,), float64 on the CPU; copies."""
+        number = torch.tensor([self._count], dtype=torch.float64)
+        return [self._outer.cpu().clone(), self._total.cpu().clone(), number]
+
+    def go_on(self, sums: Sequence[Tensor]) -> None:
+        """Has summed up what another stream's `sums` say, instead of what it had."""
+        outer, total, number = sums
+        self._outer.copy_(outer)
+        self._total.copy_(total)
         self._count = float(number)
 
     @property

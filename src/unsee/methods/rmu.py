@@ -16,13 +16,14 @@ from torch import Generator, Tensor
 from unsee.errors import InputError, check_ranges
 from unsee.forgetting.confined import ConfinedWeight, now_and_before
 from unsee.forgetting.edit import Edit, rounded, settings_of
-from unsee.forgetting.training import LOOK_EVERY, Bars, Progress, Schedule, fingerprint, moving, train
+from unsee.forgetting.training import LOOK_EVERY, Bars, Progress, Schedule, moving, train
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, visual_features
 from unsee.models.scopes import scope_layers
 from unsee.moments.measure import prepare
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
+from unsee.system.tensors import fingerprint
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from unsee.moments.states import retained_states
 from unsee.moments.stream import batches, held
 from unsee.moments.stream import opened as opened_photo
 from unsee.moments.telling import Telling, cross_validated
+from unsee.moments.unfinished import Sums, Unfinished, photos_key
 from unsee.moments.vectors import RUNS, Layout, layout, spreads
 from unsee.records import Sample
 from unsee.system.device import in_room, sums_on
@@ -35,7 +36,7 @@ from unsee.system.disk import workspace
 from unsee.system.memory import Memory, give_back
 from unsee.system.processes import count, own, summed, whole
 from unsee.system.progress import steps
-from unsee.system.tensors import TensorFile, opened, write
+from unsee.system.tensors import TensorFile, fingerprint, opened, write
 
 BATCH = 64
 UNLABELLED_MODES = 32  # clusters that stand in for concepts where retained images have none, or one each of their own
@@ -165,33 +166,46 @@ class Stream:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def batches(self, size: int) -> Iterator[list[Inputs]]:
-        """This process's share of the photos in their order, so many at once."""
-        found = list[str]()
-        for batch in batches(self.processor, own(self.pictures), size):
+    def batches(self, size: int, sums: Sums | None = None) -> Iterator[list[Inputs]]:
+        """This process's share of the photos in their order, so many at once; without those that `sums` has counted."""
+        found = [] if sums is None else sums.restored()
+        for batch in batches(self.processor, own(self.pictures)[len(found) :], size):
             found += [digest for _, digest in batch]
             yield [inputs for inputs, _ in batch]
+            if sums is not None:
+                sums.keep(found)
+        if sums is not None:
+            sums.keep(found, complete=True)
         self.hashes[:] = whole(found)
 
 
 @torch.no_grad()
 def retained_grams(
-    vlm: Vlm, images: Sequence[Inputs] | Stream, layers: Sequence[str], memory: Memory, scratch: Path | None = None
+    vlm: Vlm,
+    images: Sequence[Inputs] | Stream,
+    layers: Sequence[str],
+    memory: Memory,
+    scratch: Path | None = None,
+    unfinished: Unfinished | None = None,
 ) -> Mapping[str, Gram]:
     """The Gram of what the images put into each of these linear layers; kept in files of the folder `scratch` if given.
 
     Each pass over the images sums up as many layers as the memory allows. Several processes do a share of the images
-    each, and all have the sums.
+    each, and all have the sums. Of a stream, these are kept as `unfinished` while they are made.
     """
     modules = dict(vlm.model.named_modules())
     kept: dict[str, Gram] = {}
     places: dict[str, tuple[TensorFile, float]] = {}
-    for group in _passes({name: modules[name].in_features for name in layers}, memory.grams):
+    for number, group in enumerate(_passes({name: modules[name].in_features for name in layers}, memory.grams)):
 
-        def added(size: int, group: list[str] = group) -> dict[str, GramStream]:
+        def added(size: int, number: int = number, group: list[str] = group) -> dict[str, GramStream]:
             streams = {name: GramStream(modules[name].in_features, sums_on(vlm.device)) for name in group}
             with hooked((modules[name], stream.update) for name, stream in streams.items()):
-                parts = images.batches(size) if isinstance(images, Stream) else in_batches(own(images), size)
+                parts: Iterator[Sequence[Inputs]]
+                if isinstance(images, Stream):
+                    parts = images.batches(size, None if unfinished is None else unfinished.of(number, streams))
+                else:
+                    parts = in_batches(own(images), size)
                 for batch in steps(f"measuring {len(group)} layers", parts, -(-len(images) // (size * count()))):
                     visual_features(vlm.model, batch)
             return streams
@@ -224,6 +238,7 @@ def measure(
     reader: Reader | None = None,
     alone: bool = False,
     like: Moments | None = None,
+    state: Path | None = None,
 ) -> tuple[Moments, Photos]:
     """The moments of the retained samples, and those ready for training that the memory holds.
 
@@ -231,7 +246,8 @@ def measure(
     those of so large a `share` of the layers as `last_layers` takes; for the others there is none, which saves most of
     the time where only some are trained. A `reader` says what the language model reads. Moments that must do `alone`,
     without photos, have states too. `like` other moments of the same model, features are described as these describe
-    them, so that both can be merged. Raises InputError for too few samples, and for one that cannot be used.
+    them, so that both can be merged. With `state`, a file, a killed run goes on where it was among those that are not
+    held. Raises InputError for too few samples, and for one that cannot be used.
     """
     pictured = [sample for sample in samples if sample.image is not None]
     if not pictured:
@@ -249,7 +265,11 @@ def measure(
     layers = list(dict.fromkeys(routes.first[name] for name in trained))
     pictures = [sample.image for sample in pictured if sample.image is not None]
     every = photos.inputs if len(chosen) == len(pictured) else Stream(vlm.processor, pictures)
-    grams = retained_grams(vlm, every, layers, memory, scratch)
+    unfinished = None
+    if state is not None and isinstance(every, Stream):
+        parts = (visual_hash(vlm), str(settings), str(memory), str(count()), *layers, photos_key(pictures))
+        unfinished = Unfinished(state, fingerprint(*parts))
+    grams = retained_grams(vlm, every, layers, memory, scratch, unfinished)
     hashes = tuple(every.hashes) if isinstance(every, Stream) else photos.hashes
     states = None
     if alone:

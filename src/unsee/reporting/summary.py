@@ -179,7 +179,11 @@ def lines(result: Result) -> list[Line]:
     told = {OWN_ANSWERS} if by_verdict else set[str]()
     broken = [check for check in result.checks if not check.passed and check.name not in told]
     if broken:
-        found.append(Line("Checks", FAILED, " ".join(f"{WORDS.get(check.name, check.name)}: {check.detail}." for check in broken)))
+        found.append(
+            Line(
+                "Checks", FAILED, " ".join(f"{WORDS.get(check.name, check.name)}: {check.detail}." for check in broken)
+            )
+        )
     return found
 
 

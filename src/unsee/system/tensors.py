@@ -72,6 +72,11 @@ def opened(file: Path, form: str) -> TensorFile:
     return TensorFile(file, found["facts"], found["sums"])
 
 
+def fingerprint(*parts: str) -> str:
+    """SHA-256 over the parts; ties a saved state to the settings and the data it belongs to."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
 def _text(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
