@@ -21,11 +21,12 @@ from unsee.benchmarks import personas
 from unsee.benchmarks.personas import Stream
 from unsee.evaluation.asking import generate
 from unsee.evaluation.hearing import with_weights
+from unsee.methods import NSCVF
 from unsee.models.checkpoint import load
 from unsee.moments.records import Moments
 from unsee.session.creation import create
 from unsee.session.session import Session
-from unsee.session.settings import GUARD, SINGLE
+from unsee.session.settings import GUARD
 from unsee.session.state import State
 
 PHOTOS, NEVER = 4, 24  # of each person to be kept; people never asked about who are asked about at the end
@@ -64,7 +65,7 @@ def run(stream: Stream, variant: str, seed: int, options: argparse.Namespace) ->
         if counts[sample.concept] <= PHOTOS:
             retained.append(sample)
     if not folder.exists():
-        create(folder, stream.model, retained, method=replace(SINGLE, steps=options.steps), seed=seed, guard=GUARD)
+        create(folder, stream.model, retained, method=NSCVF(steps=options.steps), seed=seed, guard=GUARD)
     State.confining = ANCHORED if variant == "anchored" else unanchored  # type: ignore[method-assign]
     started, sizes = time.monotonic(), list[float]()
     for number, (_, photos) in enumerate(stream.requests[: options.requests]):

@@ -7,34 +7,37 @@ in docs/log.md; the earlier ones were made by exploratory code.
 """
 
 import argparse
-import dataclasses
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from unsee.benchmarks import personas
 from unsee.experiments.stream import VARIANTS, Variant, run
-from unsee.session.settings import SINGLE
+from unsee.methods import NSCVF
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "chosen": {},
-    "steps_200": {"steps": 200},
-    "steps_600": {"steps": 600},
-    "no_blends": {"blends": 0},
-    "no_contrast": {"contrast": 0.0},
+    "before_2026_11_28": {
+        "region": "concept",
+        "aside": 0,
+        "reach": 3.0,
+        "distill": 20.0,
+        "views": 160,
+        "blends": 80,
+        "rate": 3e-3,
+        "optimizer": "adamw",
+        "steps": 300,
+    },
+    "steps_400": {"steps": 400},
     "no_null_space": {"null_space": False},
-    "reach_2": {"reach": 2.0},
-    "distill_12": {"distill": 12.0},
-    "distill_30": {"distill": 30.0},
-    "rate_2e-3": {"rate": 2e-3},
-    "all_layers": {"share": 1.0},
-    "many_views": {"views": 1600, "blends": 800},
-    "discriminant": {"region": "discriminant", "aside": 4},
-    "both": {"region": "discriminant", "aside": 4, "views": 1600, "blends": 800},
+    "distill_20": {"distill": 20.0},
+    "share_65": {"share": 0.65},
     "guard_10": {"guard": 10.0},
-    "guard_100": {"guard": 100.0},
+    "guard_200": {"guard": 200.0},
     "no_guard": {"guard": 0.0},
+    "fives": {"together": 5},
 }
 
 
@@ -51,8 +54,8 @@ def main() -> None:
         stream = personas.stream("forget_15", seed)
         for name in options.only.split(","):
             changed = dict(SETTINGS[name])
-            guard = changed.pop("guard", Variant(SINGLE).guard)
-            VARIANTS[name] = Variant(dataclasses.replace(SINGLE, **changed), guard=guard)
+            given = {part: changed.pop(part) for part in ("guard", "together") if part in changed}
+            VARIANTS[name] = Variant(NSCVF(**changed), **given)
             rows = run(
                 stream,
                 name,
@@ -61,7 +64,7 @@ def main() -> None:
                 lambda text: print(text, file=sys.stderr, flush=True),
                 requests=options.requests,
             )
-            print(json.dumps({**dataclasses.asdict(rows[-1]), "never_before": rows[0].never}), flush=True)
+            print(json.dumps({**asdict(rows[-1]), "never_before": rows[0].never}), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ def small() -> Stream:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VARIANTS, "nscvf", Variant(NSCVF(steps=2, batch=4, views=0, composites=0)))
+    fives = Variant(NSCVF(steps=2, batch=4, views=0, composites=0), together=2)
+    monkeypatch.setitem(VARIANTS, "nscvf_fives", fives)
     monkeypatch.setitem(VARIANTS, "closed_form", Variant(ClosedForm(sweeps=1, views=0), images=False))
 
 
@@ -53,6 +55,20 @@ def test_a_stream_that_was_cut_off_goes_on(name: str, small: Stream, tmp_path: P
     (line,) = table(whole)
     assert line["request"] == 2
     assert line["never_before"] == whole[0].never
+
+
+@pytest.mark.usefixtures("quick")
+def test_requests_that_are_settled_together_are_measured_after_each_settling(small: Stream, tmp_path: Path) -> None:
+    rows = run(small, "nscvf_fives", 0, tmp_path, lambda _: None)
+    assert [row.request for row in rows] == [0, 2]
+    assert verify(tmp_path / "nscvf_fives_0").startswith("4 entries")  # the beginning, two that waited, one settling
+    assert [row.request for row in run(small, "nscvf_fives", 0, tmp_path, lambda _: None)] == [0, 2]
+
+
+@pytest.mark.usefixtures("quick")
+def test_not_every_request_need_be_measured(small: Stream, tmp_path: Path) -> None:
+    rows = run(small, "closed_form", 0, tmp_path, lambda _: None, every=3)
+    assert [row.request for row in rows] == [0, 2]
 
 
 def test_the_order_is_drawn_from_the_seed_and_nobody_is_asked_about_on_a_shown_photo() -> None:

@@ -1,7 +1,8 @@
 """A stream of requests through a session, measured after each: what stays forgotten, and what is lost beside it."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,32 +11,37 @@ import torch
 
 from unsee.benchmarks.personas import Stream
 from unsee.evaluation.asking import generate
-from unsee.methods import NPO, ClosedForm, GradDiff, Method, Streaming
+from unsee.methods import NPO, NSCVF, ClosedForm, GradDiff, Method, Streaming
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.session.creation import create
 from unsee.session.ledger import STATE
 from unsee.session.session import Session
-from unsee.session.settings import GUARD, SINGLE
+from unsee.session.settings import GUARD
 
 Told = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A method as it is run through a stream; `images`: the retained images are at hand in every request."""
+    """A method as it is run through a stream.
+
+    `images`: the retained images are at hand in every request. So many requests are settled `together`.
+    """
 
     method: Method
     guard: float = GUARD
     images: bool = True
+    together: int = 1
 
 
 CLOSED = ClosedForm(region="concept", aside=0, views=80)
 VARIANTS: dict[str, Variant] = {
-    "nscvf": Variant(SINGLE),
-    "nscvf_no_guard": Variant(SINGLE, guard=0.0),
-    "nscvf_no_null_space": Variant(replace(SINGLE, null_space=False)),
-    "nscvf_moments": Variant(SINGLE, images=False),
+    "nscvf": Variant(NSCVF()),
+    "nscvf_fives": Variant(NSCVF(), together=5),
+    "nscvf_no_guard": Variant(NSCVF(), guard=0.0),
+    "nscvf_no_null_space": Variant(NSCVF(null_space=False)),
+    "nscvf_moments": Variant(NSCVF(), images=False),
     "streaming": Variant(Streaming(views=80), images=False),
     "grad_diff": Variant(GradDiff()),
     "npo": Variant(NPO()),
@@ -81,35 +87,29 @@ def run(
 ) -> list[StreamRow]:
     """Runs a variant through a stream; one line of `out`/NAME_SEED.jsonl for each request. Goes on where it stopped.
 
-    Requests are made as `unsee session forget` makes them, and stand whatever their verdict. Asked is after every so
-    many of them, and after the last.
+    Requests are made as `unsee session` makes them, and stand whatever their verdict. The model is measured after
+    `every` so many of them, and after the last.
     """
     variant = VARIANTS[name]
-    folder, file = out / f"{name}_{seed}", out / f"{name}_{seed}.jsonl"
+    folder, file, secret = (out / f"{name}_{seed}{ending}" for ending in ("", ".jsonl", ".secret"))
     vlm = load(stream.model, language=True)
     rows = [StreamRow(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
     if not folder.exists():
-        create(folder, stream.model, stream.retained, method=variant.method, seed=seed, guard=variant.guard)
+        secret.write_bytes(secrets.token_bytes(32))
+        create(
+            folder, stream.model, stream.retained, method=variant.method, seed=seed, guard=variant.guard,
+            secret_file=secret,
+        )  # fmt: skip
     asked, done = stream.requests[:requests], {row.request for row in rows}
     for number in range(len(asked) + 1):
-        asked_after = number % every == 0 or number == len(asked)
-        if number in done:
+        last = number == len(asked)
+        if number in done or (number % variant.together and not last):
             continue
-        seconds = 0.0
-        with Session(folder) as session:
-            drift: Mapping[str, float] = {"": 0.0}
+        seconds, drift = 0.0, {"": 0.0}
+        with Session(folder, secret_file=secret) as session:
             if number:
-                if len(session.standing()) < number:
-                    made = session.forget(
-                        asked[number - 1][1],
-                        f"r{number}",
-                        retain=stream.retained if variant.images else None,
-                        keep_anyway=True,
-                    )
-                else:  # made, but not measured, before it was cut off
-                    made = json.loads((folder / "certificates" / f"r{number}.json").read_text())
-                seconds, drift = made["seconds"], made["drift"]
-            if not asked_after:
+                seconds, drift = _made(session, variant, stream, number)
+            if number % every and not last:
                 continue
             _show(vlm, session)
             size = (folder / STATE).stat().st_size / 1e6
@@ -119,6 +119,23 @@ def run(
             handle.write(json.dumps(asdict(rows[-1])) + "\n")
         told(f"{name}, seed {seed}: {number}/{len(asked)}, recognition of the forgotten {rows[-1].forgotten:.3f}")
     return rows
+
+
+def _made(session: Session, variant: Variant, stream: Stream, number: int) -> tuple[float, dict[str, float]]:
+    """Makes requests until so many stand; the seconds of the last, and the drift of each layer after it.
+
+    They stand already where a run was cut off before it measured them.
+    """
+    given: dict[str, Any] = {"retain": stream.retained if variant.images else None, "keep_anyway": True}
+    while (there := len(session.standing())) < number:
+        if variant.together == 1:
+            session.forget(stream.requests[there][1], f"r{there + 1}", **given)
+            continue
+        for place in range(there + len(session.queued()), number):
+            session.later(stream.requests[place][1], f"r{place + 1}")
+        session.settle(**given)
+    made = json.loads((session.folder / "certificates" / f"r{number}.json").read_text())
+    return made["seconds"], made["drift"]
 
 
 def _show(vlm: Vlm, session: Session) -> None:

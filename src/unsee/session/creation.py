@@ -13,7 +13,7 @@ from unsee.errors import InputError
 from unsee.evaluation.described import described
 from unsee.evaluation.hearing import AUTO, NEVER, Ask
 from unsee.forgetting.by_features import FeatureMethod
-from unsee.methods import Method
+from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import hashes, load
 from unsee.moments.file import save as save_moments
 from unsee.moments.measure import measure, waiting_place
@@ -24,7 +24,7 @@ from unsee.session.ledger import (
     WEIGHTS,
 )
 from unsee.session.secret import salted
-from unsee.session.settings import GUARD, SINGLE, Settings
+from unsee.session.settings import GUARD, Settings
 from unsee.session.store import creation
 from unsee.system.environment import environment
 
@@ -55,7 +55,7 @@ def create(
     language model.
     """
     settings.check(guard, max_drift)
-    method = method or SINGLE
+    method = method or NSCVF()
     if getattr(method, "scope", "visual") in ("language", "all"):
         raise InputError("a session changes no language model; give the method the scope visual or projector.")
     salt, signer = secrets.token_hex(16), certificate.read_key(key)

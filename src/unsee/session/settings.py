@@ -8,25 +8,11 @@ import tomli_w
 
 from unsee.errors import InputError, unknown
 from unsee.forgetting.edit import settings_of
-from unsee.methods import METHODS, NSCVF, Method
+from unsee.methods import METHODS, Method
 from unsee.session.ledger import SETTINGS, BrokenSessionError
 from unsee.system.memory import plan
 
 GUARD = 50.0
-# One target at a time; every request makes all steps, so that all take alike. The search: scripts/search_stream.py.
-SINGLE = NSCVF(
-    region="concept",
-    aside=0,
-    reach=3.0,
-    distill=20.0,
-    views=160,
-    blends=80,
-    rate=3e-3,
-    optimizer="adamw",
-    share=0.43,
-    steps=300,
-    stop_target=0.0,
-)
 
 
 @dataclass(frozen=True)
