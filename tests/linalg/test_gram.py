@@ -222,3 +222,33 @@ def test_wide_grams_are_summed_in_float32_within_the_stated_bound(count: int) ->
     assert ((found.outer - exact).abs() <= bound).all()
     assert torch.allclose(found.total, h.double().sum(0))
     assert not torch.equal(found.outer, exact) or count == 1
+
+
+@theorem
+@given(seeds, counts, widths, st.integers(1, 7), st.lists(st.integers(0, 40), max_size=4))
+def test_a_share_of_the_vectors_counts_for_all(seed: int, count: int, width: int, every: int, cuts: list[int]) -> None:
+    """Whatever the batches, and where a stream goes on from another's sums."""
+    h, stream = sample(seed, count, width), GramStream(width, every=every)
+    for part in torch.tensor_split(h, sorted(min(cut, count) for cut in cuts)):
+        further = GramStream(width, every=every)
+        further.go_on(stream.sums())
+        further.update(part)
+        stream = further
+    assert same(stream.gram, gram_of(h[::every]).weighted(every))
+
+
+@theorem
+@given(seeds, st.integers(2, 9))
+def test_a_share_is_as_far_from_all_as_is_stated(seed: int, every: int) -> None:
+    """The standard error of the mean product, by the root of (every / n) of the products' root mean square."""
+    count = 20_000
+    h, stream = sample(seed, count, 2, offset=0.0), GramStream(2, every=every)
+    stream.update(h)
+    products = h[:, :, None] * h[:, None, :]
+    stated = (every / count) ** 0.5 * products.square().mean(0).sqrt()
+    assert ((stream.gram.outer / stream.gram.count - products.mean(0)).abs() < 5 * stated).all()
+
+
+def test_a_share_takes_no_weights() -> None:
+    with pytest.raises(ValueError, match="counts some vectors alone takes no weights"):
+        GramStream(2, every=2).update(torch.ones(3, 2), torch.ones(3))

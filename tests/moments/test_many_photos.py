@@ -50,6 +50,26 @@ def test_photos_that_are_not_held_count_in_the_grams(
         assert some.grams[name].count == gram.count
 
 
+def test_of_many_photos_a_share_of_the_tokens_counts(vlm: Vlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every place of an image comes up, and the sums are near those of all tokens; `whole` ones are those of all."""
+    samples = photos(photo_folder(tmp_path / "others", 8, seed=6, concepts=8))
+    whole, _ = measure(vlm, samples, SETTINGS, plan("normal", 0))
+    monkeypatch.setattr(room, "FEWEST", 10)
+    monkeypatch.setattr(room, "ENOUGH", 4)
+    bounds = replace(plan("normal", 0), photos=1)
+    some, _ = measure(vlm, samples, SETTINGS, bounds)
+    exact, _ = measure(vlm, samples, SETTINGS, bounds, whole=True)
+    fewer = 0
+    for name, gram in whole.grams.items():
+        assert torch.allclose(exact.grams[name].outer, gram.outer, rtol=1e-4, atol=1e-4)
+        assert exact.grams[name].count == gram.count
+        assert some.grams[name].count == pytest.approx(gram.count, rel=0.1)
+        apart = (some.grams[name].second - gram.second).norm() / gram.second.norm()
+        assert apart < 0.5
+        fewer += apart > 1e-3
+    assert fewer >= len(whole.grams) // 2
+
+
 def test_a_photo_that_cannot_be_used_is_named(vlm: Vlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where another process opens it."""
     samples = photos(photo_folder(tmp_path / "others", 4, seed=6, concepts=5))

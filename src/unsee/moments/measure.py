@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import gcd
 from pathlib import Path
 
 import torch
@@ -46,6 +47,7 @@ MOST_LOSS, NEGLIGIBLE = (
     1e-3,
 )  # nats that are as bad as any; nats, by which another description must be better to be taken
 FEWEST = 64  # photos that are held whatever the memory
+ENOUGH = 512  # tokens for each input of a layer; of more a share is taken
 DESCRIBED = 2048  # photos that say what features are like, where that is all they are held for
 Note = Callable[[str, int, int], None]
 
@@ -186,20 +188,24 @@ def retained_grams(
     layers: Sequence[str],
     memory: Memory,
     scratch: Path | None = None,
+    every: Mapping[str, int] | None = None,
     unfinished: Unfinished | None = None,
 ) -> Mapping[str, Gram]:
     """The Gram of what the images put into each of these linear layers; kept in files of the folder `scratch` if given.
 
     Each pass over the images sums up as many layers as the memory allows. Several processes do a share of the images
-    each, and all have the sums. Of a stream, these are kept as `unfinished` while they are made.
+    each, and all have the sums. `every` says for a layer that only every so-manieth token counts. Of a stream, sums are
+    kept as `unfinished` while they are made.
     """
     modules = dict(vlm.model.named_modules())
     kept: dict[str, Gram] = {}
+    thinned = {} if every is None else every
     places: dict[str, tuple[TensorFile, float]] = {}
     for number, group in enumerate(_passes({name: modules[name].in_features for name in layers}, memory.grams)):
 
         def added(size: int, number: int = number, group: list[str] = group) -> dict[str, GramStream]:
-            streams = {name: GramStream(modules[name].in_features, sums_on(vlm.device)) for name in group}
+            sums, widths = sums_on(vlm.device), {name: modules[name].in_features for name in group}
+            streams = {name: GramStream(width, sums, thinned.get(name, 1)) for name, width in widths.items()}
             with hooked((modules[name], stream.update) for name, stream in streams.items()):
                 parts: Iterator[Sequence[Inputs]]
                 if isinstance(images, Stream):
@@ -237,6 +243,7 @@ def measure(
     share: float = 1.0,
     reader: Reader | None = None,
     alone: bool = False,
+    whole: bool = False,
     like: Moments | None = None,
     state: Path | None = None,
 ) -> tuple[Moments, Photos]:
@@ -246,8 +253,11 @@ def measure(
     those of so large a `share` of the layers as `last_layers` takes; for the others there is none, which saves most of
     the time where only some are trained. A `reader` says what the language model reads. Moments that must do `alone`,
     without photos, have states too. `like` other moments of the same model, features are described as these describe
-    them, so that both can be merged. With `state`, a file, a killed run goes on where it was among those that are not
-    held. Raises InputError for too few samples, and for one that cannot be used.
+    them, so that both can be merged.
+
+    Where not all are held, a share of their tokens says what enters a layer, at least ENOUGH for each of its inputs;
+    not where sums are to be `whole`, so that photos can be taken out of them exactly. With `state`, a file, a killed
+    run goes on among them where it was. Raises InputError for too few samples, and for one that cannot be used.
     """
     pictured = [sample for sample in samples if sample.image is not None]
     if not pictured:
@@ -265,11 +275,12 @@ def measure(
     layers = list(dict.fromkeys(routes.first[name] for name in trained))
     pictures = [sample.image for sample in pictured if sample.image is not None]
     every = photos.inputs if len(chosen) == len(pictured) else Stream(vlm.processor, pictures)
+    thinned = None if whole or every is photos.inputs else _thinned(vlm, layers, photos.inputs[0], len(pictures))
     unfinished = None
     if state is not None and isinstance(every, Stream):
-        parts = (visual_hash(vlm), str(settings), str(memory), str(count()), *layers, photos_key(pictures))
+        parts = (visual_hash(vlm), str(settings), str(count()), str(thinned), photos_key(pictures))
         unfinished = Unfinished(state, fingerprint(*parts))
-    grams = retained_grams(vlm, every, layers, memory, scratch, unfinished)
+    grams = retained_grams(vlm, every, layers, memory, scratch, thinned, unfinished)
     hashes = tuple(every.hashes) if isinstance(every, Stream) else photos.hashes
     states = None
     if alone:
@@ -290,6 +301,27 @@ def _held(vlm: Vlm, samples: Sequence[Sample], memory: Memory, *, alone: bool) -
     single = sum(value.nbytes for value in (*first[0].values(), *features.values.values()))
     most = max(FEWEST, memory.photos // single)
     return held([sample.concept for sample in samples], min(most, DESCRIBED) if alone else most)
+
+
+@torch.no_grad()
+def _thinned(vlm: Vlm, layers: Sequence[str], image: Inputs, images: int) -> dict[str, int]:
+    """That of the tokens which so many images put into each layer every so-manieth suffices.
+
+    The steps share no divisor with an image's number of tokens, so that every place of an image comes up.
+    """
+    modules, tokens = dict(vlm.model.named_modules()), dict[str, int]()
+
+    def counted(name: str) -> Callable[[Tensor], None]:
+        return lambda given: tokens.__setitem__(name, given.shape[:-1].numel())
+
+    with hooked((modules[name], counted(name)) for name in layers):
+        visual_features(vlm.model, [image])
+    found = dict[str, int]()
+    for name in layers:
+        own = tokens[name]
+        most = max(1, own * images // (ENOUGH * modules[name].in_features))
+        found[name] = next(step for step in range(most, 0, -1) if gcd(step, own) == 1)
+    return found
 
 
 def _spread(concept: Tensor, places: Sequence[int], count: int) -> Tensor:

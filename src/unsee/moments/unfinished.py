@@ -29,7 +29,8 @@ class Unfinished:
     def of(self, group: int, streams: Mapping[str, GramStream]) -> "Sums":
         """The sums of one group of layers, by layer, of this process."""
         place = group * count() + rank()
-        return Sums(self.file if not place else self.file.with_stem(f"{self.file.stem}_{place}"), self.key, streams)
+        file = self.file.with_stem(f"{self.file.stem}_{place}") if place else self.file
+        return Sums(file, fingerprint(self.key, *streams), streams)
 
 
 @dataclass(eq=False)
