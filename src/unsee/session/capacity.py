@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from unsee.session.state import State
-
-FREE = 0.01  # energy, in units of the mean, at which a direction counts as half free
+from unsee.session.state import FREE, State
 
 
 @dataclass(frozen=True)
