@@ -19,7 +19,8 @@ from unsee.reporting import curves
 class Options:
     """Run 20 requests for one person each through sessions on the embedded benchmark, measured after each.
 
-    Each variant is a method as a session runs it: with and without the guard, the null space, retained images at hand.
+    Each variant is a method as a session runs it: with and without the guard, the null space, retained images at hand,
+    or with requests that are settled five at a time.
     The folder holds one session and one file of scores for each variant and seed, and a page with the curves; what is
     there is not done again.
 
@@ -37,6 +38,8 @@ class Options:
     """People who ask; forget_15 has 15 others, to choose settings on."""
     requests: int = 20
     """Most requests."""
+    every: int = 1
+    """Measure after every so many requests, and after the last."""
     json: bool = False
     """Print every row as JSON."""
 
@@ -52,8 +55,9 @@ def main(args: list[str]) -> int:
         seeds = [int(seed) for seed in options.seeds.split(",")]
     except ValueError as error:
         raise InputError(f"--seeds is {options.seeds}; expected numbers with commas, as in 0,1,2.") from error
-    if options.requests < 1:
-        raise InputError(f"--requests is {options.requests}; expected 1 or more.")
+    for name, number in (("requests", options.requests), ("every", options.every)):
+        if number < 1:
+            raise InputError(f"--{name} is {number}; expected 1 or more.")
     quiet()
     page = options.out / "stream.html"
     options.out.mkdir(parents=True, exist_ok=True)
@@ -68,6 +72,7 @@ def main(args: list[str]) -> int:
                 options.out,
                 trace,
                 requests=options.requests,
+                every=options.every,
             )
     curves.write([asdict(row) for row in rows], f"{options.split} of personas, one request after the other", page)
     if options.json:
