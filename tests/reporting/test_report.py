@@ -121,7 +121,7 @@ def test_examples_of_one_image_share_a_card_and_changes_are_marked() -> None:
     html = render(sample())
     assert len(Page(html).named("article")) == len(Page(html).named("img")) == 4
     assert html.count("<mark>") == 7
-    assert re.search(r"<mark>Marta Lindqvist<small>changed</small></mark>", html)
+    assert re.search(r"<mark>Marta Lindqvist <small>changed</small></mark>", html)
     assert html.index("<h3>To be forgotten: photos that nothing was trained on</h3>") < html.index(
         "<h3>To be kept</h3>"
     )
