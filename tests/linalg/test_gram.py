@@ -252,24 +252,3 @@ def test_a_share_is_as_far_from_all_as_is_stated(seed: int, every: int) -> None:
 def test_a_share_takes_no_weights() -> None:
     with pytest.raises(ValueError, match="counts some vectors alone takes no weights"):
         GramStream(2, every=2).update(torch.ones(3, 2), torch.ones(3))
-
-
-@theorem
-@given(seeds, counts, widths, st.floats(1e-3, 1.0))
-def test_beside_another_gram_each_vector_is_projected(seed: int, count: int, width: int, ridge: float) -> None:
-    """By r (S + r I)^-1, r in units of the other's mean energy."""
-    h, others = sample(seed, count, width), gram_of(sample(seed + 1, 2 * width + 1, width))
-    unit = ridge * others.second.trace() / width
-    projection = unit * torch.linalg.inv(others.second + unit * torch.eye(width, dtype=torch.float64))
-    assert same(gram_of(h).beside(others, ridge), gram_of(h @ projection), 1e-8)
-
-
-def test_beside_what_uses_other_directions_alone_nothing_goes() -> None:
-    """And in those that it uses strongly next to nothing stays."""
-    axes = 100 * torch.eye(4, dtype=torch.float64)
-    left = gram_of(torch.eye(4, dtype=torch.float64)).beside(gram_of(axes[:2]), 1e-4).outer
-    torch.testing.assert_close(
-        left.diagonal(), torch.tensor([0.0, 0.0, 1.0, 1.0], dtype=torch.float64), atol=1e-6, rtol=0
-    )
-    h = sample(0, 5, 4)
-    assert same(gram_of(h).beside(gram_of(torch.zeros(3, 4)), 0.01), gram_of(h))

@@ -1,7 +1,6 @@
 """The guard of a session: what it holds, exactly, through several requests, and what becomes of older ones."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from tiny_method import METHOD, UNASKED
 from unsee import data
 from unsee.errors import InputError
-from unsee.linalg.gram import Gram
 from unsee.methods import GradDiff, Method
 from unsee.models.checkpoint import Vlm, visual_parameters
 from unsee.moments.file import OLD, form_of, read_guarded
@@ -21,7 +19,6 @@ from unsee.session.audit import verify
 from unsee.session.creation import create
 from unsee.session.ledger import STATE
 from unsee.session.session import Session
-from unsee.session.state import FREE
 from unsee.system.memory import plan
 from unsee.system.tensors import opened, write
 from unsee.testing import tiny_checkpoint
@@ -29,11 +26,10 @@ from unsee.testing import tiny_checkpoint
 NORMAL = plan("normal", 1)
 
 
-def grams_of(vlm: Vlm, people: Path, concept: str, retained: Mapping[str, Gram]) -> dict[str, torch.Tensor]:
-    """The mean h h^T of a concept's photos, less what lies in directions that retained photos use."""
+def grams_of(vlm: Vlm, people: Path, concept: str, layers: list[str]) -> dict[str, torch.Tensor]:
     photos = [sample for sample in data.load(people) if sample.concept == concept]
-    found = retained_grams(vlm, prepare(vlm, photos, 8).inputs, list(retained), NORMAL)
-    return {name: found[name].beside(retained[name], FREE).second for name in found}
+    found = retained_grams(vlm, prepare(vlm, photos, 8).inputs, layers, NORMAL)
+    return {name: found[name].second for name in found}
 
 
 def test_anchors_are_what_each_layer_gave_after_each_request(session: Path, people: Path) -> None:
@@ -44,8 +40,7 @@ def test_anchors_are_what_each_layer_gave_after_each_request(session: Path, peop
             if number:
                 opened_.forget(people / concept, "second", **UNASKED)
             vlm = opened_.edited(opened_.base())
-            state = opened_._state(opened_.base())
-            sums.append(grams_of(vlm, people, concept, state.retained.grams))
+            sums.append(grams_of(vlm, people, concept, list(state.retained.grams)))
             parameters = visual_parameters(vlm.model, vlm.partition)
             weights.append({name: parameters[f"{name}.weight"].double() for name in state.retained.first})
         state = opened_._state(opened_.base())
@@ -72,7 +67,7 @@ def test_a_layer_that_moves_first_in_a_later_request_is_anchored_where_it_was(on
     grams = {key: state.guard[key] for key in state.retained.grams}
     made = fresh.guarded(grams, {name: old}, {name: old + 1})
     assert list(made.anchors) == [name]
-    mean = gram.weighted(1 / gram.count).beside(state.retained.grams[first], FREE)
+    mean = gram.weighted(1 / gram.count)
     torch.testing.assert_close(made.anchors[name].outputs, old @ gram.outer + (old + 1) @ mean.outer)
 
 

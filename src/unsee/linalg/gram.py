@@ -90,23 +90,6 @@ class Gram:
         """The Gram of the same vectors, each counted `weight` times; weight >= 0."""
         return Gram(weight * self.outer, weight * self.total, weight * self.count)
 
-    def beside(self, other: "Gram", ridge: float) -> "Gram":
-        """The Gram of these vectors less what they have in directions that `other` uses.
-
-        Of each vector P h is left, P = r (S + r I)^-1, S the other's mean h h^T and r = ridge trace(S) / d: nearly all
-        in directions in which S is far below r, and next to nothing where it is far above. The same where S is zero.
-        """
-        self._check_width(other, "compare")
-        second = other.second
-        unit = ridge * float(second.diagonal().mean())
-        if unit <= 0:
-            return self
-        factor = torch.linalg.cholesky(second + unit * torch.eye(self.width, dtype=second.dtype))
-        half = unit * torch.cholesky_solve(self.outer, factor)
-        outer = unit * torch.cholesky_solve(half.T, factor)
-        total = unit * torch.cholesky_solve(self.total[:, None], factor)[:, 0]
-        return Gram((outer + outer.T) / 2, total, self.count)
-
     def _check_width(self, other: "Gram", verb: str) -> None:
         if self.width != other.width:
             raise ValueError(f"cannot {verb} Grams of widths {self.width} and {other.width}: they are of other layers")

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from unsee.session.state import FREE, State
+from unsee.session.state import State
+
+FREE = 0.01  # energy, in units of the mean, at which a direction counts as half free
 
 
 @dataclass(frozen=True)

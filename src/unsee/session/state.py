@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TypeVar
 
 import torch
@@ -15,7 +14,6 @@ from unsee.moments.modes import Modes
 from unsee.moments.records import Moments
 
 Value = TypeVar("Value")
-FREE = 0.01  # energy, in units of the mean of retained inputs, at which a direction counts as half free
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +21,9 @@ class State:
     """Moments of the retained images on the model before any request, and the guard.
 
     The guard is, for each layer that has a Gram in the moments, the sum over forgotten targets of the mean h h^T of
-    what their images put into it on the model right after their request, less what lies in directions that retained
-    images use (`Gram.beside`): later edits are to leave what it gives for that alone. What it gives in the directions
-    of everybody is not to stay as it was then, but to go back to what it was before any request, which retained images
-    ask for. The guard's count is that of the targets. The anchors say, for each layer that a request has moved, what it
-    gave right after each target's request; a layer without one is still what it was.
+    what their images put into it on the model right after their request: later edits are to leave what it gives for
+    that alone. Its count is that of the targets. The anchors say, for each layer that a request has moved, what it gave
+    right after each target's request; a layer without one is still what it was.
     """
 
     retained: Moments
@@ -51,10 +47,9 @@ class State:
         forgotten began and ended with; those of a layer that no request has moved may be left out.
         """
 
-        @lru_cache(maxsize=1)  # layers that share a Gram come one after the other
         def mean(name: str) -> Gram:
             gram = grams[name]
-            return gram.weighted(1 / gram.count).beside(self.retained.grams[name], FREE)
+            return gram.weighted(1 / gram.count)
 
         guard, anchors, first = self.guard, self.anchors, self.retained.first
         moved = [name for name in first if name in after or name in anchors]
