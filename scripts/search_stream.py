@@ -1,9 +1,10 @@
 """The search for a session's settings: single requests of the people of forget_15, who are not those of the stream.
 
-    python scripts/search_stream.py --only chosen,steps_200 --requests 10 --out search_stream
+    python scripts/search_stream.py --only chosen,forget --requests 5 --out search_stream
 
 Each line printed is the last request of one run; a run that is there is not made again. What past searches said stands
-in docs/log.md; the earlier ones were made by exploratory code.
+in docs/log.md, and what they measured in scripts/search_stream.jsonl; some were made by exploratory code (`beside` there
+is a guard that was taken out again).
 """
 
 import argparse
@@ -18,7 +19,8 @@ from unsee.experiments.stream import VARIANTS, Variant, run
 from unsee.methods import NSCVF
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "chosen": {},
+    "chosen": {"distill": 20.0, "share": 0.65, "steps": 400},
+    "forget": {},
     "before_2026_11_28": {
         "region": "concept",
         "aside": 0,
@@ -30,14 +32,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "optimizer": "adamw",
         "steps": 300,
     },
-    "steps_400": {"steps": 400},
-    "no_null_space": {"null_space": False},
     "distill_20": {"distill": 20.0},
-    "share_65": {"share": 0.65},
-    "guard_10": {"guard": 10.0},
-    "guard_200": {"guard": 200.0},
-    "no_guard": {"guard": 0.0},
+    "slow": {"distill": 20.0, "rate": 0.02, "steps": 400},
     "fives": {"together": 5},
+    "fives_guard_2": {"together": 5, "guard": 2.0},
 }
 
 
