@@ -3,8 +3,8 @@
     python scripts/search_stream.py --only chosen,forget --requests 5 --out search_stream
 
 Each line printed is the last request of one run; a run that is there is not made again. What past searches said stands
-in docs/log.md, and what they measured in scripts/search_stream.jsonl; some were made by exploratory code (`beside` there
-is a guard that was taken out again).
+in docs/log.md, and what they measured in scripts/search_stream.jsonl; some were made by exploratory code (`beside`
+there is a guard that was taken out again).
 """
 
 import argparse
