@@ -176,8 +176,6 @@ class Stream:
             yield [inputs for inputs, _ in batch]
             if sums is not None:
                 sums.keep(found)
-        if sums is not None:
-            sums.keep(found, complete=True)
         self.hashes[:] = whole(found)
 
 
@@ -305,7 +303,7 @@ def _held(vlm: Vlm, samples: Sequence[Sample], memory: Memory, *, alone: bool) -
 
 @torch.no_grad()
 def _thinned(vlm: Vlm, layers: Sequence[str], image: Inputs, images: int) -> dict[str, int]:
-    """That of the tokens which so many images put into each layer every so-manieth suffices.
+    """By layer, with which step the tokens of so many images may be counted, so that there are still ENOUGH.
 
     The steps share no divisor with an image's number of tokens, so that every place of an image comes up.
     """

@@ -62,10 +62,10 @@ class Sums:
             stream.go_on(list(stored.read(f"{name} {part}" for part in range(3)).values()))
         return list(stored.facts["hashes"])
 
-    def keep(self, hashes: Sequence[str], *, complete: bool = False) -> None:
-        """Writes the file, once some time has gone by or all photos are counted; those of these hashes are."""
+    def keep(self, hashes: Sequence[str]) -> None:
+        """Writes the file, once some time has gone by; the photos of these hashes are counted."""
         now = time.monotonic()
-        if not complete and now - self.saved < max(EVERY_S, self.took / SHARE):
+        if now - self.saved < max(EVERY_S, self.took / SHARE):
             return
         sums = {f"{n} {part}": own for n, stream in self.streams.items() for part, own in enumerate(stream.sums())}
 
