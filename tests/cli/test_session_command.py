@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,15 +118,15 @@ def test_while_a_request_is_made_the_session_can_be_looked_at_and_not_changed(
             assert "is open in another process" in capsys.readouterr().err
 
 
-def test_a_session_has_the_settings_for_one_target_at_a_time_and_each_can_be_changed(
+def test_a_session_has_the_settings_of_a_single_request_and_each_can_be_changed(
     unsee: Run, checkpoint: Path, retained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ("--model", checkpoint, "--retain", retained)
     assert unsee("session", "init", tmp_path / "plain", *given) == 0
-    assert settings.read(tmp_path / "plain" / SETTINGS).method == settings.SINGLE != NSCVF()
+    assert settings.read(tmp_path / "plain" / SETTINGS).method == NSCVF()
     assert unsee("session", "init", tmp_path / "own", *given, "--method", "nscvf", "--reach", "2") == 0
-    assert settings.read(tmp_path / "own" / SETTINGS).method == replace(settings.SINGLE, reach=2.0)
+    assert settings.read(tmp_path / "own" / SETTINGS).method == NSCVF(reach=2.0)
     assert unsee("session", "init", "--help") == 0
     said = capsys.readouterr().out
-    assert "(default: 20.0)" in said
+    assert "(default: 2.0)" in said
     assert "unsee session init sessions/shop" in said

@@ -16,7 +16,6 @@ from unsee.cli.session_options import (
     Export,
     Forget,
     Init,
-    InitSingle,
     Relocate,
     Seal,
     Settle,
@@ -53,7 +52,7 @@ def main(action: str, args: list[str]) -> int:
 def _init(args: list[str]) -> int:
     name, rest = _chosen(args)
     kind: Any = Init
-    options = located(parse(InitSingle if name == NSCVF.name else kind[METHODS[name]], rest, "unsee session init"))
+    options = located(parse(kind[METHODS[name]], rest, "unsee session init"))
     quiet()
     with noting():
         create(

@@ -7,8 +7,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 import tyro
 
 from unsee.cli.parse import AnswerFromFolder, AskOption, KeepAnyway, Public, Questions, QuestionsFile
-from unsee.methods import NSCVF
-from unsee.session.settings import GUARD, SINGLE
+from unsee.session.settings import GUARD
 
 Method = TypeVar("Method")
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
@@ -63,13 +62,6 @@ class Init(Generic[Method]):
     trust_remote_code: bool = False
     """Run code that the checkpoint brings along."""
     method: Method = field(kw_only=True)
-
-
-@dataclass(frozen=True)
-class InitSingle(Init[NSCVF]):
-    __doc__ = Init.__doc__
-
-    method: NSCVF = field(default=SINGLE, kw_only=True)
 
 
 @dataclass(frozen=True)

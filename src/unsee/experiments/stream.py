@@ -11,13 +11,13 @@ import torch
 
 from unsee.benchmarks.personas import Stream
 from unsee.evaluation.asking import generate
-from unsee.methods import NPO, ClosedForm, GradDiff, Method, Streaming
+from unsee.methods import NPO, NSCVF, ClosedForm, GradDiff, Method, Streaming
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.session.creation import create
 from unsee.session.ledger import STATE
 from unsee.session.session import Session
-from unsee.session.settings import GUARD, SINGLE
+from unsee.session.settings import GUARD
 
 Told = Callable[[str], None]
 
@@ -37,11 +37,11 @@ class Variant:
 
 CLOSED = ClosedForm(region="concept", aside=0, views=80)
 VARIANTS: dict[str, Variant] = {
-    "nscvf": Variant(SINGLE),
-    "nscvf_fives": Variant(SINGLE, together=5),
-    "nscvf_no_guard": Variant(SINGLE, guard=0.0),
-    "nscvf_no_null_space": Variant(replace(SINGLE, null_space=False)),
-    "nscvf_moments": Variant(SINGLE, images=False),
+    "nscvf": Variant(NSCVF()),
+    "nscvf_fives": Variant(NSCVF(), together=5),
+    "nscvf_no_guard": Variant(NSCVF(), guard=0.0),
+    "nscvf_no_null_space": Variant(NSCVF(null_space=False)),
+    "nscvf_moments": Variant(NSCVF(), images=False),
     "streaming": Variant(Streaming(views=80), images=False),
     "grad_diff": Variant(GradDiff()),
     "npo": Variant(NPO()),

@@ -13,7 +13,7 @@ from unsee.errors import InputError
 from unsee.evaluation.described import described
 from unsee.evaluation.hearing import AUTO, NEVER, Ask
 from unsee.forgetting.by_features import FeatureMethod
-from unsee.methods import Method
+from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import hashes, load
 from unsee.moments.file import save as save_moments
 from unsee.moments.measure import measure, waiting_place
@@ -24,7 +24,7 @@ from unsee.session.ledger import (
     WEIGHTS,
 )
 from unsee.session.secret import salted
-from unsee.session.settings import GUARD, SINGLE, Settings
+from unsee.session.settings import GUARD, Settings
 from unsee.session.store import creation
 from unsee.system.environment import environment
 
@@ -46,16 +46,15 @@ def create(
 ) -> None:
     """Makes a session: measures the retained images once, and hashes every file of the model.
 
-    Without `method`, each request is made by NSCVF with settings for one target at a time. Where it describes images by
-    what the model reads, the model is asked about the retained ones as `ask` says (see `unsee.evaluation.described`),
-    this once. With `key`, every entry of the ledger is signed. With `secret_file`, the operator's secret outside the
+    Without `method`, each request is made by NSCVF. Where it describes images by what the model reads, the model is
+    asked about the retained ones as `ask` says (see `unsee.evaluation.described`), this once. With `key`, every entry of the ledger is signed. With `secret_file`, the operator's secret outside the
     folder, hashes of photos are keyed by it and the guard is encrypted with it; each request needs it again.
 
     Raises InputError where `folder` exists, the model or the images cannot be used, or the method would change the
     language model.
     """
     settings.check(guard, max_drift)
-    method = method or SINGLE
+    method = method or NSCVF()
     if getattr(method, "scope", "visual") in ("language", "all"):
         raise InputError("a session changes no language model; give the method the scope visual or projector.")
     salt, signer = secrets.token_hex(16), certificate.read_key(key)

@@ -8,13 +8,11 @@ import tomli_w
 
 from unsee.errors import InputError, unknown
 from unsee.forgetting.edit import settings_of
-from unsee.methods import METHODS, NSCVF, Method
+from unsee.methods import METHODS, Method
 from unsee.session.ledger import SETTINGS, BrokenSessionError
 from unsee.system.memory import plan
 
-GUARD = 50.0
-# For requests one at a time, of which each is to cost others little. The search: scripts/search_stream.py.
-SINGLE = NSCVF(distill=20.0, share=0.65, steps=400)
+GUARD = 2.0  # with more, later requests do not reach their aim; the search: scripts/search_stream.py
 
 
 @dataclass(frozen=True)
