@@ -1,6 +1,6 @@
 """The search for a session's settings: single requests of the people of forget_15, who are not those of the stream.
 
-    python scripts/search_stream.py --only chosen,forget --requests 5 --out search_stream
+    python scripts/search_stream.py --only chosen,guard_50 --requests 5 --out search_stream
 
 Each line printed is the last request of one run; a run that is there is not made again. What past searches said stands
 in docs/log.md, and what they measured in scripts/search_stream.jsonl; some were made by exploratory code (`beside`
@@ -19,8 +19,9 @@ from unsee.experiments.stream import VARIANTS, Variant, run
 from unsee.methods import NSCVF
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "chosen": {"distill": 20.0, "share": 0.65, "steps": 400},
-    "forget": {},
+    "chosen": {},
+    "guard_50": {"guard": 50.0},
+    "wide_50": {"distill": 20.0, "share": 0.65, "steps": 400, "guard": 50.0},
     "before_2026_11_28": {
         "region": "concept",
         "aside": 0,
@@ -32,10 +33,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "optimizer": "adamw",
         "steps": 300,
     },
-    "distill_20": {"distill": 20.0},
-    "slow": {"distill": 20.0, "rate": 0.02, "steps": 400},
+    "distill_50": {"distill": 20.0, "guard": 50.0},
+    "slow_50": {"distill": 20.0, "rate": 0.02, "steps": 400, "guard": 50.0},
     "fives": {"together": 5},
-    "fives_guard_2": {"together": 5, "guard": 2.0},
+    "fives_50": {"together": 5, "guard": 50.0},
 }
 
 
