@@ -71,8 +71,9 @@ def test_a_second_request_goes_on_from_the_first(session: Path, people: Path) ->
 def test_the_target_is_taken_out_of_the_statistics_exactly(once: Path, vlm: Vlm, known: Path) -> None:
     """What is left is what was measured without it, whatever depends on no choice of a basis or of units."""
     others = [sample for sample in data.load(known) if sample.concept != "concept_0"]
-    moments, _ = measure(vlm, others, METHOD.moment_settings(0), NORMAL)
     left, _, _ = read_guarded(once / STATE, vlm)
+    moments, _ = measure(vlm, others, METHOD.moment_settings(0), NORMAL, like=left)
+    assert left.features.layout.basis is not None  # what the model reads, of which it was asked at the beginning
     assert left.count == moments.count == 12
     for name, gram in moments.grams.items():
         scale = gram.outer.abs().max()
