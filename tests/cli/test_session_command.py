@@ -65,6 +65,16 @@ def test_the_life_of_a_session(
     assert "undo_kept" in entries[1]["facts"]
 
 
+def test_a_page_without_a_name_is_called_after_its_request(
+    unsee: Run, folder: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert unsee("session", "forget", folder, *NEVER, "--target", target, "--id", "2026-1") == 0
+    monkeypatch.chdir(tmp_path)
+    assert unsee("session", "certificate", folder, "2026-1", "--html") == 0
+    assert "Certificate of request 2026-1" in (tmp_path / "2026-1.html").read_text()
+    assert unsee("session", "certificate", folder, "2026-1", "--html", "--overwrite") == 0
+
+
 def test_what_does_not_hold_is_1_and_what_cannot_be_done_is_2(
     unsee: Run, folder: Path, target: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,7 +77,7 @@ class Certificate:
     id: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ID")]
     """The request's."""
     html: Path | None = None
-    """The page to write."""
+    """The page to write; without a name ID.html, here."""
     overwrite: bool = False
     """Replace the page if it exists and unsee made it."""
 
@@ -120,8 +120,17 @@ def _log(args: list[str]) -> int:
     return 0
 
 
+def _with_page(args: list[str]) -> list[str]:
+    """The arguments, with a name for the page where --html has none: the request's, which comes second."""
+    place = args.index("--html") if "--html" in args else -1
+    if place < 0 or (place + 1 < len(args) and not args[place + 1].startswith("-")):
+        return args
+    named = [word for word in args if not word.startswith("-")]
+    return [*args[: place + 1], f"{named[-1]}.html", *args[place + 1 :]] if len(named) == 2 else args
+
+
 def _certificate(args: list[str]) -> int:
-    options = parse(Certificate, args, "unsee session certificate")
+    options = parse(Certificate, _with_page(args), "unsee session certificate")
     store = Store(options.dir)
     name = f"{CERTIFICATES}/{options.id}.json"
     known = files_of(store.entries)
