@@ -32,6 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "rate": 3e-3,
         "optimizer": "adamw",
         "steps": 300,
+        "guard": 50.0,
     },
     "distill_50": {"distill": 20.0, "guard": 50.0},
     "slow_50": {"distill": 20.0, "rate": 0.02, "steps": 400, "guard": 50.0},

@@ -12,7 +12,7 @@ from unsee.methods import METHODS, Method
 from unsee.session.ledger import SETTINGS, BrokenSessionError
 from unsee.system.memory import plan
 
-GUARD = 2.0  # with more, later requests do not reach their aim; the search: scripts/search_stream.py
+GUARD = 2.0  # with 50 later requests do not reach their aim; the search: scripts/search_stream.py
 
 
 @dataclass(frozen=True)
