@@ -24,6 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "wide_50": {"distill": 20.0, "share": 0.65, "steps": 400, "guard": 50.0},
     "before_2026_11_28": {
         "region": "concept",
+        "runs": 1,
         "aside": 0,
         "reach": 3.0,
         "distill": 20.0,
