@@ -3,7 +3,7 @@
 Every picture of a request has another size; nothing here needs a network or torchvision.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,7 @@ from unsee.models.features import Features, visual_features
 from unsee.models.given import changed_features, readable
 from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.models.outline import outline
-from unsee.models.prefix import prefix_states
+from unsee.models.prefix import prefix, prefix_states
 from unsee.models.shards import differences, shards
 from unsee.records import Sample
 from unsee.testing import stored
@@ -119,22 +119,45 @@ def first(vlm: Vlm) -> dict[str, Tensor]:
     return image_inputs(vlm.processor, PICTURES[1:])[0]
 
 
+@pytest.mark.parametrize("sizes", [((60, 60),) * 3, ((60, 60), (90, 40), (40, 100))], ids=["alike", "mixed"])
 @every_family
-def test_a_prefix_leaves_the_features_as_they_are(name: str, saved: Callable[[str], Path]) -> None:
-    """Whatever the family, and whatever the first trained layer: there is none, or nothing changes by it."""
+def test_a_prefix_leaves_the_features_as_they_are(
+    name: str, sizes: Sequence[tuple[int, int]], saved: Callable[[str], Path]
+) -> None:
+    """Whatever the family, the sizes, and the first trained layer: there is none, or nothing changes by it."""
     vlm = load(saved(name))
-    inputs = image_inputs(vlm.processor, [zoo.picture(seed, 60, 60) for seed in range(3)])
+    inputs = image_inputs(vlm.processor, [zoo.picture(seed, *size) for seed, size in enumerate(sizes)])
     expected = visual_features(vlm.model, inputs)
     layers = outline(vlm.outline, vlm.partition, inputs[0]).trained
     for layer in layers[:: max(1, len(layers) // 4)]:
         found = prefix_states(vlm.model, layer, inputs, 2)
         if found is not None:
-            with found[0].given(found[1]):
+            with found[0].given(found[0].joined(found[1])):
                 features = visual_features(vlm.model, inputs)
             for crossing, value in expected.values.items():
                 torch.testing.assert_close(features.values[crossing], value, rtol=1e-3, atol=1e-4)
         again = visual_features(vlm.model, inputs)
         assert all(torch.equal(again.values[crossing], value) for crossing, value in expected.values.items())
+
+
+@pytest.mark.parametrize("name", ["llava_next", "qwen2_5_vl", "mistral3", "internvl"])
+def test_images_of_different_sizes_have_a_prefix(name: str, saved: Callable[[str], Path]) -> None:
+    """Tiles, patches in one row, and one row of all images: what comes before does not run again for any of them."""
+    vlm = load(saved(name))
+    sizes = [(60, 60), (90, 40), (40, 100), (60, 60)]
+    inputs = image_inputs(vlm.processor, [zoo.picture(seed, *size) for seed, size in enumerate(sizes)])
+    layers = outline(vlm.outline, vlm.partition, inputs[0]).trained
+    last = next(layer for layer in reversed(layers) if prefix(vlm.model, layer) is not None)
+    found = prefix_states(vlm.model, last, inputs, 2)
+    assert found is not None
+    known, states = found
+    order = [2, 0, 3, 1]
+    expected = visual_features(vlm.model, [inputs[place] for place in order])
+    blank = [{n: torch.zeros_like(v) if v.is_floating_point() else v for n, v in i.items()} for i in inputs]
+    with known.given(known.joined([states[place] for place in order])):
+        again = visual_features(vlm.model, [blank[place] for place in order])
+    for crossing, value in expected.values.items():
+        torch.testing.assert_close(again.values[crossing], value, rtol=1e-3, atol=1e-4)
 
 
 @every_family

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from unsee.models import prefix as module
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Inputs, visual_features
 from unsee.models.inputs import image_inputs
@@ -31,7 +30,7 @@ def test_features_are_the_same_whatever_comes_before(vlm: Vlm, inputs: list[Inpu
     chosen = [inputs[place] for place in (3, 0, 4)]
     expected = visual_features(vlm.model, chosen).values["projector"]
     empty = [{name: torch.zeros_like(value) for name, value in image.items()} for image in chosen]
-    with known.given(states[[3, 0, 4]]):
+    with known.given(known.joined([states[place] for place in (3, 0, 4)])):
         assert torch.equal(visual_features(vlm.model, empty).values["projector"], expected)
     assert not torch.equal(visual_features(vlm.model, empty).values["projector"], expected)  # all is as it was
     assert torch.equal(visual_features(vlm.model, chosen).values["projector"], expected)
@@ -46,7 +45,7 @@ def test_blocks_that_no_feature_comes_from_do_not_run(vlm: Vlm, inputs: list[Inp
         assert found is not None
         expected = visual_features(vlm.model, inputs).values["projector"]
         ran.clear()
-        with found[0].given(found[1]):
+        with found[0].given(found[0].joined(found[1])):
             assert torch.equal(visual_features(vlm.model, inputs).values["projector"], expected)
     finally:
         handle.remove()
@@ -60,7 +59,7 @@ def test_the_gradient_of_what_comes_after_is_the_same(vlm: Vlm, inputs: list[Inp
     weight = dict(vlm.model.named_modules())[second].weight.requires_grad_(True)
     try:
         (expected,) = torch.autograd.grad(visual_features(vlm.model, inputs).values["projector"].square().sum(), weight)
-        with found[0].given(found[1]):
+        with found[0].given(found[0].joined(found[1])):
             features = visual_features(vlm.model, inputs).values["projector"]
         (gradient,) = torch.autograd.grad(features.square().sum(), weight)
     finally:
@@ -75,10 +74,7 @@ def test_there_is_none_where_it_would_not_do(
     assert prefix(vlm.model, second.replace("layers.1.", "layers.0.")) is None
     assert prefix_states(vlm.model, "model.multi_modal_projector.linear_1", inputs, 2) is None
     assert prefix_states(vlm.model, second, [], 2) is None
-    other = [{**inputs[0], "pixel_values": inputs[0]["pixel_values"][..., :-1]}]
-    assert prefix_states(vlm.model, second, [*inputs, *other], 2) is None
     monkeypatch.setattr(vlm.model.config, "vision_feature_layer", -3)  # an earlier block is read
     assert prefix_states(vlm.model, second, inputs, 2) is None
     monkeypatch.undo()
-    monkeypatch.setattr(module, "STATE_BYTES", 100)
-    assert prefix_states(vlm.model, second, inputs, 2) is None
+    assert prefix_states(vlm.model, second, inputs, 2, most=100) is None

@@ -80,7 +80,7 @@ class FeatureRun:
             self.kept = photos, joined([features, self.replay.features])
         self.nearest = self._nearest()
         self.images = [*goals.inputs, *(self.kept[0] if self.kept else ())]
-        self.prefix: tuple[Prefix, Tensor] | None = None
+        self.prefix: tuple[Prefix, list[Tensor]] | None = None
         self.hardening = Hardening(settings, vlm.model, goals, self._apart, bounds.images)
         self.levels: Levels | None = None
         if settings.depths > 0 and retained is None:
@@ -116,8 +116,10 @@ class FeatureRun:
                 continue
             weights, self.moving = self._confined(names), names
             self.held = held(weights, self.moments, settings.hold if self._unseen() else 0.0)
-            if not self.bounds.frugal:
-                self.prefix = prefix_states(self.vlm.model, names[0], self.images, self.bounds.images)
+            if self.bounds.states:
+                self.prefix = prefix_states(
+                    self.vlm.model, names[0], self.images, self.bounds.images, self.bounds.states
+                )
             self.start |= {name: weight.start for name, weight in weights.items()}
             schedule = Schedule(
                 steps, settings.rate, settings.weight_decay, LOOK_EVERY, relative=True, optimizer=settings.optimizer
@@ -283,7 +285,7 @@ class FeatureRun:
         if self.prefix is None:
             return visual_features(self.vlm.model, chosen)
         known, states = self.prefix
-        with known.given(states[places]):
+        with known.given(known.joined([states[place] for place in places.tolist()])):
             return visual_features(self.vlm.model, chosen)
 
     def _contrast(self, moved: Features, drawn: Tensor, aside: Tensor) -> Tensor:

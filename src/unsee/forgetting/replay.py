@@ -1,13 +1,10 @@
 """Drawn states in the place of retained photos: what the model makes of them is kept as it would be of photos."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee.models.features import Features, Inputs, all_features, joined, visual_features
 from unsee.models.prefix import STATE_BYTES, Prefix, prefix
@@ -29,7 +26,7 @@ class Replay:
 
     def again(self, model: PreTrainedModel, places: Tensor) -> Features:
         """What the model makes of the states at these places now, with gradient."""
-        with _whole(self.prefix), self.prefix.given(self.states[places]):
+        with self.prefix.given(self.states[places]):
             return visual_features(model, [self.image] * len(places))
 
 
@@ -44,17 +41,3 @@ def replay(model: PreTrainedModel, known: States, image: Inputs, seed: int, batc
     with torch.no_grad():
         parts = [made.again(model, part).to("cpu") for part in torch.arange(count).split(batch)]
     return replace(made, features=joined(parts))
-
-
-@contextmanager
-def _whole(given: Prefix) -> Iterator[None]:
-    """While open, no block up to the one that states enter is computed again: that would be without them."""
-    blocks = [block for block in (*given.before, given.block) if isinstance(block, GradientCheckpointingLayer)]
-    before = [block.gradient_checkpointing for block in blocks]
-    try:
-        for block in blocks:
-            block.gradient_checkpointing = False
-        yield
-    finally:
-        for block, value in zip(blocks, before, strict=True):
-            block.gradient_checkpointing = value

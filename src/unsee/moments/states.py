@@ -64,9 +64,14 @@ class States:
 
 
 def entering(model: PreTrainedModel, layer: str, images: Sequence[Inputs], batch: int) -> Tensor | None:
-    """What each image puts into a layer's block (image, token, width), on the CPU; None where it cannot come again."""
+    """What each image puts into a layer's block (image, token, width), on the CPU.
+
+    None where it cannot come again, or images differ in how many tokens they have.
+    """
     found = prefix_states(model, layer, images, batch)
-    return None if found is None else found[1].cpu()
+    if found is None or found[0].axis or any(state.shape != (1, *found[1][0].shape[1:]) for state in found[1]):
+        return None
+    return found[0].joined(found[1]).cpu()
 
 
 def retained_states(

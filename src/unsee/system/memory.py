@@ -13,7 +13,7 @@ LARGE = 50_000_000  # visual numbers from which on activations and moments no lo
 
 @dataclass(frozen=True)
 class Memory:
-    """Bounds on what a run holds; the result does not depend on `images`, `grams` and `frugal`."""
+    """Bounds on what a run holds; the result does not depend on `images`, `grams`, `frugal` and `states`."""
 
     images: int
     """Images that go through the model at a time."""
@@ -26,6 +26,9 @@ class Memory:
     photos: int = 4 << 30
     """Bytes of retained photos, ready for the model and with their features, that are held; the others only count in
     the Grams."""
+    states: int = 1 << 29
+    """Bytes of what enters the first trained block, of all photos that are held; where that is more, what comes before it
+    runs in every step."""
 
 
 UNBOUNDED = 1 << 62
@@ -41,9 +44,10 @@ def plan(mode: str, visual: int, *, on_gpu: bool = False) -> Memory:
     if mode not in MODES:
         raise unknown("memory mode", mode, MODES)
     if mode == "low":
-        return Memory(images=1, grams=60_000_000, weights=30_000_000, frugal=True, photos=1 << 30)
+        return Memory(images=1, grams=60_000_000, weights=30_000_000, frugal=True, photos=1 << 30, states=0)
     if visual >= LARGE:
-        return Memory(images=8 if on_gpu else 2, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True)
+        images, states = (8, 4 << 30) if on_gpu else (2, 0)
+        return Memory(images=images, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True, states=states)
     return Memory(images=128, grams=UNBOUNDED, weights=UNBOUNDED, frugal=False)
 
 
