@@ -27,8 +27,8 @@ class Memory:
     """Bytes of retained photos, ready for the model and with their features, that are held; the others only count in
     the Grams."""
     states: int = 1 << 29
-    """Bytes of what enters the first trained block, of all photos that are held; where that is more, what comes before it
-    runs in every step."""
+    """Bytes of what enters the first trained block, of all photos that are held; where that is more, what comes before
+    it runs in every step."""
 
 
 UNBOUNDED = 1 << 62
