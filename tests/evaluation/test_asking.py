@@ -1,6 +1,7 @@
 """What a question may be, and what is said of one that a model cannot take."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,27 @@ def test_an_image_of_several_questions_goes_through_the_encoder_once(
         for picture in pictures
     ]
     together, shares = generate(vlm, asked), answer_probabilities(vlm, asked)
-    assert seen == [3, 3]
+    assert seen == [3, 3, 3]  # answers are likely token by token and, as a trial, at once
     assert "get_image_features" not in vars(base)
     assert together == [generate(vlm, [one])[0] for one in asked]
     alone = [answer_probabilities(vlm, [one])[0] for one in asked]
     torch.testing.assert_close(shares, alone, rtol=1e-4, atol=1e-7)
+
+
+def test_how_likely_an_answer_is_takes_one_pass_however_long_it_is(checkpoint: Path) -> None:
+    """After the first time, when it is generated to see whether both say the same."""
+    vlm, passes = load(checkpoint, language=True), list[int]()
+    asked = [Sample(picture, "c", "Who is this?", "a person") for picture in images(2)]
+    first = answer_probabilities(vlm, asked)
+    longer = [replace(sample, answer="a person a person a person") for sample in asked]
+    handle = vlm.model.register_forward_hook(lambda _, __, output: passes.append(output.logits.shape[1]))
+    try:
+        torch.testing.assert_close(answer_probabilities(vlm, asked), first, rtol=1e-4, atol=1e-7)
+        answer_probabilities(vlm, longer)
+    finally:
+        handle.remove()
+    tokens = len(vlm.processor.tokenizer("a person", add_special_tokens=False)["input_ids"])
+    assert passes == [tokens + 1, 3 * tokens + 1]  # logits of the answer alone, in one pass each
 
 
 def test_few_large_photos_are_open_at_once(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 import unsee
-from unsee.evaluation.asking import answer_probabilities, generate
+from unsee.evaluation.asking import AT_ONCE, answer_probabilities, generate
 from unsee.forgetting.edit import Edit
 from unsee.methods import NSCVF
 from unsee.models.answers import say
@@ -44,6 +44,18 @@ BORDERS = {
     "instructblip_t5": "vision_model",
 }
 every_family = pytest.mark.parametrize("name", zoo.FAMILIES)
+
+# Answers of these are written by a part of the model, or are read in another way than they are written.
+TOKEN_BY_TOKEN = (
+    "paligemma",
+    "blip-2",
+    "instructblip",
+    "florence2",
+    "kosmos-2",
+    "janus",
+    "instructblip_opt",
+    "instructblip_t5",
+)
 
 
 def samples(concept: str, seed: int) -> list[Sample]:
@@ -247,6 +259,18 @@ def test_questions_are_answered_alike_in_a_batch_and_alone(name: str, saved: Cal
     shares = answer_probabilities(vlm, asked)
     assert all(0 < share <= 1 for share in shares)
     torch.testing.assert_close(shares, [answer_probabilities(vlm, [one])[0] for one in asked], rtol=1e-3, atol=1e-6)
+
+
+@every_family
+def test_a_right_answer_is_as_likely_at_once_as_token_by_token(name: str, saved: Callable[[str], Path]) -> None:
+    """The first time it is generated, and at once afterwards where that is the same; not where what is read is."""
+    vlm = load(saved(name), language=True)
+    answers = ("a person", "no", "this is a person")
+    asked = [Sample(p, "x", QUESTION, answer) for p, answer in zip([*PICTURES, *PICTURES], answers, strict=False)]
+    slowly = answer_probabilities(vlm, asked)
+    at_once = list(AT_ONCE[vlm.model].values())
+    assert at_once == [name not in TOKEN_BY_TOKEN]
+    torch.testing.assert_close(answer_probabilities(vlm, asked), slowly, rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.slow

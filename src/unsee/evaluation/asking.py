@@ -1,21 +1,24 @@
 """Asking a model: what it says, and how likely it finds given answers; each family through its own generation."""
 
+import inspect
+import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import torch
 from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import LogitsProcessor
+from transformers import LogitsProcessor, PreTrainedModel
 
 from unsee.data import describe, open_image
 from unsee.data.images import pixels
 from unsee.errors import InputError
 from unsee.models.answers import decoded, padded
 from unsee.models.checkpoint import Vlm
-from unsee.models.features import CROSSINGS, Inputs
+from unsee.models.features import CROSSINGS, HALVES, Inputs
 from unsee.models.foreign import in_words
 from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.models.once import seen_once
@@ -26,6 +29,8 @@ from unsee.system.progress import report
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
 OPEN = 100_000_000  # pixels of photos that are open at once, 0.3 GB
+ROUNDING, ROUNDING_HALF = 1e-3, 0.05  # of log-probabilities, in float32 and in half precision
+AT_ONCE: WeakKeyDictionary[PreTrainedModel, dict[Hashable, bool]] = WeakKeyDictionary()  # what was tried, by kind
 StageProgress = Callable[[str, int, int], None]
 
 
@@ -210,22 +215,73 @@ def _answer_ids(vlm: Vlm, samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
 def answer_probabilities(vlm: Vlm, samples: Sequence[Sample]) -> list[float]:
     """Probability of each sample's right answer, the geometric mean over its tokens, in [0, 1].
 
-    The model generates the answer because nothing else is allowed, so that every family prepares its inputs as it does
-    for any other answer.
+    In one pass where that says the same as generating the answer token by token, which is tried once for questions of a
+    kind.
     """
     found = [0.0] * len(samples)
     for indices in _by_kind(vlm, samples, _batch(vlm)):
         chosen = [samples[i] for i in indices]
         ids, real = _answer_ids(vlm, chosen)
-        options = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": ids.shape[1]}
-        output = _generate(vlm, chosen, _inputs(vlm, chosen), logits_processor=[_Forced(ids)], **options)
-        logits = torch.stack(output.logits, 1).float()
-        likely = F.log_softmax(logits, -1).gather(-1, ids[:, : logits.shape[1], None])[..., 0]
-        real = real[:, : logits.shape[1]]
-        mean = (likely * real).sum(1) / real.sum(1)
+        likely = _likely(vlm, chosen, _inputs(vlm, chosen), ids, real)
+        mean = likely.where(real > 0, 0.0).sum(1) / real.sum(1)
         for index, value in zip(indices, mean.exp().cpu().tolist(), strict=True):
             found[index] = value
     return found
+
+
+def _likely(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, ids: Tensor, real: Tensor) -> Tensor:
+    """Log-probabilities (n, length) of the answers' tokens; those that are not real say nothing."""
+    tried = AT_ONCE.setdefault(vlm.model, {})
+    kind = samples[0].image is None, bool(samples[0].shots)
+    if kind in tried:
+        return (_at_once if tried[kind] else _by_token)(vlm, samples, inputs, ids, real)
+    slowly = _by_token(vlm, samples, inputs, ids, real)
+    try:
+        apart = (_at_once(vlm, samples, inputs, ids, real) - slowly)[real > 0].abs().max().item()
+    except InputError:  # the family does not take an answer behind its question
+        apart = math.inf
+    tried[kind] = apart <= (ROUNDING_HALF if vlm.model.dtype in HALVES else ROUNDING)
+    return slowly
+
+
+def _by_token(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, ids: Tensor, real: Tensor) -> Tensor:
+    """The model generates the answer because nothing else is allowed: every family prepares its inputs as it does."""
+    options = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": ids.shape[1]}
+    output = _generate(vlm, samples, inputs, logits_processor=[_Forced(ids)], **options)
+    logits = torch.stack(output.logits, 1).float()
+    likely = F.log_softmax(logits, -1).gather(-1, ids[:, : logits.shape[1], None])[..., 0]
+    return F.pad(likely, (0, real.shape[1] - likely.shape[1]))
+
+
+def _at_once(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, ids: Tensor, real: Tensor) -> Tensor:
+    """The answer stands behind its question, and one token more is generated, so that the family prepares both alike.
+
+    Logits are computed for the answer alone where the family can do that. Raises InputError where it fails.
+    """
+    if vlm.model.config.is_encoder_decoder:
+        raise InputError("an encoder reads the question and another part writes the answer.")
+    asked, length, found = inputs["input_ids"], ids.shape[1], list[Tensor]()
+    more = {"input_ids": ids, "attention_mask": real}
+    both = {
+        name: torch.cat([value, more.get(name, torch.zeros_like(ids)).to(value.dtype)], 1)
+        if value.shape == asked.shape
+        else value
+        for name, value in inputs.items()
+    }
+    handle = vlm.model.register_forward_hook(lambda _, __, output: found.append(output.logits[:, -length - 1 : -1]))
+    few = {"logits_to_keep": length + 1} if _keeps_few(vlm) else {}
+    try:
+        _generate(vlm, samples, both, max_new_tokens=1, **few)
+    finally:
+        handle.remove()
+    if not found:
+        raise InputError("another part than the whole model writes the answer.")
+    return F.log_softmax(found[0].float(), -1).gather(-1, ids[..., None])[..., 0]
+
+
+def _keeps_few(vlm: Vlm) -> bool:
+    """Whether the family computes the logits of the last places alone when it is asked to."""
+    return "logits_to_keep" in inspect.signature(vlm.model.forward).parameters
 
 
 def labelled(vlm: Vlm, sample: Sample) -> list[tuple[str, bool]]:
