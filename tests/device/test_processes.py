@@ -1,6 +1,8 @@
 """Two processes make what one makes."""
 
 import os
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +13,7 @@ import torch
 
 from second_device import SAME, worst
 from unsee.cli import bench
+from unsee.cli.main import _machines
 from unsee.models.checkpoint import load
 from unsee.moments.file import read
 from unsee.system import processes
@@ -55,6 +58,74 @@ def test_an_error_is_said_once(tmp_path: Path, target: Path) -> None:
     assert both.returncode == 2
     assert both.stderr.count("nowhere is not a folder") == 1
     assert "Traceback" not in both.stderr
+
+
+def settings(path: Path, **changed: object) -> Path:
+    """A file as `accelerate config` writes it."""
+    said = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_CPU", "mixed_precision": "no"}
+    said |= {"num_machines": 1, "num_processes": 2, "machine_rank": 0, "use_cpu": True, **changed}
+    path.write_text("".join(f"{name}: {value}\n" for name, value in said.items()))
+    return path
+
+
+def test_a_file_of_accelerate_says_how_many(checkpoint: Path, retained: Path, tmp_path: Path, unsee: Run) -> None:
+    given = ("moments", "--model", checkpoint, "--retain", retained)
+    assert unsee(*given, "--out", tmp_path / "one") == 0
+    both = run(*given, "--accelerate-config", settings(tmp_path / "two.yaml"), "--out", tmp_path / "two")
+    assert both.returncode == 0, both.stderr
+    vlm = load(checkpoint)
+    one, two = read(tmp_path / "one", vlm), read(tmp_path / "two", vlm)
+    assert one.hashes == two.hashes
+    for name, gram in one.grams.items():
+        assert torch.allclose(gram.outer, two.grams[name].outer, rtol=1e-6, atol=0)
+
+
+def test_two_machines_find_each_other(checkpoint: Path, retained: Path, tmp_path: Path) -> None:
+    """Two launchers, here on one machine; the first one's process writes."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    where = {"num_machines": 2, "main_process_ip": "localhost", "main_process_port": port}
+    given = [sys.executable, "-m", "unsee", "moments", "--model", checkpoint, "--retain", retained]
+    files = [settings(tmp_path / f"{rank}.yaml", machine_rank=rank, **where) for rank in range(2)]
+    begun = [
+        subprocess.Popen(
+            [*map(str, given), "--out", str(tmp_path / "out"), "--accelerate-config", str(file)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for file in files
+    ]
+    ended = [one.communicate(timeout=300) for one in begun]
+    assert [one.returncode for one in begun] == [0, 0], ended
+    assert read(tmp_path / "out", load(checkpoint)).count == len(list(retained.rglob("*.png")))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"distributed_type": "FSDP"}, "distributed_type in .* is 'FSDP'; expected one of NO, MULTI_GPU, MULTI_CPU"),
+        ({"mixed_precision": "fp8"}, "mixed_precision in .* is 'fp8'; expected one of no, bf16"),
+        ({"num_processes": 3, "num_machines": 2}, "asks for 3 processes on 2 machines"),
+        ({"machine_rank": 1}, "of which this is number 1"),
+        ({"num_processes": "many"}, "num_processes in .* is 'many'; expected a whole number"),
+        ({"num_machines": 2}, "main_process_ip is missing"),
+        ({"x": "{"}, "cannot be read; expected a file that `accelerate config` wrote"),
+    ],
+)
+def test_a_file_that_asks_for_what_is_not_there_is_refused(
+    changed: dict[str, object], sentence: str, tmp_path: Path, unsee: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert unsee("moments", "--accelerate-config", settings(tmp_path / "a.yaml", **changed)) == 2
+    assert re.search(sentence, " ".join(capsys.readouterr().err.split()))
+
+
+def test_what_is_typed_stands_before_what_the_file_says(tmp_path: Path) -> None:
+    path = settings(tmp_path / "a.yaml", mixed_precision="bf16", num_processes=8)
+    given, machines = _machines(["moments", "--device=cuda", "--accelerate-config", str(path), "--num-processes", "2"])
+    assert given == ["moments", "--device=cuda", "--precision", "bfloat16"]
+    assert (machines.processes, machines.count) == (2, 1)
 
 
 @pytest.mark.parametrize("number", ["0", "two", ""])

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
 from contextvars import copy_context
+from dataclasses import replace
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import ModuleType
 from unsee import __version__
 from unsee.cli.telling import taken, tell
 from unsee.errors import InputError, MissedError, unknown
+from unsee.system.launching import Machines, launched, of_file
 from unsee.system.memory import lacks_memory
 from unsee.system.signals import ENDING, stoppable
 
@@ -60,7 +62,8 @@ def _usage() -> str:
         "With every command: --quiet shows no progress, --verbose also what libraries say, --log-file FILE keeps "
         "everything that is told with its time, and --config FILE.toml reads options from a file. --device and "
         "--precision say where models compute, and how; a GPU is used where there is one. forget, moments, evaluate "
-        "and bench take --num-processes N; the first three run under torchrun and accelerate launch, too."
+        "and bench take --num-processes N; the first three take --accelerate-config FILE, and run under torchrun and "
+        "accelerate launch, too."
     )
     what = "Make a vision-language model stop recognising what it must not, by editing only its visual module."
     return "\n\n".join([
@@ -162,15 +165,13 @@ def _run(args: list[str]) -> int:
         raise InputError("the folder that this command runs in is gone; change into one that is there.") from error
     if args[0] not in COMMANDS:
         raise unknown("command", args[0], COMMANDS)
-    given, processes = _processes(args)
-    if processes > 1 and given[0] == "bench":  # its cells are made one by one, each in one process
-        given, processes = [*given, "--jobs", str(processes)], 1
-    if processes > 1:
+    given, machines = _machines(args)
+    if machines.processes > 1 and given[0] == "bench":  # its cells are made one by one, each in one process
+        given, machines = [*given, "--jobs", str(machines.processes)], Machines(1)
+    if machines.processes * machines.count > 1:
         if given[0] not in SHARED:
             raise InputError(f"unsee {given[0]} runs in one process; several can share {', '.join(SHARED)} and bench.")
-        from unsee.system.processes import launched  # torch takes a second
-
-        return launched(given, processes)
+        return launched(given, machines)
     rest, told = taken(given[1:])
     with told.opened():
         command = _command(given[0])
@@ -180,18 +181,30 @@ def _run(args: list[str]) -> int:
     return code
 
 
-def _processes(args: list[str]) -> tuple[list[str], int]:
-    """The arguments without --num-processes, and what it says."""
-    rest, number, words = list[str](), "1", iter(args)
+def _machines(args: list[str]) -> tuple[list[str], Machines]:
+    """The arguments without --num-processes and --accelerate-config, and what they say of processes.
+
+    What the file says of device and precision gives way to options that are typed.
+    """
+    rest, said, words = list[str](), dict[str, str](), iter(args)
     for word in words:
         name, equals, value = word.partition("=")
-        if name == "--num-processes":
-            number = value if equals else next(words, "")
+        if name in ("--num-processes", "--accelerate-config"):
+            said[name] = value if equals else next(words, "")
         else:
             rest.append(word)
+    number = said.get("--num-processes", "1")
     if not number.isdecimal() or int(number) < 1:
         raise InputError(f"--num-processes is {number!r}; expected a number of 1 or more.")
-    return rest, int(number)
+    if "--accelerate-config" not in said:
+        return rest, Machines(int(number))
+    machines, options = of_file(Path(said["--accelerate-config"]))
+    typed = {word.partition("=")[0] for word in rest}
+    for name, value in zip(options[::2], options[1::2], strict=True):
+        rest += [] if name in typed else [name, value]
+    if "--num-processes" in said:
+        machines = replace(machines, processes=int(number))
+    return rest, machines
 
 
 def _shared(command: ModuleType, rest: list[str]) -> int:

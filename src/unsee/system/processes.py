@@ -1,9 +1,6 @@
-"""Several processes that share one piece of work, as accelerate, torchrun or `--num-processes` begin them."""
+"""Several processes that share one piece of work, as accelerate, torchrun or `system/launching.py` begin them."""
 
-import logging
 import os
-import sys
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -11,8 +8,6 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
-
-from unsee.errors import InputError
 
 T = TypeVar("T")
 
@@ -81,35 +76,3 @@ def together() -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
-
-
-def launched(arguments: Sequence[str], processes: int) -> int:
-    """Runs `unsee` with these arguments in so many processes on this machine, and gives its exit code.
-
-    Raises InputError where one of them is killed; the others are ended then.
-    """
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what ended a process is said below
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=processes,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
-    )
-    try:
-        elastic_launch(config, sys.executable)("-m", "unsee", *arguments)
-    except ChildFailedError as error:
-        number, failure = min(error.failures.items(), key=lambda one: one[1].timestamp)
-        if failure.exitcode < 0:
-            raise InputError(
-                f"process {number} of {processes} was ended by signal {-failure.exitcode}, perhaps for lack of memory; "
-                "the others were ended, and nothing was written. Give fewer processes."
-            ) from error
-        return int(failure.exitcode)
-    return 0
