@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from unsee.data.aside import Divided
 from unsee.evaluation import hearing, self_check
@@ -23,6 +24,7 @@ from unsee.evaluation.self_check import (
     notes,
     unheard,
     unknown,
+    unnamed_answer,
     verdict,
 )
 from unsee.models.checkpoint import Vlm
@@ -59,6 +61,32 @@ GONE = {"used": ["nobody"] * 8, "aside": ["nobody"] * 4}
 def first(group: str, count: int, answer: str = "nobody") -> list[str]:
     """The right names of a group, but for another answer of the first photos."""
     return [answer if place < count else sample.concept for place, sample in enumerate(PHOTOS[group])]
+
+
+@pytest.mark.parametrize("strange", [0, 4])
+def test_what_a_model_says_of_people_who_do_not_exist_names_nobody(
+    strange: int, vlm: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it says the same of retained people, and of one of the request's, whom it does not know either."""
+    photos = {group: [replace(s, image=Image.new("RGB", (8, 8))) for s in own] for group, own in PHOTOS.items()}
+    said = {group: [s.concept for s in own] for group, own in PHOTOS.items()}
+    for group in ("shown", "unshown"):
+        said[group] = ["unknown" if s.concept in OTHERS[:strange] else s.concept for s in photos[group]]
+    photos["used"] = [*photos["used"][:4], *(replace(s, concept="stranger") for s in photos["used"][4:])]
+    said["used"] = ["alice"] * 4 + ["unknown"] * 4
+    before = Heard(QUESTION, photos, said)
+
+    def made_up(share: float, answer: str) -> str:
+        def answers(_: Vlm, asked: list[Sample]) -> list[str]:
+            return [answer if place < share * len(asked) else f"person {place}" for place in range(len(asked))]
+
+        monkeypatch.setattr(self_check, "generate", answers)
+        return unnamed_answer(vlm, before, 0)
+
+    assert unknown(before) == (["stranger"] if strange else [])
+    assert made_up(0.3, "unknown") == ("unknown" if strange else "")  # else it may be what the model calls a target
+    assert made_up(0.1, "unknown") == ""
+    assert made_up(0.3, "alice") == ""  # she is the target
 
 
 def test_a_target_that_is_no_longer_named_and_others_that_are_pass() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -123,10 +124,29 @@ def test_where_images_land_is_told_by_their_names(whole: Vlm, how: Layout, monke
     """Share of the images that get their own concept's name; of the rest, those that get another's."""
     monkeypatch.setattr(Reader, "answers", lambda *_: ["Ann Lee", "bob", "nobody", "bob, or ann lee"])
     reader = asking(whole, names={"a": "ann lee", "b": "bob"}, others=("bob", "carl"))
-    landed = reader.landed(PICTURES, ["a", "a", "a", "a"], how, torch.zeros(4, how.width))
+    four = [*PICTURES, PICTURES[0]]
+    landed = reader.landed(four, ["a", "a", "a", "a"], how, torch.zeros(4, how.width))
     assert (landed.named, landed.another) == (0.5, 0.25)
-    landed = reader.landed(PICTURES, ["b", "b", "b", "b"], how, torch.zeros(4, how.width))
+    landed = reader.landed(four, ["b", "b", "b", "b"], how, torch.zeros(4, how.width))
     assert (landed.named, landed.another) == (0.5, 0.0)
+
+
+def test_a_concept_that_the_model_does_not_know_lands_nowhere(
+    whole: Vlm, how: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no name that could go; the others of the request are counted without it."""
+    asked = list[int]()
+
+    def answers(_: Reader, images: list[Image], *__: object) -> list[str]:
+        asked.append(len(images))
+        return ["nobody", "ann lee"]
+
+    monkeypatch.setattr(Reader, "answers", answers)
+    reader = asking(whole, names={"a": "ann lee"}, others=("bob",))
+    landed = reader.landed(PICTURES, ["a", "stranger", "a"], how, torch.zeros(3, how.width))
+    assert (landed.named, landed.another) == (0.5, 0.0)
+    assert reader.landed(PICTURES, ["stranger"] * 3, how, torch.zeros(3, how.width)).named == 0.0
+    assert asked == [2]
 
 
 @theorem

@@ -14,14 +14,12 @@ from unsee.data.aside import Divided, divided
 from unsee.errors import InputError
 from unsee.evaluation.asking import answer_probabilities, generate
 from unsee.evaluation.self_check import (
-    ASIDE,
     NAMED,
     QUESTIONS,
     SETTLED,
     SHOWN,
     TOKENS,
     UNSHOWN,
-    USED,
     Heard,
     all_heard,
     among_retained,
@@ -85,7 +83,7 @@ class Hearing:
 
     def knowing(self, unnamed: str) -> "Hearing":
         """With what moments say that the model answers of strangers, where it was asked and did not say so itself."""
-        if self.before is None or self.unnamed or unnamed in self.before.answers((USED, ASIDE)).values():
+        if self.before is None or self.unnamed or unnamed in known_answers(self.before):
             return self
         return replace(self, unnamed=unnamed)
 

@@ -33,6 +33,7 @@ LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are name
 UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
 SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with gradient
 STRANGERS, OFTEN = 96, 0.15  # people who do not exist that are asked about; how often they must get one answer
+SEVERAL = 3  # concepts that get one answer, from which on it names none of them
 SETTLED = 0.5  # share of a concept's photos that must get one answer for it to be that of all of them
 KNOWN = 0.3  # share of a concept's photos that get one answer, from which on the model knows it
 
@@ -154,8 +155,8 @@ def _told(heard: Heard, concept: str) -> float:
     """How much oftener a concept's photos get its answer than those of others do."""
     answer = heard.answers((USED, ASIDE))[concept]
     own = heard.of(concept, (USED, ASIDE))
-    if len(own) > 1 and own.count(answer) == 1:
-        return 0.0  # no two photos get the same answer
+    if (len(own) > 1 and own.count(answer) == 1) or answer in _of_several(heard):
+        return 0.0  # no two photos get the same answer, or many others do
     others = [said for group in (SHOWN, UNSHOWN) for said in heard.said[group]]
     wrong = sum(says(said, answer, heard.common) for said in others) / max(1, len(others))
     return heard.share(concept, answer, (USED, ASIDE)) - wrong
@@ -214,22 +215,27 @@ def known_answers(heard: Heard) -> list[str]:
 def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     """What the model says most often of people who do not exist, put together from retained photos.
 
-    Not where it is what either of the two is called. Empty where it says nothing often enough.
+    Not where it is what either of the two is called, nor what a target is that the model knows. What many retained
+    concepts are called names none of them: the model does not know them either. Empty where it says nothing often
+    enough.
     """
-    photos, names = heard.photos[SHOWN], heard.answers((SHOWN, UNSHOWN))
+    photos, called = heard.photos[SHOWN], heard.expected(SHOWN)
     generator = Generator().manual_seed(seed)
-    pairs = torch.randint(max(1, len(photos)), (STRANGERS, 2), generator=generator).tolist() if photos else []
-    parents = [(photos[one], photos[two]) for one, two in pairs if one != two]
-    made = [composed(open_image(one), open_image(two), generator) for one, two in parents]
+    drawn = torch.randint(max(1, len(photos)), (STRANGERS, 2), generator=generator).tolist() if photos else []
+    pairs = [(one, two) for one, two in drawn if one != two]
+    made = [composed(open_image(photos[one]), open_image(photos[two]), generator) for one, two in pairs]
     said = generate(whole, [Sample(image, "", heard.question, tokens=TOKENS) for image in made])
-    counts = Counter(
-        answer
-        for answer, both in zip(said, parents, strict=True)
-        if answer and answer not in {names[parent.concept] for parent in both}
-    )
+    nobody = _of_several(heard)
+    parents = [{called[one], called[two]} - nobody for one, two in pairs]
+    counts = Counter(answer for answer, names in zip(said, parents, strict=True) if answer and answer not in names)
     answer, times = counts.most_common(1)[0] if counts else ("", 0)
-    mine = set(heard.answers((USED, ASIDE)).values())
-    return answer if times >= OFTEN * len(made) and answer not in mine else ""
+    return answer if times >= OFTEN * len(made) and answer not in known_answers(heard) else ""
+
+
+def _of_several(heard: Heard) -> set[str]:
+    """Answers that so many of the retained concepts get that they name none of them."""
+    names = Counter(heard.answers((SHOWN, UNSHOWN)).values())
+    return {answer for answer, times in names.items() if times >= max(SEVERAL, OFTEN * names.total())}
 
 
 def replies(before: Heard, after: Heard) -> list[Reply]:
@@ -256,7 +262,8 @@ def reader(whole: Vlm, before: Heard, unnamed: str) -> Reader:
     """The same model, to be asked what it reads of features."""
     common, others = before.common, [answer for group in LOST for answer in before.expected(group)]
     batch = SLOPES if whole.model.num_parameters() < LARGE else SLOPES_LARGE
-    names, known = before.answers((USED, ASIDE)), _names(others, common) - {unnamed}
+    strange, known = set(unknown(before)), _names(others, common) - {unnamed}
+    names = {concept: said for concept, said in before.answers((USED, ASIDE)).items() if concept not in strange}
     return Reader(whole, before.question, batch, names, known, common, unnamed)
 
 

@@ -45,9 +45,10 @@ class Landed:
 class Reader:
     """A model that was opened with its language model, a question to it, and how many images it is asked about at once.
 
-    Its visual weights are those of the model that is to forget, before it does. `names` are the answers that name the
-    target's concepts, by concept, `others` those that name somebody else, and `common` words those of all answers.
-    `unnamed` is what the model says of whom it does not know, empty where it has nothing to say of them.
+    Its visual weights are those of the model that is to forget, before it does. `names` are, by concept, the
+    answers that name those of the target that it knows, `others` those that name somebody else, and `common` words
+    those of all answers. `unnamed` is what the model says of whom it does not know, empty where it has nothing to say
+    of them.
     """
 
     whole: Vlm
@@ -59,9 +60,15 @@ class Reader:
     unnamed: str = ""
 
     def landed(self, images: Sequence[Image], concepts: Sequence[str], layout: Layout, shift: Tensor) -> Landed:
-        """Who images of these concepts are, to the model, once their features are moved by `shift` (image, d)."""
-        said = self.answers(images, layout, shift)
-        own = [says(answer, self.names[name], self.common) for answer, name in zip(said, concepts, strict=True)]
+        """Who images of these concepts are, to the model, once their features are moved by `shift` (image, d).
+
+        Images of concepts that it does not know do not count.
+        """
+        asked = [place for place, name in enumerate(concepts) if name in self.names]
+        if not asked:
+            return Landed(0.0, 0.0)
+        said = self.answers([images[place] for place in asked], layout, shift[asked])
+        own = [says(answer, self.names[concepts[at]], self.common) for answer, at in zip(said, asked, strict=True)]
         others = [any(says(answer, name, self.common) for name in self.others) for answer in said]
         wrong = [other and not mine for other, mine in zip(others, own, strict=True)]
         return Landed(sum(own) / len(said), sum(wrong) / len(said))
