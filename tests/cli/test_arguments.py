@@ -2,15 +2,19 @@
 
 import dataclasses
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from unsee.benchmarks import BENCHMARKS
+from unsee.cli import forget
 from unsee.cli.ls import THINGS
 from unsee.cli.main import COMMANDS
-from unsee.methods import METHODS
+from unsee.cli.parse import parse
+from unsee.methods import METHODS, NSCVF
+from unsee.methods.nscvf import PRESETS
 
 Run = Callable[..., int]
 
@@ -103,7 +107,7 @@ def test_every_method_has_its_settings_in_both_commands_that_take_them(
             assert f"--{flag}" in said or f"--no-{flag}" in said
 
 
-@pytest.mark.parametrize("command", ["forget", "evaluate", "attack", "demo", "session forget"])
+@pytest.mark.parametrize("command", ["forget", "evaluate", "attack", "demo", "session forget", "session init"])
 def test_help_shows_a_dozen_options_at_most_and_help_all_the_rest(
     command: str, unsee: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,7 +115,7 @@ def test_help_shows_a_dozen_options_at_most_and_help_all_the_rest(
     said = capsys.readouterr().out
     brief = re.findall(r"^ *(--[a-z-]+)", said, flags=re.MULTILINE)
     assert 3 < len(brief) <= 12
-    assert "\nWhat is written\n" in said
+    assert "\nWhat is written\n" in said or command == "session init"
     assert "None" not in said
     assert unsee(*command.split(), "--help-all") == 0
     every = re.findall(r"[│ ] *(--[a-z-]+)", capsys.readouterr().out)
@@ -129,6 +133,41 @@ def test_options_may_stand_in_a_file(unsee: Run, tmp_path: Path, capsys: pytest.
     file.write_text("steps = ", encoding="utf-8")
     assert unsee("forget", f"--config={file}") == 2
     assert "cannot be read as TOML" in capsys.readouterr().err
+
+
+def test_a_file_turns_off_what_is_on_by_itself(
+    unsee: Run, checkpoint: Path, retained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of every command, with what is common to all, and a name that is none is refused whatever its value is."""
+    file, given = tmp_path / "a.toml", ("--model", checkpoint, "--retain", retained, "--ask", "never")
+    file.write_text(f'null_space = false\nquiet = true\nlog_file = "{tmp_path}/log"\nmethod = "nscvf"\n', "utf-8")
+    assert unsee("session", "init", tmp_path / "session", "--config", file, *given) == 0
+    assert tomllib.loads((tmp_path / "session" / "session.toml").read_text("utf-8"))["method"]["null_space"] is False
+    assert capsys.readouterr().err == ""
+    assert (tmp_path / "log").exists()
+    file.write_text("stepz = false\n", encoding="utf-8")
+    assert unsee("session", "init", tmp_path / "other", "--config", file, *given) == 2
+    assert "sets stepz, which is no option" in capsys.readouterr().err
+
+
+def test_settings_that_are_given_count_more_than_a_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though they are what they would be without it."""
+    words = ["--preset", "resistant", "--harden", "0", "--model", "m", "--out", "o"]
+    options = forget._preset(parse(forget.Options[NSCVF], words, "unsee forget"), words)
+    assert options.method.harden == 0.0
+    assert options.method.resist == PRESETS["resistant"]["resist"]
+
+
+@pytest.mark.parametrize("command", ["moments", "bench", "session init", "session settle", "oracle"])
+def test_prose_of_help_fits_the_terminal(
+    command: str, unsee: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the commands of examples, which are copied whole."""
+    monkeypatch.setenv("COLUMNS", "60")
+    assert unsee(*command.split(), "--help") == 0
+    said = capsys.readouterr().out
+    assert all(len(line) <= 60 or line.startswith("  unsee ") for line in said.splitlines())
+    assert "None" not in said
 
 
 def test_what_is_told_is_kept_in_a_log_and_nothing_shown_where_that_is_asked_for(

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from unsee import benchmarks
 from unsee.benchmarks.benchmark import Benchmark
+from unsee.cli.telling import tell
 from unsee.data import Images, samples_of, validate
 from unsee.data import load as read_photos
 from unsee.data.questions import read_questions
@@ -62,7 +63,19 @@ def asked_of(options: Asks, data: str | None = None, **protocol: Any) -> tuple[B
                 f"{options.model}; name the benchmark and split of that request."
             )
         return bench, record
-    return _own(options, record, request), record
+    return _own(options, record, request), of_request(record, options.target)
+
+
+def of_request(record: Mapping[str, Any], target: Images | None) -> dict[str, Any]:
+    """A checkpoint's record as far as it is about these photos: without its request where that is about others."""
+    request = record.get("request")
+    if target is None or not request or about_same(request, samples_of(target)):
+        return dict(record)
+    tell(
+        f"none of the photos of {target if isinstance(target, Path) else 'the target'} is of the request {request.id}, "
+        "and their folder has another name; what is said is about them and not about that request."
+    )
+    return {name: value for name, value in record.items() if name not in ("request", "verdict")}
 
 
 def _own(options: Asks, record: Mapping[str, Any], request: Request | None) -> Benchmark:

@@ -1,6 +1,7 @@
 """`unsee forget METHOD`: one request."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -15,6 +16,7 @@ from unsee.cli.parse import (
     Questions,
     QuestionsFile,
     asked,
+    chosen,
     located,
     parse,
 )
@@ -113,10 +115,10 @@ class Options(Generic[Chosen]):
 
 def main(args: list[str]) -> int:
     """Runs one request; 1 where a check of the written checkpoint failed."""
-    name, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else (NSCVF.name, args)
+    name, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else chosen(args)
     kind: Any = Options
     method: Any = find(name)
-    options = _preset(located(parse(kind[method], rest, f"unsee forget {name}", SHORT)))
+    options = _preset(located(parse(kind[method], rest, f"unsee forget {name}", SHORT)), rest)
     quiet()
     reads = (options.model, options.target, options.retain, options.public, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
@@ -173,15 +175,14 @@ def main(args: list[str]) -> int:
     return 0 if passed and all(check.passed for check in checks) else 1
 
 
-def _preset(options: Options[Any]) -> Options[Any]:
+def _preset(options: Options[Any], given: Sequence[str]) -> Options[Any]:
     """The options with the settings of the preset, but for those that were given."""
     if options.preset == "default":
         return options
     if not isinstance(options.method, NSCVF):
         raise InputError(f"--preset {options.preset} is of nscvf; leave it out with {options.method.name}.")
-    plain = NSCVF()
-    wanted = PRESETS[options.preset]
-    changed = {name: wanted[name] for name in wanted if getattr(options.method, name) == getattr(plain, name)}
+    typed = {word.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_") for word in given}
+    changed = {name: value for name, value in PRESETS[options.preset].items() if name not in typed}
     return replace(options, method=replace(options.method, **changed))
 
 

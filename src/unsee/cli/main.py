@@ -16,6 +16,7 @@ from textwrap import fill
 from types import ModuleType
 
 from unsee import __version__
+from unsee.cli.configured import configured
 from unsee.cli.telling import taken, tell
 from unsee.errors import InputError, MissedError, unknown
 from unsee.system.launching import Machines, launched, of_file
@@ -165,13 +166,15 @@ def _run(args: list[str]) -> int:
         raise InputError("the folder that this command runs in is gone; change into one that is there.") from error
     if args[0] not in COMMANDS:
         raise unknown("command", args[0], COMMANDS)
-    given, machines = _machines(args)
+    given, machines = _machines(configured(args))
+    if "WORLD_SIZE" in os.environ:  # it is one of several already
+        machines = Machines(1)
     if machines.processes > 1 and given[0] == "bench":  # its cells are made one by one, each in one process
         given, machines = [*given, "--jobs", str(machines.processes)], Machines(1)
     if machines.processes * machines.count > 1:
         if given[0] not in SHARED:
             raise InputError(f"unsee {given[0]} runs in one process; several can share {', '.join(SHARED)} and bench.")
-        return launched(given, machines)
+        return launched(_machines(args)[0], machines)  # each reads its --config itself
     rest, told = taken(given[1:])
     with told.opened():
         command = _command(given[0])

@@ -2,9 +2,8 @@
 
 import re
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, Any, TypeVar, get_origin
 
 import tyro
 
+from unsee.cli.configured import Off, switched
 from unsee.errors import InputError
 from unsee.system.hub import HUB, on_hub
 from unsee.system.terminal import is_text, one_line, printable
@@ -23,6 +23,8 @@ EVERYWHERE = {
     "--device": "auto, cpu, cuda, cuda:N or mps: where models compute; auto is a GPU where there is one",
     "--precision": "auto, float32 or bfloat16: how they run forward; auto is bfloat16 on a GPU that computes in it",
 }
+HEADINGS = ("positional arguments", "options")  # what the tables of the parser's own help begin with
+HOW = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 Groups = Mapping[str, Sequence[str]]  # headings of --help, each with the options under it
 NAMES = ("model", "before", "oracle", "data", "onto", "edited")  # options that may be names of files
 AskOption = Annotated[
@@ -72,17 +74,19 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
     """The options of one command. Prints help and leaves with 0, or an error and leaves with 2.
 
     The dataclass's docstring is the description; its paragraphs and the example stay as they are written. --help shows
-    the options named in `short`, under its headings, and --help-all every one; without `short` both show all. --config
-    FILE.toml stands for the options that are written in the file; what is typed beside it counts more. Those of
-    EVERYWHERE, where and how models compute, hold from then on.
+    the options named in `short`, under its headings, and --help-all every one; without `short` both show all. Those
+    of EVERYWHERE, where and how models compute, hold from then on.
     """
     text = re.sub(r"\n {4}", "\n", (get_origin(kind) or kind).__doc__ or "").strip()
-    given = _computing(_configured(args))
+    given = _computing(args)
     every = "--help-all" in given
     given = ["--help" if word == "--help-all" else word for word in given]
+    if any(isinstance(word, Off) for word in given):
+        given = switched(given, _help(kind))
+    helped = bool({"-h", "--help"} & set(given))
+    brief = short if helped and not every else None
     with ExitStack() as stack:
-        brief = short and not every and {"-h", "--help"} & set(given)
-        told = stack.enter_context(redirect_stdout(StringIO())) if brief else None
+        told = stack.enter_context(redirect_stdout(StringIO())) if helped else None
         if any(one_line(word) != word for word in given):  # the parser quotes what was typed as it is
             stack.enter_context(_cleaned())
         try:
@@ -91,22 +95,23 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
                 args=given,
                 prog=prog,
                 description=text,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
+                config=HOW,
                 console_outputs=sys.stderr is not None,
             )
         except SystemExit:
             stack.close()
             if told is not None:
-                print(_shortened(told.getvalue(), short or {}, prog))
-            elif {"-h", "--help"} & set(given):
-                print(
-                    "\nEvery command also takes",
-                    *(f"  {name} NAME  {text}" for name, text in EVERYWHERE.items()),
-                    sep="\n",
-                )
+                print(_shortened(told.getvalue(), brief, prog) if brief else _whole(told.getvalue()))
             raise
     _check_texts(options)
     return options
+
+
+def _help(kind: type[Any]) -> str:
+    """What a command says of its options."""
+    with redirect_stdout(StringIO()) as told, suppress(SystemExit):
+        tyro.cli(kind, args=["--help"], config=HOW)
+    return told.getvalue()
 
 
 def _check_texts(options: Any) -> None:
@@ -157,48 +162,45 @@ def _shortened(text: str, groups: Groups, prog: str) -> str:
             option = match[1]
         if option:
             found.setdefault(option, []).append(line.removeprefix("│").removesuffix("│").rstrip())
-    width = get_terminal_size().columns
-    about = [line if line.startswith(" ") else fill(line, width) for line in lines[:start]]
-    shown = ["\n".join(about).rstrip()]
+    shown = ["\n".join(map(_filled, lines[:start])).rstrip()]
     for heading, names in groups.items():
         shown += ["", heading, *(line for name in names for line in found[name])]
     command = " ".join(prog.split()[:3] if prog.startswith("unsee session") else prog.split()[:2])
-    return _readable("\n".join([*shown, "", f"Every option, and the settings of the method: {command} --help-all"]))
+    every = "Every option, and the settings of the method" if "method options" in text else "Every option"
+    return _readable("\n".join([*shown, "", _filled(f"{every}: {command} --help-all")]))
+
+
+def _whole(text: str) -> str:
+    """Help with every option, no line of its prose wider than the terminal, and the options that all commands have."""
+    lines = text.splitlines()
+    start = next((place for place, line in enumerate(lines) if line.strip("╭╮─ ") in HEADINGS), len(lines))
+    shown = [*map(_filled, lines[:start]), *lines[start:], "Every command also takes"]
+    return _readable("\n".join([*shown, *(_filled(f"  {n} NAME  {t}") for n, t in EVERYWHERE.items())]))
+
+
+def _filled(line: str) -> str:
+    """A line of prose in lines no wider than the terminal; a command of an example stays as it is."""
+    if re.match(r" {2}unsee ", line):
+        return line
+    return fill(line, get_terminal_size().columns, subsequent_indent=" " * 4 if line.startswith(" ") else "")
 
 
 def _readable(text: str) -> str:
     """Without what tells a programmer of types and empty defaults alone."""
-    text = re.sub(r"\{None\}\|(\w+)", r"\1", text)
-    return re.sub(r"\s*\(default:\s*(?:None|False|'')?\s*\)", "", text)
+    text = re.sub(r"\{None\}\|(\w+)", lambda found: f"{found[1]:<{len(found[0])}}", text)
+    text = re.sub(r"\s*\(default:\s*(?:None|False|'')?\s*\)", "", text)
+    return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def _configured(args: Sequence[str]) -> list[str]:
-    """The arguments, with what a file named by --config says before them."""
-    given, file = list(args), None
+def chosen(args: Sequence[str]) -> tuple[str, list[str]]:
+    """The method that --method names, nscvf where none is, and the arguments without it."""
     for place, word in enumerate(args):
-        if word == "--config" and place + 1 < len(args):
-            file, given = Path(args[place + 1]), [*args[:place], *args[place + 2 :]]
-        elif word.startswith("--config="):
-            file, given = Path(word.partition("=")[2]), [*args[:place], *args[place + 1 :]]
-    return given if file is None else [*_from_file(file), *given]
-
-
-def _from_file(file: Path) -> list[str]:
-    """The options that a TOML file holds, as they would be typed; tables are for the eye alone."""
-    try:
-        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as TOML ({error}); expected lines such as seed = 1.") from error
-    for table in [value for value in values.values() if isinstance(value, dict)]:
-        values |= table
-    words = list[str]()
-    for name, value in values.items():
-        if isinstance(value, dict) or value is False:
-            continue
-        words.append(f"--{name.replace('_', '-')}")
-        if value is not True:
-            words += [str(part) for part in value] if isinstance(value, list) else [str(value)]
-    return words
+        name, equals, value = word.partition("=")
+        if name == "--method" and equals:
+            return value, [*args[:place], *args[place + 1 :]]
+        if name == "--method" and place + 1 < len(args):
+            return args[place + 1], [*args[:place], *args[place + 2 :]]
+    return "nscvf", list(args)
 
 
 def located(options: Options) -> Options:

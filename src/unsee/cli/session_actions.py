@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unsee.cli.asking import asked_of_target
-from unsee.cli.parse import asked, located, parse
+from unsee.cli.parse import asked, chosen, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.session_options import (
@@ -26,7 +26,7 @@ from unsee.cli.session_options import (
 from unsee.cli.table import print_checks, print_table, say, tell_of, warn
 from unsee.cli.telling import out, out_json, tell
 from unsee.errors import InputError, unknown
-from unsee.methods import METHODS, NSCVF
+from unsee.methods import METHODS
 from unsee.reporting.summary import FAILED, PASSED
 from unsee.session.audit import verify
 from unsee.session.creation import create
@@ -41,6 +41,11 @@ SHORT = {
     "What the model is asked": ("question", "questions"),
     "What is written": ("keep-anyway", "keep-undo"),
 }
+SHORT_INIT = {
+    "Model and photos": ("model", "retain"),
+    "What requests are like": ("ask", "guard", "max-drift", "seed", "memory"),
+    "Who may read and sign": ("key", "secret"),
+}
 ELSEWHERE = "Keep this line elsewhere: verify --head finds a copy that was cut off or rolled back."
 
 
@@ -50,9 +55,11 @@ def main(action: str, args: list[str]) -> int:
 
 
 def _init(args: list[str]) -> int:
-    name, rest = _chosen(args)
+    name, rest = chosen(args)
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
     kind: Any = Init
-    options = located(parse(kind[METHODS[name]], rest, "unsee session init"))
+    options = located(parse(kind[METHODS[name]], rest, "unsee session init", SHORT_INIT))
     quiet()
     with noting():
         create(
@@ -74,21 +81,6 @@ def _init(args: list[str]) -> int:
     out(f"{options.dir}: {first['retained_images']} retained images, weights {first['weights_after'][:12]}.")
     out(session.head, ELSEWHERE)
     return 0
-
-
-def _chosen(args: list[str]) -> tuple[str, list[str]]:
-    """The method's name, and the arguments without it."""
-    for place, word in enumerate(args):
-        if word == "--method" and place + 1 < len(args):
-            name, rest = args[place + 1], args[:place] + args[place + 2 :]
-        elif word.startswith("--method="):
-            name, rest = word.partition("=")[2], args[:place] + args[place + 1 :]
-        else:
-            continue
-        if name not in METHODS:
-            raise unknown("method", name, METHODS)
-        return name, rest
-    return NSCVF.name, args
 
 
 def _open(folder: Path, *, secret: Path | None = None, trust_remote_code: bool = False) -> Session:

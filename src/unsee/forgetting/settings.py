@@ -81,7 +81,8 @@ class FeatureSettings:
     temperature: float = 0.5
     """Temperature of the contrastive loss, above 0."""
     null_space: bool = True
-    """Confine every update to the null space of the retained photos' layer inputs, so that their outputs stay."""
+    """Whether every update is confined to the null space of the retained photos' layer inputs, so that their outputs
+    stay; with --no-null-space it goes anywhere."""
     criterion: str = "soft"
     """What counts as that null space. soft weighs each direction by how much retained photos use it; energy, centred,
     rank and kaiser cut off (docs/method.md)."""

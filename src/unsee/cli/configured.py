@@ -1,0 +1,71 @@
+"""--config FILE.toml: options that a file holds, as they would be typed."""
+
+import re
+import tomllib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from unsee.errors import InputError
+
+SWITCHES = ("quiet", "verbose")  # off where the file says false, with every command
+
+
+class Off(str):
+    """An option that a file turns off, as it would be typed to turn it on."""
+
+    __slots__ = ()
+
+
+def configured(args: Sequence[str]) -> list[str]:
+    """The arguments with the options of the file that --config names in its place; what is typed counts more.
+
+    Tables are for the eye alone. Raises InputError for a file that cannot be read.
+    """
+    for place, word in enumerate(args):
+        name, equals, value = word.partition("=")
+        if name != "--config":
+            continue
+        after = args[place + 1 :] if equals else args[place + 2 :]
+        file = value if equals else args[place + 1] if place + 1 < len(args) else ""
+        if not file:
+            raise InputError("--config names no file; write it behind the option.")
+        typed = {word.partition("=")[0] for word in (*args[:place], *after)}
+        return [*args[:place], *_from_file(Path(file), typed), *configured(after)]
+    return list(args)
+
+
+def _from_file(file: Path, typed: Collection[str]) -> list[str]:
+    try:
+        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read as TOML ({error}); expected lines such as seed = 1.") from error
+    for table in [value for value in values.values() if isinstance(value, dict)]:
+        values |= table
+    words = list[str]()
+    for name, value in values.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, dict) or option in typed or (value is False and name in SWITCHES):
+            continue
+        words.append(Off(option) if value is False else option)
+        if not isinstance(value, bool):
+            words += [str(part) for part in value] if isinstance(value, list) else [str(value)]
+    return words
+
+
+def switched(words: Sequence[str], known: str) -> list[str]:
+    """The words with what a file turns off as the command takes it: left out, or --no-NAME where it is on by itself.
+
+    `known` is the command's help. Raises InputError for a name that is not there.
+    """
+    found, names = list[str](), set(re.findall(r"--[a-z0-9-]+", known))
+    for word in words:
+        if not isinstance(word, Off):
+            found.append(word)
+        elif (turned := f"--no-{word.removeprefix('--')}") in names:
+            found.append(turned)
+        elif word not in names:
+            raise InputError(
+                f"the file of --config sets {word.removeprefix('--')}, which is no option of this command."
+            )
+    return found
