@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -101,3 +102,34 @@ def test_a_checkpoint_is_measured_on_photos(edit: Edit, retained: Path, tmp_path
         unsee.evaluate(out, target=photos)
     with pytest.raises(InputError, match="there is nothing to ask"):
         unsee.evaluate(out)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"method": 3},
+        {"method": NSCVF},
+        {"questions": "q.jsonl"},
+        {"moments": 5},
+        {"ask": 3},
+        {"seed": "x"},
+        {"identifier": 5},
+        {"state": 5},
+        {"vlm": None},
+    ],
+)
+def test_what_is_of_another_kind_is_said_in_a_sentence(given: dict[str, Any], checkpoint: Path, target: Path) -> None:
+    """By its name, before anything is opened."""
+    with pytest.raises(InputError, match=rf"^{next(iter(given))} is .*; expected .*\.$"):
+        unsee.forget(**{"vlm": checkpoint, "target": target, **given})
+
+
+def test_a_page_is_made_of_a_file_and_of_nothing_else(edit: Edit, tmp_path: Path) -> None:
+    edit.save(tmp_path / "out", keep_anyway=True)
+    for made in (lambda: unsee.report(5, tmp_path / "p"), lambda: unsee.load(5), lambda: edit.save(5)):  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r" is 5; expected .*\.$"):
+            made()
+    with pytest.raises(InputError, match=r"steps is 'a'; expected a number"):
+        NSCVF(steps="a")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="cannot be read"):
+        unsee.report(tmp_path / "none.json", tmp_path / "p")

@@ -10,7 +10,7 @@ from unsee import __version__, benchmarks, data, reporting
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
 from unsee.data.requested import request_of
-from unsee.errors import InputError
+from unsee.errors import InputError, check_kind, shown
 from unsee.evaluation import own
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
 from unsee.evaluation.evaluate import evaluate as measure_answers
@@ -24,9 +24,10 @@ from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method, find
 from unsee.models.carried import carried
 from unsee.models.checkpoint import Vlm, load, place_of
+from unsee.moments.file import read
 from unsee.moments.measure import prepare
 from unsee.moments.records import Moments
-from unsee.records import Check, Result, Sample, plain
+from unsee.records import Check, Result, Sample, plain, read_result
 from unsee.system.device import computes
 from unsee.system.environment import environment, now
 
@@ -41,7 +42,7 @@ def forget(
     *,
     public: Images | None = None,
     method: Method | str | None = None,
-    moments: Moments | None = None,
+    moments: Moments | Path | str | None = None,
     seed: int = 0,
     memory: str = "normal",
     ask: Ask = AUTO,
@@ -49,7 +50,7 @@ def forget(
     answer_from_folder: bool = False,
     drop_similar: bool = False,
     identifier: str = "",
-    state: Path | None = None,
+    state: Path | str | None = None,
     progress: Progress | None = None,
     tell: Tell = silent,
     device: str | None = None,
@@ -59,9 +60,9 @@ def forget(
 
     `vlm` is an opened checkpoint, its folder, or hf://OWNER/NAME. `target` and `retain` are a path (see
     `unsee.data.load`) or a list of samples, files or images. `method` is one of `unsee.methods`, or its name. Retained
-    images are optional once `moments` are given; `public` images, of anybody but the target, may then stand in for
-    them: their features are kept as well, but nobody is asked about them. With `state`, a file, a killed run goes on
-    where it was. `memory` is "normal" or "low", which trains a few layers at a time.
+    images are optional once `moments`, or their file, are given; `public` images, of anybody but the target, may then
+    stand in for them: their features are kept as well, but nobody is asked about them. With `state`, a file, a killed
+    run goes on where it was. `memory` is "normal" or "low", which trains a few layers at a time.
 
     With `ask` "auto", and where the whole model fits into memory, some photos are kept out of training (see
     `unsee.data.aside`), the model is asked about them before and after, and the edit has a verdict on what it says;
@@ -80,9 +81,21 @@ def forget(
     """
     if isinstance(vlm, Vlm) and device is not None:
         raise InputError(f"the model is on {vlm.device} already; give the device to unsee.load, or the model's folder.")
-    method = find(method)() if isinstance(method, str) else method or NSCVF()
+    method = _method(method)
+    for name, value, kinds, expected in (
+        ("vlm", vlm, (Vlm, str, Path), "an opened checkpoint, its folder, or hf://OWNER/NAME"),
+        ("moments", moments, (Moments, str, Path, type(None)), "moments, or the file that unsee moments wrote"),
+        ("seed", seed, int, "a whole number"),
+        ("ask", ask, (str, list, tuple), "auto, never, a question or several"),
+        ("questions", questions, (list, tuple), "a list of samples; unsee.data.questions.read_questions reads a file"),
+        ("identifier", identifier, str, "a text"),
+        ("state", state, (str, Path, type(None)), "a file"),
+    ):
+        check_kind(name, value, kinds, expected)
+    state = None if state is None else Path(state)
     if not isinstance(vlm, Vlm):
         vlm = load(vlm, language=method.language)
+    moments = read(Path(moments), vlm) if isinstance(moments, str | Path) else moments
     carried(vlm.folder)  # what cannot be copied is said before the work
     targets, copies = data.without_copies(data.samples_of(target))
     if copies:
@@ -123,6 +136,17 @@ def forget(
     return replace(best, request=request, replies=hearing.replies(best.weights))
 
 
+def _method(given: Method | str | None) -> Method:
+    """A method by its name, as it is, or nscvf. Raises InputError for what is none."""
+    if given is None:
+        return NSCVF()
+    if isinstance(given, str):
+        return find(given)()
+    if isinstance(given, type) or not hasattr(given, "forget"):
+        raise InputError(f"method is {shown(given)}; expected a name, or settings such as unsee.methods.NSCVF().")
+    return given
+
+
 def _public(
     targets: Sequence[Sample], public: Images, retained: list[Sample] | None, method: Method, *, drop: bool
 ) -> list[Sample]:
@@ -161,7 +185,7 @@ def evaluate(
     benchmark: Benchmark | str | None = None,
     target: Images | None = None,
     retain: Images | None = None,
-    questions: Sequence[str] = (),
+    questions: str | Sequence[str] = (),
     answer_from_folder: bool = False,
     before: Path | str | None = None,
     oracle: Path | str | None = None,
@@ -178,7 +202,10 @@ def evaluate(
     their concepts' names. A `judge` reads answers in own words. `device` and `precision` are as for `forget`. Raises
     InputError where there is nothing to ask.
     """
+    check_kind("questions", questions, (str, list, tuple), "a question, or a list of them")
+    questions = (questions,) if isinstance(questions, str) else questions
     if benchmark is not None:
+        check_kind("benchmark", benchmark, (str, Benchmark), "a benchmark, or its name")
         bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
     elif target is not None or retain is not None:
         sides = [[] if side is None else data.samples_of(side) for side in (target, retain)]
@@ -273,7 +300,12 @@ def _data_facts(bench: Benchmark) -> dict[str, Any]:
     return facts
 
 
-def report(result: Result, out: Path | str) -> Path:
-    """Writes the page of a result: one HTML file that needs no network."""
-    reporting.write(result, Path(out))
+def report(result: Result | Path | str, out: Path | str) -> Path:
+    """Writes the page of a result, or of the file result.json: one HTML file that needs no network.
+
+    Raises InputError for a file that is none.
+    """
+    check_kind("result", result, (Result, str, Path), "a result, or the file result.json")
+    check_kind("out", out, (str, Path), "a file to write")
+    reporting.write(result if isinstance(result, Result) else read_result(Path(result)), Path(out))
     return Path(out)

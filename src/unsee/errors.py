@@ -41,6 +41,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     return InputError(f"unknown {kind} {name!r}: {hint}")
 
 
+def check_kind(name: str, value: object, kinds: type | tuple[type, ...], expected: str) -> None:
+    """Raises InputError where a value that is called `name` is of another kind than these; a bool is no number."""
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is int):
+        raise InputError(f"{name} is {shown(value)}; expected {expected}.")
+
+
 def check_ranges(
     settings: object,
     *,
@@ -57,12 +63,12 @@ def check_ranges(
     ):
         for field in fields:
             value = getattr(settings, field)
-            if not low <= value < float("inf"):
-                raise InputError(f"{field} is {value}; expected a number {expected}.")
+            if not isinstance(value, int | float) or not low <= value < float("inf"):
+                raise InputError(f"{field} is {shown(value)}; expected a number {expected}.")
     for field in shares:
         value = getattr(settings, field)
-        if not 0 <= value <= 1:
-            raise InputError(f"{field} is {value}; expected a share from 0 to 1.")
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise InputError(f"{field} is {shown(value)}; expected a share from 0 to 1.")
 
 
 def check_share(share: float) -> None:

@@ -302,6 +302,15 @@ def check_schema(name: str, record: Any, source: str) -> None:
         raise InputError(f"{source} was changed: {place[:120]} is wrong ({wrong.message[:120]}); write it again.")
 
 
+def read_result(file: Path) -> Result:
+    """The result of a result.json. Raises InputError for a file that is none."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read ({error}); expected a result.json that unsee wrote.") from error
+    return from_json(text, str(file))
+
+
 def from_json(text: str, source: str = "result.json") -> Result:
     """The record written by `to_json`. Raises InputError, naming `source`, where the text is not one."""
     try:

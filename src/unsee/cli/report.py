@@ -8,8 +8,7 @@ import tyro
 
 from unsee.cli.parse import parse
 from unsee.cli.telling import out
-from unsee.errors import InputError
-from unsee.records import from_json
+from unsee.records import read_result
 from unsee.reporting import write
 from unsee.reporting.page import is_page
 from unsee.system.output import refuse_existing
@@ -34,13 +33,7 @@ class Options:
 def main(args: list[str]) -> int:
     """Writes the page."""
     options = parse(Options, args, "unsee report")
-    try:
-        text = options.result.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{options.result} cannot be read ({error}); expected a result.json that unsee wrote."
-        ) from error
-    result = from_json(text, str(options.result))
+    result = read_result(options.result)
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.result,), mine=is_page)
     write(result, options.out)
     out(str(options.out))

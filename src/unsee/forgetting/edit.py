@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unsee import __version__
-from unsee.errors import InputError, MissedError
+from unsee.errors import InputError, MissedError, check_kind
 from unsee.models.checkpoint import Vlm, hashes, load, part_way, visual_hash, write
 from unsee.records import SCHEMA, LayerDrift, Reply, Request, Verdict
 from unsee.system.disk import file_hash, is_plain
@@ -88,6 +88,7 @@ class Edit:
         Raises InputError where `out` exists (unless `overwrite`, and unsee wrote it) or the disk refuses, and
         MissedError, unless `keep_anyway`, where the verdict is that the request did not reach its aim.
         """
+        check_kind("out", out, (str, Path), "a folder to write")
         target = Path(out)
         if self.verdict is not None and not self.verdict.passed and not keep_anyway:
             raise MissedError(f"{self.verdict.sentence()} {self.verdict.missing()} Nothing was written.")

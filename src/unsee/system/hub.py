@@ -6,7 +6,7 @@ from typing import Literal
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from unsee.errors import InputError
+from unsee.errors import InputError, check_kind
 
 HUB = "hf://"  # before OWNER/NAME
 
@@ -29,6 +29,7 @@ def folder(name: str | Path, kind: Literal["model", "dataset"], expected: str, l
 
     Raises InputError where there is no such folder, or the hub does not give it.
     """
+    check_kind("the folder", name, (str, Path), expected)
     found = on_hub(name)
     if found is None:
         if Path(name).is_dir():
