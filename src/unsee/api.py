@@ -9,7 +9,7 @@ from typing import Any
 from unsee import __version__, benchmarks, data, reporting
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
-from unsee.data.requested import request_of
+from unsee.data.requested import about_same, request_of
 from unsee.errors import InputError, check_kind, shown
 from unsee.evaluation import own
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
@@ -219,7 +219,15 @@ def evaluate(
         model, bench, before=before, oracle=oracle, judge=judge, trust_remote_code=trust_remote_code
     )
     made = assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
-    return made if edit is not None else with_record(made, read_record(place_of(model)))
+    return made if edit is not None else with_record(made, about(read_record(place_of(model)), bench.target))
+
+
+def about(record: Mapping[str, Any], target: Sequence[Sample]) -> dict[str, Any]:
+    """A checkpoint's record as far as it is about these photos: without its request where that is about others."""
+    request = record.get("request")
+    if not request or not target or about_same(request, target):
+        return dict(record)
+    return {name: value for name, value in record.items() if name not in ("request", "verdict")}
 
 
 def with_record(result: Result, record: Mapping[str, Any]) -> Result:

@@ -182,7 +182,9 @@ def test_what_is_told_is_kept_in_a_log_and_nothing_shown_where_that_is_asked_for
     assert "WARNING the model does not seem to know" in kept
     assert "INFO failed: Forgotten." in kept
     assert unsee("forget", *given, "--ask", "never", "--out", tmp_path / "again") == 1
-    assert "forgetting 2/2" in capsys.readouterr().err  # the next command is not quiet
+    said = capsys.readouterr().err
+    assert "forgetting 2/2" in said  # the next command is not quiet
+    assert re.match(r"\d\d:\d\d:\d\d starting\n", said)  # before anything else, while torch is imported
     assert unsee("inspect", "--model", checkpoint, "--log-file", tmp_path / "no" / "log") == 2
     assert "cannot be written" in capsys.readouterr().err
     assert unsee("inspect", "--model", checkpoint) == 0

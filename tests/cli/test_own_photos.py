@@ -114,6 +114,19 @@ def test_it_is_evaluated_on_the_same_photos_and_its_own_are_known(
     assert "failed: Request 2026-17." in said
 
 
+def test_photos_of_somebody_else_are_not_said_to_be_the_requests(
+    made: Path, photos: Path, unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Photos of the same person in a folder of another name could be refused by their hashes alone: it is said."""
+    other = photos / "others" / OTHERS[0].name.replace(" ", "_")
+    given = ("--target", other, "--answer-from-folder", "--out", tmp_path / "scores")
+    assert unsee("evaluate", "--model", made, *given) == 0
+    said = capsys.readouterr()
+    assert "is of the request 2026-17, and their folder has another name" in " ".join(said.err.split())
+    assert "Request 2026-17" not in said.out
+    assert json.loads((tmp_path / "scores" / "result.json").read_text(encoding="utf-8"))["request"] is None
+
+
 def test_an_attack_says_first_that_nothing_was_forgotten(
     made: Path, photos: Path, unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from unsee import benchmarks
+from unsee import api, benchmarks
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.telling import tell
 from unsee.data import Images, samples_of, validate
@@ -63,19 +63,19 @@ def asked_of(options: Asks, data: str | None = None, **protocol: Any) -> tuple[B
                 f"{options.model}; name the benchmark and split of that request."
             )
         return bench, record
-    return _own(options, record, request), of_request(record, options.target)
+    bench = _own(options, record, request)
+    return bench, _about(record, bench, options)
 
 
-def of_request(record: Mapping[str, Any], target: Images | None) -> dict[str, Any]:
-    """A checkpoint's record as far as it is about these photos: without its request where that is about others."""
-    request = record.get("request")
-    if target is None or not request or about_same(request, samples_of(target)):
-        return dict(record)
-    tell(
-        f"none of the photos of {target if isinstance(target, Path) else 'the target'} is of the request {request.id}, "
-        "and their folder has another name; what is said is about them and not about that request."
-    )
-    return {name: value for name, value in record.items() if name not in ("request", "verdict")}
+def _about(record: Mapping[str, Any], bench: Benchmark, options: Asks) -> dict[str, Any]:
+    """The record as far as it is about these photos, which is said where that is not all of it."""
+    found = api.about(record, bench.target)
+    if (request := record.get("request")) and "request" not in found:
+        tell(
+            f"none of the photos of {options.target} is of the request {request.id}, and their folder has another "
+            "name; what is said is about them and not about that request."
+        )
+    return found
 
 
 def _own(options: Asks, record: Mapping[str, Any], request: Request | None) -> Benchmark:

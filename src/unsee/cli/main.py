@@ -17,7 +17,7 @@ from types import ModuleType
 
 from unsee import __version__
 from unsee.cli.configured import configured
-from unsee.cli.telling import taken, tell
+from unsee.cli.telling import starting, taken, tell
 from unsee.errors import InputError, MissedError, unknown
 from unsee.system.launching import Machines, launched, of_file
 from unsee.system.memory import lacks_memory
@@ -41,6 +41,8 @@ COMMANDS = {
 }
 
 
+ACTIONS = ("init", "forget", "settle", "undo", "export", "capacity")  # of sessions
+LONG = {"demo", "forget", "evaluate", "attack", "bench", "bench-stream", "oracle", "moments"}  # they import torch
 WAIT = 2.0  # seconds
 MOST_COLUMNS = 104  # of the help
 SHARED = ("forget", "moments", "evaluate")  # commands that several processes can share
@@ -177,11 +179,20 @@ def _run(args: list[str]) -> int:
         return launched(_machines(args)[0], machines)  # each reads its --config itself
     rest, told = taken(given[1:])
     with told.opened():
+        if _takes_long(given[0], rest):
+            starting()
         command = _command(given[0])
         if "WORLD_SIZE" in os.environ and given[0] in SHARED:
             return _shared(command, rest)
         code: int = copy_context().run(command.main, rest)  # what it asks for ends with it
     return code
+
+
+def _takes_long(command: str, rest: list[str]) -> bool:
+    """Whether a command has work to do for which much is imported, and is not asked for its help."""
+    if not rest or {"-h", "--help", "--help-all"} & set(rest):
+        return False
+    return command in LONG or (command == "session" and rest[0] in ACTIONS)
 
 
 def _machines(args: list[str]) -> tuple[list[str], Machines]:

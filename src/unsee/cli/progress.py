@@ -31,9 +31,11 @@ class _Rate(TextColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        if not speed:
-            return Text("")
-        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+        return Text(_each(speed) if speed else "")
+
+
+def _each(speed: float) -> str:
+    return f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each"
 
 
 @contextmanager
@@ -80,18 +82,30 @@ def _bars() -> Iterator[Note]:
         yield show
 
 
+def _pace(seconds: float, done: int, left: int) -> str:
+    """How fast work is, and how long what is left takes; empty where nothing can be said."""
+    if seconds < 1 or done < 1 or left < 1:
+        return ""
+    speed = done / seconds
+    minutes, rest = divmod(round(left / speed), 60)
+    return f", {_each(speed)}, {f'{minutes} min ' if minutes else ''}{rest} s left"
+
+
 @contextmanager
 def _lines() -> Iterator[Note]:
     last: dict[str, float] = {}
+    first: dict[str, tuple[float, int]] = {}  # when the work was seen first, and how much of it was done then
     begun = set[str]()  # what was shown and is not done
 
     def line(what: str, done: int, total: int, detail: str = "") -> None:
         now = time.monotonic()
+        if what not in first or done <= first[what][1]:
+            first[what] = now, done
         if now - last.get(what, -EVERY) < EVERY and not (done == total and what in begun):
             return
         last[what] = now
         begun.add(what) if done < total else begun.discard(what)
-        left = f"{time.strftime('%H:%M:%S')} {what} {done}/{total}"
-        telling.trace(f"{left} {detail}".rstrip())
+        pace = _pace(now - first[what][0], done - first[what][1], total - done)
+        telling.trace(f"{time.strftime('%H:%M:%S')} {what} {done}/{total}{pace}{detail and f': {detail}'}")
 
     yield line

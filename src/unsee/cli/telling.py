@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,6 +77,16 @@ def tell(text: str) -> None:
 def trace(text: str) -> None:
     """Says on stderr how far the work is, in a line whatever is in it."""
     print(one_line(text), file=sys.stderr, flush=True)
+
+
+def starting() -> None:
+    """Says that work begins, while what it needs is imported; on a terminal the next line takes its place."""
+    if now.quiet or sys.stderr is None:
+        return
+    if sys.stderr.isatty():
+        print("starting", end="\r", file=sys.stderr, flush=True)
+    else:
+        trace(f"{time.strftime('%H:%M:%S')} starting")
 
 
 def out(*lines: str) -> None:
