@@ -193,6 +193,24 @@ def test_what_cannot_be_read_is_named_with_the_remedy_and_skipped_where_that_is_
     assert len(record["used"]) + len(record["aside"]) == 5
 
 
+@pytest.mark.parametrize("command", ["moments", "evaluate", "session init"])
+def test_every_command_that_takes_photos_can_skip_what_cannot_be_read(
+    command: str, photos: Path, unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = Path(shutil.copytree(photos / "others", tmp_path / "others"))
+    (next(others.iterdir()) / "clip.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
+    given: dict[str, tuple[object, ...]] = {
+        "moments": ("--retain", others, "--ask", "never", "--out", tmp_path / "out"),
+        "evaluate": ("--target", others, "--answer-from-folder", "--out", tmp_path / "out"),
+        "session init": (tmp_path / "out", "--retain", others, "--ask", "never"),
+    }
+    typed = (*command.split(), *given[command], "--model", BASE)
+    assert unsee(*typed) == 2
+    assert "clip.mov" in capsys.readouterr().err
+    assert unsee(*typed, "--skip-unreadable") == 0
+    assert "1 of 22 files of" in capsys.readouterr().err
+
+
 def test_a_model_that_says_nothing_is_not_compared_with(
     checkpoint: Path, photos: Path, unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

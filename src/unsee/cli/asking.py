@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from unsee import api, benchmarks
 from unsee.benchmarks.benchmark import Benchmark
+from unsee.cli.photos import given
 from unsee.cli.telling import tell
 from unsee.data import Images, samples_of, validate
-from unsee.data import load as read_photos
 from unsee.data.questions import read_questions
 from unsee.data.requested import about_same
 from unsee.errors import InputError
@@ -36,6 +36,8 @@ class Asks(Protocol):
     def questions(self) -> Path | None: ...
     @property
     def answer_from_folder(self) -> bool: ...
+    @property
+    def skip_unreadable(self) -> bool: ...
     @property
     def before(self) -> str | None: ...
     @property
@@ -79,8 +81,9 @@ def _about(record: Mapping[str, Any], bench: Benchmark, options: Asks) -> dict[s
 
 
 def _own(options: Asks, record: Mapping[str, Any], request: Request | None) -> Benchmark:
-    target = [] if options.target is None else read_photos(options.target)
-    retained = [] if options.retain is None else read_photos(options.retain)
+    skip = options.skip_unreadable
+    target = [] if options.target is None else samples_of(given(options.target, skip=skip))
+    retained = [] if options.retain is None else samples_of(given(options.retain, skip=skip))
     for samples, role in ((target, "target"), (retained, "retained")):
         if samples:
             validate(samples, role)

@@ -8,7 +8,7 @@ from unsee import api
 from unsee.attacks import ATTACKS
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.asking import asked_of
-from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, located, parse
+from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, SkipUnreadable, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines, print_table
@@ -55,6 +55,7 @@ class Options:
     """Photos of what is to be kept."""
     question: Questions = ()
     answer_from_folder: AnswerFromFolder = False
+    skip_unreadable: SkipUnreadable = False
     questions: QuestionsFile = None
     data: str | None = None
     """Where a published benchmark is: its folder, or hf://OWNER/NAME; its own on the hub where none is given."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from unsee import api, benchmarks
 from unsee.benchmarks.benchmark import Benchmark, limited
 from unsee.cli.asking import asked_of
-from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, located, parse
+from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, SkipUnreadable, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines, print_table
@@ -52,6 +52,7 @@ class Options:
     """Photos of what is to be kept."""
     question: Questions = ()
     answer_from_folder: AnswerFromFolder = False
+    skip_unreadable: SkipUnreadable = False
     questions: QuestionsFile = None
     data: str | None = None
     """Where a published benchmark is: its folder, or hf://OWNER/NAME; its own on the hub where none is given."""

@@ -15,18 +15,19 @@ from unsee.cli.parse import (
     Public,
     Questions,
     QuestionsFile,
+    SkipUnreadable,
     asked,
     chosen,
     located,
     parse,
 )
+from unsee.cli.photos import given
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines
 from unsee.cli.telling import out, tell
 from unsee.cli.unfinished import unfinished
 from unsee.cli.written import write_result
-from unsee.data import load_readable
 from unsee.errors import InputError
 from unsee.evaluation.own import both, write_answers
 from unsee.forgetting.edit import Edit
@@ -96,8 +97,7 @@ class Options(Generic[Chosen]):
     """Leave photos, names and answers out of the page and the records."""
     drop_similar: bool = False
     """Leave out retained photos that the model takes for the target, instead of ending there."""
-    skip_unreadable: bool = False
-    """Leave out photos of folders that cannot be read, and say so, instead of ending at the first."""
+    skip_unreadable: SkipUnreadable = False
     keep_anyway: KeepAnyway = False
     link: bool = False
     """Make weight files that do not change hard links to those of the model. That takes no room, and a tool that
@@ -202,9 +202,9 @@ def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sam
             raise InputError("--split and --data belong to a benchmark; name it with --benchmark.")
         if options.target is None:
             raise InputError("there is no target; give its photos with --target, or a benchmark with --benchmark.")
-        if options.skip_unreadable:
-            return _readable(options.target), None if options.retain is None else _readable(options.retain)
-        return options.target, options.retain
+        skip = options.skip_unreadable
+        target = given(options.target, skip=skip)
+        return target, None if options.retain is None else given(options.retain, skip=skip)
     if options.target is not None or options.retain is not None:
         raise InputError(
             f"--benchmark {options.benchmark} brings its photos along; leave --target and --retain out, or it."
@@ -213,15 +213,6 @@ def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sam
     if not bench.target:
         raise InputError(f"{options.benchmark} says nothing of what is to be forgotten; give photos with --target.")
     return bench.target, None if options.moments is not None or options.public is not None else bench.retained
-
-
-def _readable(folder: Path) -> list[Sample]:
-    samples, skipped = load_readable(folder)
-    for why in skipped:
-        tell(f"skipped: {why}")
-    if skipped:
-        tell(f"{len(skipped)} of {len(samples) + len(skipped)} files of {folder} are skipped.")
-    return samples
 
 
 def _changed(before: Path, after: Path) -> str:

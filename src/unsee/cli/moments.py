@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import tyro
 
 from unsee import data
-from unsee.cli.parse import AskOption, asked, located, parse
+from unsee.cli.parse import AskOption, SkipUnreadable, asked, located, parse
+from unsee.cli.photos import given
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.telling import out
@@ -42,6 +43,7 @@ class Options:
     """Photos of what must be kept."""
     out: Path
     """The file to write."""
+    skip_unreadable: SkipUnreadable = False
     like: Path | None = None
     """Describe photos as this moments file of the same model does, so that both can be merged."""
     all_layers: bool = False
@@ -103,7 +105,7 @@ def main(args: list[str]) -> int:
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.retain), mine=is_moments)
     vlm = load(options.model, trust_remote_code=options.trust_remote_code)
-    samples = data.load(options.retain)
+    samples = data.samples_of(given(options.retain, skip=options.skip_unreadable))
     bounds = vlm.bounds(options.memory)
     place = options.out.absolute()
     with (

@@ -58,6 +58,10 @@ Public = Annotated[
         "as well. Whom they show need not be known to it."
     ),
 ]
+SkipUnreadable = Annotated[
+    bool,
+    tyro.conf.arg(help="Leave out photos of folders that cannot be read, and say so, instead of ending at the first."),
+]
 KeepAnyway = Annotated[bool, tyro.conf.arg(help="Write what came of it even where the request did not reach its aim.")]
 
 

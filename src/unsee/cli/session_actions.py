@@ -9,6 +9,7 @@ from typing import Any
 
 from unsee.cli.asking import asked_of_target
 from unsee.cli.parse import asked, chosen, located, parse
+from unsee.cli.photos import given
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
 from unsee.cli.session_options import (
@@ -65,7 +66,7 @@ def _init(args: list[str]) -> int:
         create(
             options.dir,
             options.model,
-            options.retain,
+            given(options.retain, skip=options.skip_unreadable),
             method=options.method,
             seed=options.seed,
             memory=options.memory,
@@ -101,13 +102,15 @@ def _forget(args: list[str]) -> int:
     if options.later:
         return _later(options)
     session = _open(options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code)
-    own = asked_of_target(options.questions, options.target)
+    skip = options.skip_unreadable
+    target = given(options.target, skip=skip)
+    own = asked_of_target(options.questions, target)
     with noting():
         facts = session.forget(
-            options.target,
+            target,
             options.id,
             reason=options.reason,
-            retain=options.retain,
+            retain=None if options.retain is None else given(options.retain, skip=skip),
             public=options.public,
             benchmark=options.benchmark,
             keep_undo=options.keep_undo,
@@ -128,13 +131,15 @@ def _forget(args: list[str]) -> int:
 
 
 def _later(options: Forget) -> int:
-    given, plain = vars(options), vars(Forget(options.dir, options.target, options.id))
-    known = ("dir", "target", "id", "reason", "later", "key", "secret", "trust_remote_code")
-    for name in given:
-        if name not in known and given[name] != plain[name]:
+    said, plain = vars(options), vars(Forget(options.dir, options.target, options.id))
+    known = ("dir", "target", "id", "reason", "later", "skip_unreadable", "key", "secret", "trust_remote_code")
+    for name in said:
+        if name not in known and said[name] != plain[name]:
             raise InputError(f"--{name.replace('_', '-')} says how a request is made; give it to unsee session settle.")
     session = _open(options.dir, secret=options.secret)
-    session.later(options.target, options.id, reason=options.reason, key=options.key)
+    session.later(
+        given(options.target, skip=options.skip_unreadable), options.id, reason=options.reason, key=options.key
+    )
     out(f"{options.id} waits, with {len(session.queued())} in the queue; unsee session settle makes them all.")
     _after(session)
     return 0

@@ -6,7 +6,15 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 import tyro
 
-from unsee.cli.parse import AnswerFromFolder, AskOption, KeepAnyway, Public, Questions, QuestionsFile
+from unsee.cli.parse import (
+    AnswerFromFolder,
+    AskOption,
+    KeepAnyway,
+    Public,
+    Questions,
+    QuestionsFile,
+    SkipUnreadable,
+)
 from unsee.session.settings import GUARD
 
 Method = TypeVar("Method")
@@ -43,6 +51,7 @@ class Init(Generic[Method]):
     """A checkpoint folder of transformers, or hf://OWNER/NAME of the hub. It must stay where and as it is."""
     retain: Path
     """Photos of what must be kept."""
+    skip_unreadable: SkipUnreadable = False
     ask: AskOption = ("auto",)
     guard: float = GUARD
     """How strongly each forgotten target is kept forgotten by later requests; 0: they may bring it back."""
@@ -97,6 +106,7 @@ class Forget:
     question: Questions = ()
     answer_from_folder: AnswerFromFolder = False
     questions: QuestionsFile = None
+    skip_unreadable: SkipUnreadable = False
     keep_anyway: KeepAnyway = False
     key: Key = None
     secret: SecretFile = None
