@@ -43,7 +43,12 @@ def test_what_a_session_writes(begun: Path, people: Path, unsee: Run, tmp_path: 
         made = session.forget(people / "concept_1", "second", **UNASKED)
     assert holds("certificate", json.loads(json.dumps(made)))
     assert unsee("session", "export", folder, "--out", tmp_path / "out") == 0
-    assert holds("unsee", json.loads((tmp_path / "out" / "unsee.json").read_text(encoding="utf-8")))
+    record = json.loads((tmp_path / "out" / "unsee.json").read_text(encoding="utf-8"))
+    assert holds("unsee", record)
+    told = record["session"]["certificates"][-1]
+    assert record["session"]["requests"][-1] == told["id"] == "second"
+    assert told["target_hashes"] == made["target_hashes"]
+    assert told["verdict"] == json.loads(json.dumps(made))["verdict"]
 
 
 def test_a_schema_refuses_what_is_not_so() -> None:

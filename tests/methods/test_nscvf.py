@@ -137,7 +137,7 @@ def test_moments_stand_in_for_retained_images(vlm, target, retained):
     method = NSCVF(**QUICK)
     moments, _ = measure(vlm, retained, method.moment_settings(0), NORMAL)
     edit = forget(vlm, target, method=method, moments=moments)
-    assert edit.method["retained_images"] == len(retained)
+    assert edit.method["counted_images"] == len(retained)
     with pytest.raises(InputError, match="neither retained images nor moments"):
         forget(vlm, target, method=method)
 

@@ -178,7 +178,7 @@ class AnswerMethod(ABC):
                 progress=progress,
             )
             after, lost = rounded(vlm, *now_and_before(weights))
-        found = {"steps_made": log.steps, "looks": log.looks, "retained_images": len(retained or ())}
+        found = {"steps_made": log.steps, "looks": log.looks, "counted_images": len(retained or ())}
         return Edit(
             vlm=vlm,
             weights=after,

@@ -338,7 +338,7 @@ class FeatureRun:
         """What the region turned out to be, and what rounding changed."""
         return {
             **self.goals.facts(),
-            "retained_images": self.moments.count,
+            "counted_images": self.moments.count,
             **self._description(),
             "states_drawn": 0 if self.replay is None else len(self.replay.features),
             **self.rounding,

@@ -127,7 +127,7 @@ class ClosedForm:
                 for name, weight in weights.items():
                     weight.copy_(after[f"{name}.weight"])
             rounding = {"rounding_share": lost, "rounding_target": goals.look(vlm)["target"] - looks[-1]["target"]}
-        found = {"steps_made": len(looks), "looks": looks, **goals.facts(), "retained_images": moments.count}
+        found = {"steps_made": len(looks), "looks": looks, **goals.facts(), "counted_images": moments.count}
         return Edit(
             vlm=vlm,
             weights=after,

@@ -103,7 +103,7 @@ class MANU:
                 **settings_of(self),
                 "neurons": len(every),
                 "pruned": count,
-                "retained_images": len(retained),
+                "counted_images": len(retained),
                 "rounding_share": 0.0,
             },
             seed=seed,

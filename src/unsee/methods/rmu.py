@@ -100,7 +100,7 @@ class RMU:
                 **settings_of(self),
                 "steps_made": log.steps,
                 "looks": log.looks,
-                "retained_images": len(kept.inputs),
+                "counted_images": len(kept.inputs),
                 "rounding_share": lost,
             },
             seed=seed,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -47,11 +48,15 @@ def patched(found: Vlm, weights: Mapping[str, Tensor], entries: Sequence[Entry])
     return found
 
 
+TOLD = ("id", "time", "target_images", "target_hashes", "seed", "verdict", "weights_before", "weights_after")
+
+
 def export(
     base: Vlm,
     weights: Mapping[str, Tensor],
     settings: Settings,
     entries: Sequence[Entry],
+    certificates: Sequence[Mapping[str, Any]],
     out: Path,
     *,
     link: bool,
@@ -65,6 +70,7 @@ def export(
             "head": entries[-1].hash,
             "entries": len(entries),
             "requests": [entry.facts["id"] for entry in standing(entries)],
+            "certificates": [{name: each[name] for name in TOLD if name in each} for each in certificates],
         },
         "weights": weights_of(entries),
     }

@@ -25,6 +25,7 @@ from unsee.session import certificate, entering, exporting, photos, queue, secre
 from unsee.session.capacity import Capacity, capacities
 from unsee.session.certificate import Signer
 from unsee.session.ledger import (
+    CERTIFICATES,
     KEPT,
     SETTINGS,
     STATE,
@@ -329,7 +330,9 @@ class Session:
         base, weights = self.base(), self.weights()
         entries = self.store.entries
         exporting.patched(self.base(), weights, entries)  # what is written is what the ledger says, whatever changes it
-        return exporting.export(base, weights, self.settings, entries, Path(out), link=link, overwrite=overwrite)
+        requests = [entry.facts["id"] for entry in self.standing()]
+        told = [certificate.read(self.store.path(f"{CERTIFICATES}/{request}.json")) for request in requests]
+        return exporting.export(base, weights, self.settings, entries, told, Path(out), link=link, overwrite=overwrite)
 
     def edited(self, base: Vlm) -> Vlm:
         """The model after the last request, made of the one before any, which changes.
