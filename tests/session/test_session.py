@@ -346,7 +346,7 @@ def test_a_model_that_was_moved_is_found_again_and_no_other(begun: Path, people:
     (model / "config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match=r"config\.json is not what it was when the session began; give the folder"):
         Session(folder).relocate(model)
-    with pytest.raises(InputError, match=r"nowhere.* is not what it was"):
+    with pytest.raises(InputError, match=r"nowhere is not a folder; give the one"):
         Session(folder).relocate(tmp_path / "nowhere")
     Session(folder).relocate(before)
     assert "4 entries" in verify(folder)

@@ -145,7 +145,7 @@ def main(args: list[str]) -> int:
             answer_from_folder=options.answer_from_folder,
             identifier=options.id,
             drop_similar=options.drop_similar,
-            tell=lambda text: tell(f"{text}."),
+            tell=lambda text: tell(text if text.endswith("?") else f"{text}."),
             state=state,
         )
         if options.without_photos and edit.verdict is not None:

@@ -321,10 +321,11 @@ def _brought_back(tried: Sequence[Attempt]) -> str:
     known = [one for one in tried if one.excess is not None]
     if not known:
         most = max(tried, key=lambda one: one.scores["after"].value)
-        return (
-            f"{len(tried)} attempts to bring the target back, with no oracle to compare with; most is brought back by "
-            f"{most.attack} ({most.budget}), {figures.share(max(most.scores['after'].value, 0.0))}"
-        )
+        begun = f"{len(tried)} attempts to bring the target back, with no oracle to compare with"
+        if most.scores["after"].value <= 0:
+            return f"{begun}; none brings anything back"
+        share = figures.share(most.scores["after"].value)
+        return f"{begun}; most is brought back by {most.attack} ({most.budget}), {share}"
     sure = [one for one in known if one.sure]
     if not sure:
         return f"none of {len(known)} attempts brings back more than it gets from a model that never saw the target"

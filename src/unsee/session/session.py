@@ -313,6 +313,8 @@ class Session:
     def relocate(self, model: Path | str, *, key: Path | None = None) -> None:
         """Says where the model lies now. Raises InputError where a file is not what it was when the session began."""
         place = Path(model).absolute()
+        if not place.is_dir():
+            raise InputError(f"{model} is not a folder; give the one in which the model lies now.")
         with self._changing(key) as signer:
             other = differing(place, self.store.entries)
             if other is not None:
