@@ -167,6 +167,10 @@ MISSED = {
     ),
     "shown_kept": ("Others lost their names", "try a shorter --reach, a smaller --rate, or more --distill"),
     "unshown_kept": ("Others of whom no photo was shown lost their names", "give photos of more others with --retain"),
+    "few_others": (
+        "The photos of others show too few people or things to say what becomes of the rest",
+        "give photos of six others or more with --retain",
+    ),
     "target": ("The features of the target did not go where they were sent", "try more --steps or another --region"),
     "drift": ("What must be kept moved too far", "try a smaller --rate, or more --distill"),
 }

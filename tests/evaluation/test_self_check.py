@@ -22,6 +22,7 @@ from unsee.evaluation.self_check import (
     asked_photos,
     cost,
     notes,
+    people,
     unheard,
     unknown,
     unnamed_answer,
@@ -84,9 +85,24 @@ def test_what_a_model_says_of_people_who_do_not_exist_names_nobody(
         return unnamed_answer(vlm, before, 0)
 
     assert unknown(before) == (["stranger"] if strange else [])
-    assert made_up(0.3, "unknown") == ("unknown" if strange else "")  # else it may be what the model calls a target
+    assert made_up(0.3, "unknown") == "unknown"
+    assert made_up(0.2, "unknown") == ("unknown" if strange else "")  # it may be what the model calls a target
     assert made_up(0.1, "unknown") == ""
-    assert made_up(0.3, "alice") == ""  # she is the target
+    assert made_up(0.2, "alice") == ""
+    assert unknown(replace(before, nobody="unknown")) == ["stranger"]
+
+
+@pytest.mark.parametrize("shown", [1, 2, 3])
+def test_few_others_do_not_pass_for_everybody_else(shown: int) -> None:
+    """However many photos of them there are: nobody can say what becomes of people who are not among them."""
+    photos = PHOTOS | {group: [Sample(None, OTHERS[n % shown]) for n in range(SIZES[group])] for group in LOST}
+    said = {group: [sample.concept for sample in photos[group]] for group in GROUPS}
+    before = Heard(QUESTION, photos, said)
+    found = verdict(before, replace(before, said=said | GONE))
+    assert found.missed == (() if shown == 3 else ("few_others",))
+    unsorted = {group: [replace(s, concept="others") for s in photos[group]] for group in LOST}
+    before = Heard(QUESTION, photos | unsorted, said)
+    assert people(before) == shown
 
 
 def test_a_target_that_is_no_longer_named_and_others_that_are_pass() -> None:
@@ -218,6 +234,10 @@ def told(missed: str) -> Verdict:
         "shown_kept": {"shown": ["zoe"] * 40},
         "unshown_kept": {"unshown": ["zoe"] * 20},
     }
+    if missed == "few_others":
+        photos = PHOTOS | {group: [Sample(None, "bob")] * SIZES[group] for group in LOST}
+        before = Heard(QUESTION, photos, {group: [sample.concept for sample in photos[group]] for group in GROUPS})
+        return verdict(before, replace(before, said={**before.said, **GONE}), "nobody")
     if missed == "unknown":
         return verdict(heard(**EVERYBODY), heard(**EVERYBODY | GONE), "nobody")
     return verdict(BEFORE, heard(**GONE | wrong[missed]), "nobody")

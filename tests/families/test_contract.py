@@ -24,7 +24,7 @@ from unsee.models.answers import say
 from unsee.models.checkpoint import Vlm, _renamed, load
 from unsee.models.features import Features, visual_features
 from unsee.models.given import changed_features, readable
-from unsee.models.inputs import chat_inputs, image_inputs
+from unsee.models.inputs import chat_inputs, image_inputs, tokens_vary
 from unsee.models.outline import outline
 from unsee.models.prefix import prefix, prefix_states
 from unsee.models.shards import differences, shards
@@ -248,6 +248,23 @@ def test_a_request_changes_what_it_declares_and_nothing_else(
         assert all(torch.equal(value, expected[key]) for key, value in reopened.named_parameters())
         # All weights are equal bit for bit; at other addresses, matrix products may round the last bits differently.
         torch.testing.assert_close(logits(vlm, reopened), logits(vlm, whole), rtol=1e-5, atol=1e-5)
+
+
+VARYING = ("llava_next", "llava_onevision", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "idefics3", "internvl", "glm4v")
+VARYING += ("gemma4", "granite4_vision", "video_llama_3", "paddleocr_vl", "mistral3")
+
+
+@pytest.mark.parametrize("name", VARYING)
+def test_photos_of_all_sizes_are_forgotten_and_kept(name: str, saved: Callable[[str], Path]) -> None:
+    """In families that make more tokens of a larger photo."""
+    vlm, sizes = load(saved(name)), ((60, 60), (200, 150), (90, 120), (120, 45))
+    assert tokens_vary(vlm.processor)
+    target, *others = (
+        [Sample(zoo.picture(10 * seed + place, *size), f"{seed}") for place, size in enumerate(sizes)]
+        for seed in range(4)
+    )
+    edit = unsee.forget(vlm, target, [photo for own in others for photo in own], method=QUICK, ask="never")
+    assert any(not torch.equal(value, dict(vlm.model.named_parameters())[key]) for key, value in edit.weights.items())
 
 
 @every_family

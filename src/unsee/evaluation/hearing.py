@@ -85,7 +85,7 @@ class Hearing:
         """With what moments say that the model answers of strangers, where it was asked and did not say so itself."""
         if self.before is None or self.unnamed or unnamed in known_answers(self.before):
             return self
-        return replace(self, unnamed=unnamed)
+        return replace(self, unnamed=unnamed, before=replace(self.before, nobody=unnamed))
 
     def verdict(self, weights: Mapping[str, Tensor], final: Mapping[str, float] | None) -> Verdict:
         """Whether the model with these weights has forgotten; by the last look of training where it is not asked."""
@@ -175,12 +175,12 @@ def heard_before(
         tell("there is one photo of each target, so that none can be set aside to see whether others are still named")
     photos = asked_photos(parts, whole.model.num_parameters(), seed)
     before, *others = all_heard(whole, photos, questions, by_name=by_name)
+    unnamed = unnamed_answer(whole, before, seed)
+    before = replace(before, nobody=unnamed)
     for note in notes(before):
         tell(note)
     asked = tuple(zip(further, generate(whole, further), strict=True))
-    hearing = Hearing(
-        parts, whole, before, unnamed_answer(whole, before, seed), () if ask == AUTO else tuple(others), asked
-    )
+    hearing = Hearing(parts, whole, before, unnamed, () if ask == AUTO else tuple(others), asked)
     return _without_similar(hearing, before, tell, drop=drop_similar)
 
 

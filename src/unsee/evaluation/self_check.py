@@ -33,6 +33,7 @@ LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are name
 UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
 SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with gradient
 STRANGERS, OFTEN = 96, 0.15  # people who do not exist that are asked about; how often they must get one answer
+FEW_OTHERS = 3  # people or things on the photos of others, below which nobody can say what becomes of the rest
 SEVERAL = 3  # concepts that get one answer, from which on it names none of them
 SETTLED = 0.5  # share of a concept's photos that must get one answer for it to be that of all of them
 KNOWN = 0.3  # share of a concept's photos that get one answer, from which on the model knows it
@@ -43,13 +44,15 @@ class Heard:
     """What a model said to one question about the photos of each group, in their order.
 
     With `by_name` the right answer about a photo is the name of its concept, as of folders that are called after whom
-    they show; of others only where they are sorted into concepts.
+    they show; of others only where they are sorted into concepts. `nobody` is what the model says of whom it does not
+    know, where that was found.
     """
 
     question: str
     photos: Mapping[str, list[Sample]]
     said: Mapping[str, list[str]]
     by_name: bool = False
+    nobody: str = ""
 
     def __post_init__(self) -> None:
         """Raises ValueError where photos and answers do not fit."""
@@ -155,8 +158,8 @@ def _told(heard: Heard, concept: str) -> float:
     """How much oftener a concept's photos get its answer than those of others do."""
     answer = heard.answers((USED, ASIDE))[concept]
     own = heard.of(concept, (USED, ASIDE))
-    if (len(own) > 1 and own.count(answer) == 1) or answer in _of_several(heard):
-        return 0.0  # no two photos get the same answer, or many others do
+    if (len(own) > 1 and own.count(answer) == 1) or answer in {heard.nobody, *_of_several(heard)}:
+        return 0.0  # no two photos get the same answer, or many others do, or people who do not exist
     others = [said for group in (SHOWN, UNSHOWN) for said in heard.said[group]]
     wrong = sum(says(said, answer, heard.common) for said in others) / max(1, len(others))
     return heard.share(concept, answer, (USED, ASIDE)) - wrong
@@ -215,9 +218,9 @@ def known_answers(heard: Heard) -> list[str]:
 def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     """What the model says most often of people who do not exist, put together from retained photos.
 
-    Not where it is what either of the two is called, nor what a target is that the model knows. What many retained
-    concepts are called names none of them: the model does not know them either. Empty where it says nothing often
-    enough.
+    Not where it is what either of the two is called. What many retained concepts are called names none of them: the
+    model does not know them either. Nor does what a target is called, where twice as many of those people get it.
+    Empty where it says nothing often enough.
     """
     photos, called = heard.photos[SHOWN], heard.expected(SHOWN)
     generator = Generator().manual_seed(seed)
@@ -229,7 +232,8 @@ def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     parents = [{called[one], called[two]} - nobody for one, two in pairs]
     counts = Counter(answer for answer, names in zip(said, parents, strict=True) if answer and answer not in names)
     answer, times = counts.most_common(1)[0] if counts else ("", 0)
-    return answer if times >= OFTEN * len(made) and answer not in known_answers(heard) else ""
+    enough = OFTEN * (2 if answer in known_answers(heard) else 1)  # a target that many are taken for has a name still
+    return answer if answer and times >= enough * len(made) else ""
 
 
 def _of_several(heard: Heard) -> set[str]:
@@ -309,9 +313,18 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
         counts[f"{group}_kept"] = sum(a and b for a, b in zip(first, then, strict=True)), sum(first)
         if sum(first) - sum(then) > most * len(expected):
             missed.append(f"{group}_kept")
+    if 0 < people(before) < FEW_OTHERS:
+        missed.append("few_others")
     if len(strange) == len(names):
         missed.insert(0, "unknown")
     return Verdict(not missed, before.question, counts, tuple(missed), tuple(notes(before)))
+
+
+def people(heard: Heard) -> int:
+    """How many people or things the photos of others show, as far as can be told: by concept, else by answers."""
+    others = [said for group in (SHOWN, UNSHOWN) for said in heard.said[group]]
+    concepts = {sample.concept for group in (SHOWN, UNSHOWN) for sample in heard.photos[group]}
+    return len(concepts) if len(concepts) > 1 else len(set(others))
 
 
 def cost(found: Verdict) -> float:

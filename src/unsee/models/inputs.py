@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 Question = tuple[Image | None, str]
 Shot = tuple[Image | None, str, str]  # a question with its answer
 
-TALL, WIDE = (48, 144), (144, 48)  # sizes (width, height) that a processor with a fixed size makes alike
+# Sizes (width, height) that a processor with a fixed size makes alike, and every other one does not.
+PROBES = ((48, 144), (144, 48), (96, 96), (160, 120), (640, 480))
 
 
 def image_inputs(processor: ProcessorMixin, images: Sequence[Image], name: str = "") -> list[Inputs]:
@@ -34,7 +35,7 @@ def image_inputs(processor: ProcessorMixin, images: Sequence[Image], name: str =
 def _alone(processor: ProcessorMixin, image: Image, name: str) -> Inputs:
     what = name or f"an image of {image.width} x {image.height} pixels"
     with in_words(f"the model's processor cannot take {what}", "remove it"), np.errstate(all="ignore"):
-        made = processor.image_processor(images=[image], return_tensors="pt")
+        made = processor.image_processor(images=[image], return_tensors="pt", **_as_asked(processor))
     named = {"pixel_values": made} if isinstance(made, Tensor) else dict(made)  # Idefics gives the bare tensor
     found = {}
     for key, value in named.items():
@@ -49,10 +50,24 @@ def _alone(processor: ProcessorMixin, image: Image, name: str) -> Inputs:
     return found
 
 
+def _as_asked(processor: ProcessorMixin) -> dict[str, Any]:
+    """What the processor itself tells its image processor when a question is asked, beside what that one has saved."""
+    older = getattr(processor.valid_processor_kwargs, "_defaults", {}).get("images_kwargs", {})
+    told = {**getattr(processor, "images_kwargs", {}), **older}
+    return {name: value for name, value in told.items() if name != "return_tensors"}
+
+
 def tokens_vary(processor: ProcessorMixin) -> bool:
-    """Whether the number of tokens may depend on the image's size, judged by the shapes that the processor makes."""
-    tall, wide = image_inputs(processor, [new_image("RGB", size, (90, 120, 150)) for size in (TALL, WIDE)])
-    return any(tall[name].shape != wide[name].shape for name in tall)
+    """Whether the number of tokens may depend on the image's size, judged by what the processor makes of some sizes.
+
+    Shapes say so, and integers: where patches stand, or how many of those that are padded are real.
+    """
+    first, *others = image_inputs(processor, [new_image("RGB", size, (90, 120, 150)) for size in PROBES])
+    return any(
+        one.shape != other[name].shape or (not one.is_floating_point() and not torch.equal(one, other[name]))
+        for other in others
+        for name, one in first.items()
+    )
 
 
 def check_tokens(vlm: "Vlm", image: Image, features: Features) -> None:

@@ -264,7 +264,8 @@ def measure(
     photos = prepare(vlm, [pictured[place] for place in chosen], min(BATCH, memory.images))
     if like is None:
         spread = spreads(photos.features.only(settings.crossings))
-        layouts = _layouts(photos, spread, settings, vary=tokens_vary(vlm.processor), reader=reader)
+        differ = any(len(counts.unique()) > 1 for counts in photos.features.counts.values())
+        layouts = _layouts(photos, spread, settings, vary=differ or tokens_vary(vlm.processor), reader=reader)
     else:
         spread, layouts = like.features.spread, [like.features.layout]
     summary, found, concept, telling = _summary(photos, settings, layouts, spread, like)

@@ -249,7 +249,8 @@ def _own_kept(verdict: Mapping[str, Any]) -> Line:
     parts = [f"{_of(shown)} of others that were shown as to be kept"] if shown[1] else []
     parts += [f"{_of(unshown)} of others that were not shown"] if unshown[1] else []
     text = f"The model gives its old answer for {' and for '.join(parts)}."
-    return Line("Others kept", FAILED if missed & {"shown_kept", "unshown_kept"} else PASSED, text)
+    text += " They show too few people or things to say what becomes of the rest." if "few_others" in missed else ""
+    return Line("Others kept", FAILED if missed & {"shown_kept", "unshown_kept", "few_others"} else PASSED, text)
 
 
 def _forgotten(result: Result, judged: Judged | None) -> Line:
