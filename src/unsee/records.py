@@ -291,8 +291,17 @@ def to_json(result: Result) -> str:
     return json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+MOST_DIGITS = 18  # of a whole number
+
+
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"{digits[:MOST_DIGITS]}... is no number that unsee writes")
+    return int(digits)
 
 
 def check_schema(name: str, record: Any, source: str) -> None:
@@ -318,7 +327,7 @@ def read_result(file: Path) -> Result:
 def from_json(text: str, source: str = "result.json") -> Result:
     """The record written by `to_json`. Raises InputError, naming `source`, where the text is not one."""
     try:
-        row = json.loads(text, parse_constant=_no_constant)
+        row = json.loads(text, parse_constant=_no_constant, parse_int=_whole)
         json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a character, written as an escape, is no text
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is not JSON ({error}); expected a result.json written by unsee.") from error

@@ -40,6 +40,7 @@ from unsee.moments.file import read
 from unsee.records import OWN_ANSWERS, Result, Sample
 from unsee.system.output import ANSWERS, refuse_existing
 from unsee.system.processes import first
+from unsee.system.terminal import as_text
 
 Chosen = TypeVar("Chosen")
 SHORT = {
@@ -188,7 +189,7 @@ def _preset(options: Options[Any], given: Sequence[str]) -> Options[Any]:
 
 def _record(edit: Edit, folder: Path, options: Options[Any]) -> Result:
     """Writes result.json, the page and, with photos, every answer beside the checkpoint."""
-    result = api.request_result(edit, folder, name=options.out.name, with_photos=not options.without_photos)
+    result = api.request_result(edit, folder, name=as_text(options.out.name), with_photos=not options.without_photos)
     write_result(result, folder)
     if edit.replies and not options.without_photos:
         write_answers([reply.sample for reply in edit.replies], both(edit.replies), folder / ANSWERS)

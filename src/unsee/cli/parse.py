@@ -124,6 +124,8 @@ def _check_texts(options: Any) -> None:
         texts = value if isinstance(value, tuple) else (value,)
         if name not in NAMES and not all(is_text(text) for text in texts if isinstance(text, str)):
             raise InputError(f"--{name.replace('_', '-')} holds bytes that are no text in UTF-8; type it anew.")
+        if any("\0" in str(text) for text in texts if isinstance(text, str | Path)):
+            raise InputError(f"--{name.replace('_', '-')} holds a zero byte, which no file's name may; type it anew.")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from unsee.errors import InputError
@@ -13,6 +13,21 @@ from unsee.system.terminal import one_line, printable_json
 LOG = logging.getLogger("unsee")
 LOG.addHandler(logging.NullHandler())  # or Python itself shows what nobody keeps
 LONGEST = 1_500  # characters of what is said at once
+
+
+class _Kept(logging.FileHandler):
+    """A log whose loss is said once, and is no reason to end the work."""
+
+    lost = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002 # the name and signature are given
+        if not self.lost:
+            self.lost = True
+            trace(f"unsee: {self.baseFilename} cannot be written any more; what is told from here on is not kept.")
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 @dataclass
@@ -29,7 +44,7 @@ class Telling:
         handler: logging.Handler = logging.NullHandler()
         if self.file:
             try:
-                handler = logging.FileHandler(self.file, encoding="utf-8")
+                handler = _Kept(self.file, encoding="utf-8")
             except OSError as error:
                 raise InputError(f"{self.file} cannot be written ({error.strerror}); name another log file.") from error
             handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

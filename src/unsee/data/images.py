@@ -18,8 +18,10 @@ from unsee.data.work import MOST_BYTES, MOST_SCANNED, MOST_SCANS, scans, size_of
 from unsee.errors import InputError
 from unsee.records import Sample
 from unsee.system.lfs import refuse_pointer
+from unsee.system.signals import within
 
 MAX_PIXELS = 64_000_000
+DECODING = 30.0  # seconds that one image may take: the largest takes a few, and some decoders go pixel by pixel
 MAX_RATIO = 200  # of the sides; processors that keep the shape of an image refuse more, or make of it gigabytes
 # A closed list: Pillow would also hand EPS to Ghostscript and try decoders that no photo needs.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")
@@ -122,7 +124,7 @@ def _opened(source: Path | BytesIO) -> Image.Image:
 def _reading(name: str) -> Iterator[None]:
     """Turns whatever Pillow raises about a bad image into one InputError, and silences its warnings."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), within(DECODING):
             warnings.simplefilter("ignore")
             yield
     except InputError:

@@ -16,7 +16,7 @@ from transformers import LogitsProcessor, PreTrainedModel
 from unsee.data import describe, open_image
 from unsee.data.images import pixels
 from unsee.errors import InputError
-from unsee.models.answers import decoded, padded
+from unsee.models.answers import GREEDY, Finite, decoded, padded
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import CROSSINGS, HALVES, Inputs
 from unsee.models.foreign import in_words
@@ -141,7 +141,8 @@ def _generate(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, **options: An
         in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"),
         seen_once(vlm.model, images),
     ):
-        return vlm.model.generate(**inputs, do_sample=False, num_beams=1, pad_token_id=pad, **options)
+        said = GREEDY | {"logits_processor": [Finite(vlm.folder)]} | options
+        return vlm.model.generate(**inputs, pad_token_id=pad, **said)
 
 
 def context(vlm: Vlm) -> int | None:
@@ -224,6 +225,7 @@ def answer_probabilities(vlm: Vlm, samples: Sequence[Sample]) -> list[float]:
         ids, real = _answer_ids(vlm, chosen)
         likely = _likely(vlm, chosen, _inputs(vlm, chosen), ids, real)
         mean = likely.where(real > 0, 0.0).sum(1) / real.sum(1)
+        Finite(vlm.folder)(ids, mean)
         for index, value in zip(indices, mean.exp().cpu().tolist(), strict=True):
             found[index] = value
     return found
@@ -247,7 +249,7 @@ def _likely(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, ids: Tensor, re
 def _by_token(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, ids: Tensor, real: Tensor) -> Tensor:
     """The model generates the answer because nothing else is allowed: every family prepares its inputs as it does."""
     options = {"output_logits": True, "return_dict_in_generate": True, "max_new_tokens": ids.shape[1]}
-    output = _generate(vlm, samples, inputs, logits_processor=[_Forced(ids)], **options)
+    output = _generate(vlm, samples, inputs, logits_processor=[Finite(vlm.folder), _Forced(ids)], **options)
     logits = torch.stack(output.logits, 1).float()
     likely = F.log_softmax(logits, -1).gather(-1, ids[:, : logits.shape[1], None])[..., 0]
     return F.pad(likely, (0, real.shape[1] - likely.shape[1]))

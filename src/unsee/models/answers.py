@@ -1,6 +1,7 @@
 """Answers of the whole model: what it says of an image, and how likely a given answer is, with gradient."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import LogitsProcessor
 
 from unsee.errors import InputError
 from unsee.models.checkpoint import Vlm
@@ -16,7 +18,27 @@ from unsee.models.foreign import in_words
 from unsee.models.inputs import chat_inputs
 
 Questions = Sequence[tuple[Image | None, str]]
+# Whatever a checkpoint's own settings for generation are.
+GREEDY = {"do_sample": False, "num_beams": 1, "num_return_sequences": 1, "return_dict_in_generate": False}
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class Finite(LogitsProcessor):
+    """Raises InputError where a model's scores are no numbers, as those of damaged weights or settings are.
+
+    Some families set the scores of what may not be said to minus infinity.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 # the signature is given
+        if not bool((scores < torch.inf).all()):  # nor is NaN
+            raise InputError(
+                f"the model in {self.folder} answers with numbers that are none (NaN or Inf): its weights or its "
+                "config are damaged; copy it here again."
+            )
+        return scores
 
 
 def check_language(vlm: Vlm) -> None:
@@ -36,8 +58,9 @@ def say(vlm: Vlm, questions: Questions, tokens: int, changed: Mapping[str, Tenso
     model: Any = vlm.model
     with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
         output = model.generate(
-            **inputs, do_sample=False, num_beams=1, pad_token_id=tokenizer.pad_token_id, max_new_tokens=tokens
-        )
+            **inputs, **GREEDY, logits_processor=[Finite(vlm.folder)], pad_token_id=tokenizer.pad_token_id,
+            max_new_tokens=tokens,
+        )  # fmt: skip
     return decoded(vlm, inputs, output)
 
 

@@ -13,6 +13,7 @@ from transformers import ProcessorMixin
 from unsee.errors import InputError
 from unsee.models.features import Features, Inputs
 from unsee.models.foreign import in_words
+from unsee.system.signals import within
 
 if TYPE_CHECKING:
     from unsee.models.checkpoint import Vlm
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 Question = tuple[Image | None, str]
 Shot = tuple[Image | None, str, str]  # a question with its answer
 
+ASKING = 120.0  # seconds that a processor may take for a batch of questions
 # Sizes (width, height) that a processor with a fixed size makes alike, and every other one does not.
 PROBES = ((48, 144), (144, 48), (96, 96), (160, 120), (640, 480))
 
@@ -99,8 +101,11 @@ def chat_inputs(vlm: "Vlm", questions: Sequence[Question], shots: Sequence[Seque
     if shots and not vlm.processor.chat_template:
         raise InputError(f"the processor in {vlm.folder} has no chat template to show examples in; ask zero-shot.")
     options = {"padding": True, "padding_side": "left"}
-    with in_words(
-        f"the processor in {vlm.folder} cannot make a question of an image and a text", "copy its files here again"
+    with (
+        in_words(
+            f"the processor in {vlm.folder} cannot make a question of an image and a text", "copy its files here again"
+        ),
+        within(ASKING),
     ):
         if not vlm.processor.chat_template:
             images = [image for image, _ in questions if image is not None]

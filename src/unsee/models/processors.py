@@ -76,6 +76,9 @@ def open_processor(folder: Path, *, trust_remote_code: bool = False) -> Processo
             f"{folder} has no image processor; "
             "expected preprocessor_config.json or processor_config.json beside the weights."
         )
+    tokenizer: Any = getattr(processor, "tokenizer", None)
+    if tokenizer is not None and tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # questions of a batch are padded, and no padding is read
     pictures: Any = processor.image_processor
     check_picture_sizes(folder, pictures.to_dict())
     return processor

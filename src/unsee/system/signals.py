@@ -129,6 +129,32 @@ def _heed(reader: int) -> None:
         came = came or number[0] in ENDING
 
 
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """While open, work that takes this process longer, by its own clock, ends in a TimeoutError.
+
+    Between two steps of Python, so that a decoder or a template that is written in it is cut off at once, and one of
+    another library where it comes back. In the main thread alone, where the system has such a clock, and not within
+    another one.
+    """
+    clock = getattr(signal, "ITIMER_VIRTUAL", None)
+    main = threading.current_thread() is threading.main_thread()
+    if clock is None or not main or signal.getitimer(clock)[0] > 0:
+        yield
+        return
+
+    def late(_: int, __: FrameType | None) -> None:
+        raise TimeoutError(f"it takes longer than {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGVTALRM, late)
+    signal.setitimer(clock, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(clock, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
 def follow_parent() -> None:
     """Makes a worker leave Ctrl-C to its parent, tidy up on SIGTERM, and end when its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
