@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unsee.data.aside import Divided
+from unsee.errors import InputError
 from unsee.evaluation import hearing, self_check
 from unsee.evaluation.self_check import (
     GROUPS,
@@ -103,6 +104,8 @@ def test_few_others_do_not_pass_for_everybody_else(shown: int) -> None:
     unsorted = {group: [replace(s, concept="others") for s in photos[group]] for group in LOST}
     before = Heard(QUESTION, photos | unsorted, said)
     assert people(before) == shown
+    mistaken = {group: ["gus", "hal", "ida", *said[group][3:]] for group in LOST}
+    assert (people(replace(before, said=said | mistaken)) == 1) == (shown == 1)
 
 
 def test_a_target_that_is_no_longer_named_and_others_that_are_pass() -> None:
@@ -448,6 +451,20 @@ def test_every_target_concept_is_asked_about_however_many_there_are() -> None:
 def test_a_model_that_does_not_fit_is_asked_only_where_that_is_wanted(
     place: str, vlm: Vlm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told = list[str]()
     monkeypatch.setattr(hearing, place, lambda *_: 1.0)
-    assert hearing.opened_whole(vlm, needed=False) is None
+    assert hearing.opened_whole(vlm, needed=False, tell=told.append) is None
+    assert told[0].startswith("the language model does not fit into memory, so that it is not asked")
     assert hearing.opened_whole(vlm, needed=True) is not None
+
+
+def test_why_a_model_is_not_asked_is_said(vlm: Vlm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise InputError("its template takes no image.")
+
+    told = list[str]()
+    monkeypatch.setattr(hearing, "chat_inputs", refuse)
+    assert hearing.opened_whole(vlm, needed=False, tell=told.append) is None
+    assert told[0].startswith("its template takes no image, so that it is not asked")
+    with pytest.raises(InputError, match="takes no image"):
+        hearing.opened_whole(vlm, needed=True)

@@ -165,10 +165,8 @@ def heard_before(
     questions = QUESTIONS if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
     if not all(question.strip() for question in questions) or not questions:
         raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")
-    whole = None if ask == NEVER else opened_whole(vlm, needed=ask != AUTO)
+    whole = None if ask == NEVER else opened_whole(vlm, needed=ask != AUTO, tell=tell)
     if whole is None:
-        if ask != NEVER:
-            tell("the language model does not fit into memory or cannot answer, so that it is not asked")
         return Hearing(Divided(list(target), [], list(retained), []))
     parts = divided(target, retained, seed)
     if not parts.aside:
@@ -184,22 +182,30 @@ def heard_before(
     return _without_similar(hearing, before, tell, drop=drop_similar)
 
 
-def opened_whole(vlm: Vlm, *, needed: bool) -> Vlm | None:
-    """The model with its language model; None where that cannot answer, or unless `needed` does not fit into memory."""
+def opened_whole(vlm: Vlm, *, needed: bool, tell: Tell = silent) -> Vlm | None:
+    """The model with its language model; None where that cannot answer, or unless `needed` does not fit into memory.
+
+    `tell` is given why. Raises InputError where it is `needed` and its processor cannot make a question.
+    """
+    unasked = "so that it is not asked, and distances alone say whether it forgets"
     sizes = sum(place.stop - place.start for place in headers(vlm.folder).values())
     if not needed and (IN_MEMORY * sizes > available() or IN_DEVICE * sizes > free_on(vlm.device)):
+        tell(f"the language model does not fit into memory, {unasked}")
         return None
     own_code = type(vlm.model).__module__.startswith("transformers_modules")  # trusted when the model was opened
     if not needed and vlm.quantised:
+        tell(f"the language model is quantised, {unasked}")
         return None
     whole = load(vlm.folder, language=True, trust_remote_code=own_code, device=vlm.device)
     if not isinstance(whole.model, GenerationMixin):
+        tell(f"a {type(whole.model).__name__} cannot answer, {unasked}")
         return None
     try:
         chat_inputs(whole, [(Image.new("RGB", PROBE), QUESTIONS[0])])
-    except InputError:
+    except InputError as error:
         if needed:
             raise
+        tell(f"{str(error).rstrip('.')}, {unasked}")
         return None
     _set(whole, visual_parameters(vlm.model, vlm.partition))
     return whole

@@ -321,10 +321,16 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
 
 
 def people(heard: Heard) -> int:
-    """How many people or things the photos of others show, as far as can be told: by concept, else by answers."""
-    others = [said for group in (SHOWN, UNSHOWN) for said in heard.said[group]]
+    """How many people or things the photos of others show, as far as can be told: by concept, else by answers.
+
+    Photos that are not sorted show one where more than half get its name.
+    """
     concepts = {sample.concept for group in (SHOWN, UNSHOWN) for sample in heard.photos[group]}
-    return len(concepts) if len(concepts) > 1 else len(set(others))
+    if len(concepts) != 1:
+        return len(concepts)
+    counts = Counter(said for group in (SHOWN, UNSHOWN) for said in heard.said[group])
+    answer, times = counts.most_common(1)[0]
+    return 1 if times > SETTLED * counts.total() and answer != heard.nobody else len(counts)
 
 
 def cost(found: Verdict) -> float:
