@@ -30,10 +30,12 @@ from unsee.moments.records import Moments
 from unsee.records import Check, Result, Sample, plain, read_result
 from unsee.system.device import computes
 from unsee.system.environment import environment, now
+from unsee.system.progress import visible
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
 
 
+@visible
 @computes
 def forget(
     vlm: Vlm | Path | str,
@@ -178,6 +180,7 @@ def _check_not_counted(targets: Sequence[Sample], moments: Moments) -> None:
             )
 
 
+@visible
 @computes
 def evaluate(
     model: Path | str,
