@@ -22,8 +22,8 @@ from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit, read_record
 from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method, find
-from unsee.models.carried import carried
 from unsee.models.checkpoint import Vlm, load, place_of
+from unsee.models.copies import refuse_copies
 from unsee.moments.file import read
 from unsee.moments.measure import prepare
 from unsee.moments.records import Moments
@@ -98,7 +98,7 @@ def forget(
     if not isinstance(vlm, Vlm):
         vlm = load(vlm, language=method.language)
     moments = read(Path(moments), vlm) if isinstance(moments, str | Path) else moments
-    carried(vlm.folder)  # what cannot be copied is said before the work
+    refuse_copies(vlm)  # what cannot be copied, or must not be, is said before the work
     targets, copies = data.without_copies(data.samples_of(target))
     if copies:
         tell(f"{copies} target photos hold the same pixels as another one and are left out")

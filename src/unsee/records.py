@@ -317,6 +317,8 @@ def check_schema(name: str, record: Any, source: str) -> None:
 
 def read_result(file: Path) -> Result:
     """The result of a result.json. Raises InputError for a file that is none."""
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file} is no file (a folder, a pipe or a device); expected a result.json that unsee wrote.")
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

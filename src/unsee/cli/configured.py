@@ -36,6 +36,8 @@ def configured(args: Sequence[str]) -> list[str]:
 
 
 def _from_file(file: Path, typed: Collection[str]) -> list[str]:
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file} is no file (a folder, a pipe or a device); name a file of options.")
     try:
         values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

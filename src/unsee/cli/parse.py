@@ -119,11 +119,16 @@ def _help(kind: type[Any]) -> str:
 
 
 def _check_texts(options: Any) -> None:
-    """Raises InputError for a text, but for names of files, with bytes that are no text: it could not be written."""
+    """Raises InputError for a text, but for names of files, with bytes that are no text: it could not be written.
+
+    And for a file's name that none can have, and a seed that no generator takes.
+    """
     for name, value in vars(options).items():
         texts = value if isinstance(value, tuple) else (value,)
         if name not in NAMES and not all(is_text(text) for text in texts if isinstance(text, str)):
             raise InputError(f"--{name.replace('_', '-')} holds bytes that are no text in UTF-8; type it anew.")
+        if name == "seed" and isinstance(value, int) and not 0 <= value < 1 << 32:
+            raise InputError(f"--seed is {value}; expected a whole number from 0 to {(1 << 32) - 1}.")
         if any("\0" in str(text) for text in texts if isinstance(text, str | Path)):
             raise InputError(f"--{name.replace('_', '-')} holds a zero byte, which no file's name may; type it anew.")
 

@@ -27,6 +27,8 @@ def read_questions(file: Path, targets: Collection[str] = ()) -> list[Sample]:
 
     Raises InputError, naming the line, for a row that is not so, and for a target that is not among `targets`.
     """
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file} is no file (a folder, a pipe or a device); name a JSONL file of questions.")
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:

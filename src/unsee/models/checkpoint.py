@@ -251,6 +251,8 @@ def load(
     named = _renamed(empty, stored)
     dtypes = {named[name]: DTYPES[place.dtype] for name, place in stored.items() if named[name] in partition.visual}
     words: dict[str, Stored] = {}
+    held: dict[str, Stored] = {}
+    spoken: dict[str, str] = {}
     if language:
         held = headers(folder)
         check_amount(folder, empty, held)
@@ -262,6 +264,12 @@ def load(
         raise InputError(
             f"the language model in {folder} is quantised ({vlm.quantised}) and cannot be asked here; the visual part "
             "can be edited, with --ask never."
+        )
+    odd = next((name for name in spoken if held[name].dtype not in DTYPES), None)
+    if odd is not None:
+        raise InputError(
+            f"{held[odd].file} stores {odd} as {held[odd].dtype}, expected floats: the language model seems to be "
+            "quantised, which its config does not say, and cannot be asked; --ask never does without it."
         )
     with in_words(f"the weights in {folder} cannot be read", "copy the checkpoint here again"):
         opened = _whole(vlm, place, trust_remote_code=trust_remote_code) if language else _visual_part(vlm)

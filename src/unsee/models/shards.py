@@ -142,7 +142,10 @@ def headers(folder: Path) -> dict[str, Stored]:
     """What a whole checkpoint stores, every header checked, and the index against them. Raises InputError."""
     found: dict[str, Stored] = {}
     for file in shards(folder):
-        found |= header(file)
+        held = header(file)
+        if again := sorted(found.keys() & held.keys()):
+            raise InputError(f"{found[again[0]].file} and {file} both hold {again[0]}; leave it in one of them.")
+        found |= held
     if not (folder / WHOLE).exists():
         for name, file_name in _indexed(folder / INDEX).items():
             if name not in found or found[name].file.name != file_name:

@@ -62,14 +62,22 @@ def available() -> int:
         return 4 << 30
 
 
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "Cannot allocate memory")
+NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "failed to map segment",
+    "could not create a primitive",
+)
 
 
 def lacks_memory(error: BaseException) -> bool:
     """Whether an error says that there is no memory left: Python's own, torch's, or the system's."""
     if isinstance(error, MemoryError):
         return True
-    return isinstance(error, RuntimeError | OSError) and any(text in str(error) for text in NO_MEMORY)
+    return isinstance(error, RuntimeError | OSError | ImportError) and any(text in str(error) for text in NO_MEMORY)
 
 
 def give_back() -> None:

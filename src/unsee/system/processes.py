@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from unsee.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -62,16 +64,33 @@ def same(value: T) -> T:
     return held[0]
 
 
+def _told(name: str, otherwise: int) -> int:
+    """A number that a launcher left in the environment. Raises InputError for what is none."""
+    value = os.environ.get(name, str(otherwise))
+    if not value.isdecimal():
+        raise InputError(f"{name} is {value!r} in the environment; expected a number, as torchrun sets it.")
+    return int(value)
+
+
 @contextmanager
 def together() -> Iterator[None]:
-    """While open, the processes that a launcher began know each other; alone, nothing happens."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    """While open, the processes that a launcher began know each other; alone, nothing happens.
+
+    Raises InputError where they do not find each other.
+    """
+    if _told("WORLD_SIZE", 1) == 1:
         yield
         return
-    here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    here, gpus = _told("LOCAL_WORLD_SIZE", 1), torch.cuda.device_count()
     if gpus:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % gpus)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if here <= gpus else "gloo")  # nccl wants a GPU for each
+        torch.cuda.set_device(_told("LOCAL_RANK", 0) % gpus)
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if here <= gpus else "gloo")  # nccl wants a GPU for each
+    except (ValueError, RuntimeError) as error:
+        raise InputError(
+            f"WORLD_SIZE says that several processes share the work, and they do not find each other ({error}); start "
+            "them by torchrun, or take WORLD_SIZE out of the environment."
+        ) from error
     try:
         yield
     finally:
