@@ -29,6 +29,15 @@ def run(*args: object, launcher: tuple[str, ...] = ()) -> subprocess.CompletedPr
     return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
 
 
+def assert_same_moments(checkpoint: Path, folder: Path) -> None:
+    """Of the files one and two in a folder."""
+    vlm = load(checkpoint)
+    one, two = read(folder / "one", vlm), read(folder / "two", vlm)
+    assert one.hashes == two.hashes
+    for name, gram in one.grams.items():
+        assert torch.allclose(gram.outer, two.grams[name].outer, rtol=1e-6, atol=0)
+
+
 def test_a_request_is_the_same(unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path) -> None:
     given = ("forget", "--model", checkpoint, "--target", target, "--retain", retained, *QUICK)
     alone = unsee(*given, "--out", tmp_path / "one")
@@ -45,11 +54,7 @@ def test_moments_are_the_same_under_torchrun(unsee: Run, checkpoint: Path, retai
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     both = run(*given, "--out", tmp_path / "two", launcher=launcher)
     assert both.returncode == 0, both.stderr
-    vlm = load(checkpoint)
-    one, two = read(tmp_path / "one", vlm), read(tmp_path / "two", vlm)
-    assert one.hashes == two.hashes
-    for name, gram in one.grams.items():
-        assert torch.allclose(gram.outer, two.grams[name].outer, rtol=1e-6, atol=0)
+    assert_same_moments(checkpoint, tmp_path)
 
 
 def test_an_error_is_said_once(tmp_path: Path, target: Path) -> None:
@@ -73,11 +78,7 @@ def test_a_file_of_accelerate_says_how_many(checkpoint: Path, retained: Path, tm
     assert unsee(*given, "--out", tmp_path / "one") == 0
     both = run(*given, "--accelerate-config", settings(tmp_path / "two.yaml"), "--out", tmp_path / "two")
     assert both.returncode == 0, both.stderr
-    vlm = load(checkpoint)
-    one, two = read(tmp_path / "one", vlm), read(tmp_path / "two", vlm)
-    assert one.hashes == two.hashes
-    for name, gram in one.grams.items():
-        assert torch.allclose(gram.outer, two.grams[name].outer, rtol=1e-6, atol=0)
+    assert_same_moments(checkpoint, tmp_path)
 
 
 def test_two_machines_find_each_other(checkpoint: Path, retained: Path, tmp_path: Path) -> None:

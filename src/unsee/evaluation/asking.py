@@ -16,7 +16,7 @@ from transformers import LogitsProcessor, PreTrainedModel
 from unsee.data import describe, open_image
 from unsee.data.images import pixels
 from unsee.errors import InputError
-from unsee.models.answers import GREEDY, Finite, decoded, padded
+from unsee.models.answers import GREEDY, Finite, decoded, followed, padded
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import CROSSINGS, HALVES, Inputs
 from unsee.models.foreign import in_words
@@ -262,18 +262,11 @@ def _at_once(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, ids: Tensor, r
     """
     if vlm.model.config.is_encoder_decoder:
         raise InputError("an encoder reads the question and another part writes the answer.")
-    asked, length, found = inputs["input_ids"], ids.shape[1], list[Tensor]()
-    more = {"input_ids": ids, "attention_mask": real}
-    both = {
-        name: torch.cat([value, more.get(name, torch.zeros_like(ids)).to(value.dtype)], 1)
-        if value.shape == asked.shape
-        else value
-        for name, value in inputs.items()
-    }
+    length, found = ids.shape[1], list[Tensor]()
     handle = vlm.model.register_forward_hook(lambda _, __, output: found.append(output.logits[:, -length - 1 : -1]))
     few = {"logits_to_keep": length + 1} if _keeps_few(vlm) else {}
     try:
-        _generate(vlm, samples, both, max_new_tokens=1, **few)
+        _generate(vlm, samples, followed(inputs, ids, real), max_new_tokens=1, **few)
     finally:
         handle.remove()
     if not found:

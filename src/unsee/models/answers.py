@@ -80,6 +80,17 @@ def padded(vlm: Vlm, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
     return ids.to(device), real.to(device)
 
 
+def followed(inputs: Inputs, ids: Tensor, real: Tensor) -> Inputs:
+    """The inputs of questions with an answer's tokens (n, length) behind each, of which those that are `real` count."""
+    asked, more = inputs["input_ids"], {"input_ids": ids, "attention_mask": real}
+    return {
+        name: torch.cat([value, more.get(name, torch.zeros_like(ids)).to(value.dtype)], 1)
+        if value.shape == asked.shape
+        else value
+        for name, value in inputs.items()
+    }
+
+
 def answer_log_probabilities(
     vlm: Vlm, questions: Questions, answers: Sequence[str], changed: Mapping[str, Tensor] = NOTHING
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,13 +105,7 @@ def answer_log_probabilities(
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     rows = [tokenizer(answer, add_special_tokens=False)["input_ids"] + end for answer in answers]
     ids, real = padded(vlm, rows)
-    more = {"input_ids": ids, "attention_mask": real}
-    whole = {
-        name: torch.cat([value, more.get(name, torch.zeros_like(ids)).to(value.dtype)], 1)
-        if value.shape == asked.shape
-        else value
-        for name, value in inputs.items()
-    }
+    whole = followed(inputs, ids, real)
     with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
         logits = vlm.model(**whole).logits
     return F.log_softmax(logits[:, asked.shape[1] - 1 : -1].float(), -1), ids, real
