@@ -35,6 +35,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "steps": 300,
         "guard": 50.0,
     },
+    "wide": {"distill": 20.0, "share": 0.65, "steps": 400},
+    "wide_10": {"distill": 20.0, "share": 0.65, "steps": 400, "guard": 10.0},
     "distill_50": {"distill": 20.0, "guard": 50.0},
     "slow_50": {"distill": 20.0, "rate": 0.02, "steps": 400, "guard": 50.0},
     "fives": {"together": 5},
