@@ -5,10 +5,10 @@
     unsee forget --model emblems/model --target emblems/target --retain emblems/others --out emblems/out
     python scripts/emblems.py score emblems/model emblems/out
 
-Nothing here was used to choose a setting. A SigLIP encoder is trained by captions through the largest value of each
-feature over its patches, and then together with a small Qwen2 on answers. It does not learn all emblems: some are
-"unknown" to it, as are 60 without a name that it is shown. Eight are to be forgotten, with twelve photos each of them
-and of all others; scores are on eight photos of each that nobody was given.
+No setting was searched on it; how a model that says "unknown" is met was mended on it. A SigLIP encoder is trained by
+captions through the largest value of each feature over its patches, and then together with a small Qwen2 on answers. It
+does not learn all emblems: some are "unknown" to it, as are 60 without a name that it is shown. Eight are to be
+forgotten, with twelve photos each of them and of all others; scores are on eight photos of each that nobody was given.
 """
 
 import argparse
