@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing import api
 
 from second_device import SAME, worst
 from unsee.cli import bench
@@ -17,6 +19,7 @@ from unsee.cli.main import _machines
 from unsee.models.checkpoint import load
 from unsee.moments.file import read
 from unsee.system import processes
+from unsee.system.launching import Machines, launched
 from unsee.testing import stored
 
 Run = Callable[..., int]
@@ -143,6 +146,14 @@ def test_cells_of_bench_are_made_side_by_side(unsee: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr(bench, "main", lambda args: given.append(args) or 0)
     assert unsee("bench", "--num-processes", 3, "--thin", 6) == 0
     assert given == [["--thin", "6", "--jobs", "3"]]
+
+
+def test_a_launcher_that_is_told_to_end_leaves_with_what_a_shell_expects(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(*_: object) -> Callable[..., None]:
+        raise api.SignalException("told to end", signal.SIGTERM)
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", told)
+    assert launched(["moments"], Machines(2)) == 143
 
 
 def test_alone_everything_is_ones_own() -> None:

@@ -78,6 +78,7 @@ def launched(arguments: Sequence[str], machines: Machines) -> int:
     Raises InputError where one of them is killed, or the machines do not find each other; the others are ended then.
     """
     from torch.distributed import DistError
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -104,6 +105,8 @@ def launched(arguments: Sequence[str], machines: Machines) -> int:
                 "of memory; the others were ended, and nothing was written. Give fewer processes."
             ) from error
         return int(failure.exitcode)
+    except SignalException as error:  # its own handlers take the place of ours, and have ended the processes
+        return 128 + int(error.sigval)
     except DistError as error:
         raise InputError(
             f"the machines did not find each other at {machines.first}; start all of them, each with its machine_rank."
