@@ -229,3 +229,18 @@ def test_a_strip_is_named_before_it_is_decoded(tmp_path: Path) -> None:
         for read in (open_image, check_header):
             with pytest.raises(InputError, match=rf"{name} is a strip of"):
                 read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("clip.MOV", "take a picture out of the film first"),
+        ("IMG_1.AAE", "it goes with a photo and shows nothing"),
+        ("x.cr2", "save it as JPEG or PNG first"),
+        ("x.heic", "save it as JPEG first"),
+    ],
+)
+def test_what_is_no_photo_is_named_as_what_it_is(name: str, advice: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"\0\1\2 no photo")
+    with pytest.raises(InputError, match=advice):
+        open_image(tmp_path / name)

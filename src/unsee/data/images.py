@@ -37,10 +37,18 @@ TURNS = {
 }  # by EXIF orientation; 1 is upright
 ORIENTATION, SUBFILE, RAW = 0x0112, 254, 50706  # tags: EXIF's, then TIFF's: the kind of a page, and DNG's version
 PAGES = 64  # of a TIFF, that are looked at
+PHONE = "save it as JPEG first, as phones do on request and heif-convert does"
+FILM, BESIDE = (
+    "take a picture out of the film first, as ffmpeg does",
+    "remove it: it goes with a photo and shows nothing",
+)
+OTHER = "save it as JPEG or PNG first"
 ADVICE = {
-    ".heic": "save it as JPEG first, as phones do on request and heif-convert does",
-    ".heif": "save it as JPEG first, as phones do on request and heif-convert does",
+    **dict.fromkeys((".heic", ".heif"), PHONE),
     ".pdf": "take the photos out of it first, as pdfimages does",
+    **dict.fromkeys((".mov", ".mp4", ".m4v", ".avi", ".webm"), FILM),
+    **dict.fromkeys((".xmp", ".aae", ".thm"), BESIDE),
+    **dict.fromkeys((".jxl", ".jp2", ".psd", ".ico", ".cr2", ".cr3", ".arw", ".raf", ".svg"), OTHER),
 }  # by how a file's name ends
 # What Pillow's readers raise on damaged files.
 DAMAGE = (
