@@ -3,7 +3,7 @@
 from unsee.errors import InputError
 from unsee.models.carried import carried
 from unsee.models.checkpoint import Vlm
-from unsee.models.shards import Stored, headers, shards
+from unsee.models.shards import Stored, header, shards
 
 LOOKED, NEEDLE, PLAIN = 3, 256, 16  # the largest weights; bytes of each that are looked for; different ones at least
 
@@ -24,7 +24,8 @@ def refuse_copies(vlm: Vlm) -> None:
         if any(needle in content for needle in needles):
             raise InputError(f"{file} holds visual weights of this model, which a copy would hand on; take it out.")
     kinds = {(place.dtype, place.shape) for place in weights}
-    for name, place in headers(vlm.folder).items():
+    own = {place.file for place in weights}  # a language model's files are not opened, and may not be there
+    for name, place in (pair for file in sorted(own) for pair in header(file).items()):
         if name in vlm.stored or (place.dtype, place.shape) not in kinds:
             continue
         same = (other for other in weights if (other.dtype, other.shape) == (place.dtype, place.shape))
