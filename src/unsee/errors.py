@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -45,6 +46,12 @@ def check_kind(name: str, value: object, kinds: type | tuple[type, ...], expecte
     """Raises InputError where a value that is called `name` is of another kind than these; a bool is no number."""
     if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is int):
         raise InputError(f"{name} is {shown(value)}; expected {expected}.")
+
+
+def check_file(file: Path, expected: str) -> None:
+    """Raises InputError for a folder, a pipe or a device, which would be read for ever; what is not there passes."""
+    if file.exists() and not file.is_file():
+        raise InputError(f"{file} is no file (a folder, a pipe or a device); expected {expected}.")
 
 
 def check_ranges(

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsee.errors import InputError
+from unsee.errors import InputError, check_file
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -317,8 +317,7 @@ def check_schema(name: str, record: Any, source: str) -> None:
 
 def read_result(file: Path) -> Result:
     """The result of a result.json. Raises InputError for a file that is none."""
-    if file.exists() and not file.is_file():
-        raise InputError(f"{file} is no file (a folder, a pipe or a device); expected a result.json that unsee wrote.")
+    check_file(file, "a result.json that unsee wrote")
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

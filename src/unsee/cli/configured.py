@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from unsee.errors import InputError
+from unsee.errors import InputError, check_file
 
 SWITCHES = ("quiet", "verbose")  # off where the file says false, with every command
 
@@ -36,8 +36,7 @@ def configured(args: Sequence[str]) -> list[str]:
 
 
 def _from_file(file: Path, typed: Collection[str]) -> list[str]:
-    if file.exists() and not file.is_file():
-        raise InputError(f"{file} is no file (a folder, a pipe or a device); name a file of options.")
+    check_file(file, "a file of options in TOML")
     try:
         values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -38,10 +38,8 @@ TURNS = {
 ORIENTATION, SUBFILE, RAW = 0x0112, 254, 50706  # tags: EXIF's, then TIFF's: the kind of a page, and DNG's version
 PAGES = 64  # of a TIFF, that are looked at
 PHONE = "save it as JPEG first, as phones do on request and heif-convert does"
-FILM, BESIDE = (
-    "take a picture out of the film first, as ffmpeg does",
-    "remove it: it goes with a photo and shows nothing",
-)
+FILM = "take a picture out of the film first, as ffmpeg does"
+BESIDE = "remove it: it goes with a photo and shows nothing"
 OTHER = "save it as JPEG or PNG first"
 ADVICE = {
     **dict.fromkeys((".heic", ".heif"), PHONE),

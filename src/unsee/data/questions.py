@@ -7,7 +7,7 @@ from pathlib import Path
 from unsee.data.images import check_header
 from unsee.data.jsonl import parsed
 from unsee.data.rows import check_row, concept_of, image_file, to_sample
-from unsee.errors import InputError, shown, unknown
+from unsee.errors import InputError, check_file, shown, unknown
 from unsee.records import Sample
 
 SUBSETS = ("target", "retained", "stranger")
@@ -27,8 +27,7 @@ def read_questions(file: Path, targets: Collection[str] = ()) -> list[Sample]:
 
     Raises InputError, naming the line, for a row that is not so, and for a target that is not among `targets`.
     """
-    if file.exists() and not file.is_file():
-        raise InputError(f"{file} is no file (a folder, a pipe or a device); name a JSONL file of questions.")
+    check_file(file, "a JSONL file of questions")
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:

@@ -15,25 +15,18 @@ def refuse_copies(vlm: Vlm) -> None:
     moving averages.
     """
     weights = sorted(vlm.stored.values(), key=lambda place: place.stop - place.start, reverse=True)
-    needles = [needle for place in weights[:LOOKED] for needle in _needle(place)]
-    files = set(shards(vlm.folder))
-    for file in carried(vlm.folder):
-        if file in files:
-            continue
+    largest, known = ({n for place in some for n in _needle(place)} for some in (weights[:LOOKED], weights))
+    for file in set(carried(vlm.folder)) - set(shards(vlm.folder)):
         content = file.read_bytes()
-        if any(needle in content for needle in needles):
+        if any(needle in content for needle in largest):
             raise InputError(f"{file} holds visual weights of this model, which a copy would hand on; take it out.")
-    kinds = {(place.dtype, place.shape) for place in weights}
-    own = {place.file for place in weights}  # a language model's files are not opened, and may not be there
-    for name, place in (pair for file in sorted(own) for pair in header(file).items()):
-        if name in vlm.stored or (place.dtype, place.shape) not in kinds:
-            continue
-        same = (other for other in weights if (other.dtype, other.shape) == (place.dtype, place.shape))
-        if any(needle in _needle(place) for other in same for needle in _needle(other)):
-            raise InputError(
-                f"{place.file} holds visual weights a second time, as {name}, which the model does not use and a copy "
-                "would hand on; take them out."
-            )
+    for file in sorted({place.file for place in weights}):  # a language model's own files are not opened
+        for name, place in header(file).items():
+            if name not in vlm.stored and known.intersection(_needle(place)):
+                raise InputError(
+                    f"{file} holds visual weights a second time, as {name}, which the model does not use and a copy "
+                    "would hand on; take them out."
+                )
 
 
 def _needle(place: Stored) -> list[bytes]:
