@@ -47,6 +47,7 @@ def forget(
     moments: Moments | Path | str | None = None,
     seed: int = 0,
     memory: str = "normal",
+    cache: Path | str | None = None,
     ask: Ask = AUTO,
     questions: Sequence[Sample] = (),
     answer_from_folder: bool = False,
@@ -64,7 +65,8 @@ def forget(
     `unsee.data.load`) or a list of samples, files or images. `method` is one of `unsee.methods`, or its name. Retained
     images are optional once `moments`, or their file, are given; `public` images, of anybody but the target, may then
     stand in for them: their features are kept as well, but nobody is asked about them. With `state`, a file, a killed
-    run goes on where it was. `memory` is "normal" or "low", which trains a few layers at a time.
+    run goes on where it was. `memory` is "normal" or "low", which trains a few layers at a time. `cache` is a folder
+    where what is measured of the retained images is kept for later runs.
 
     With `ask` "auto", and where the whole model fits into memory, some photos are kept out of training (see
     `unsee.data.aside`), the model is asked about them before and after, and the edit has a verdict on what it says;
@@ -92,11 +94,13 @@ def forget(
         ("questions", questions, (list, tuple), "a list of samples; unsee.data.questions.read_questions reads a file"),
         ("identifier", identifier, str, "a text"),
         ("state", state, (str, Path, type(None)), "a file"),
+        ("cache", cache, (str, Path, type(None)), "a folder"),
     ):
         check_kind(name, value, kinds, expected)
     state = None if state is None else Path(state)
     if not isinstance(vlm, Vlm):
         vlm = load(vlm, language=method.language)
+    vlm = vlm if cache is None else replace(vlm, cache=Path(cache))
     moments = read(Path(moments), vlm) if isinstance(moments, str | Path) else moments
     refuse_copies(vlm)  # what cannot be copied, or must not be, is said before the work
     targets, copies = data.without_copies(data.samples_of(target))

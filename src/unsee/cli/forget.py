@@ -11,6 +11,7 @@ from unsee.cli.asking import asked_of_target
 from unsee.cli.parse import (
     AnswerFromFolder,
     AskOption,
+    CacheFolder,
     KeepAnyway,
     Public,
     Questions,
@@ -88,6 +89,7 @@ class Options(Generic[Chosen]):
     that are given count more."""
     memory: Literal["normal", "low"] = "normal"
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
+    cache: CacheFolder = None
     ask: AskOption = ("auto",)
     question: Questions = ()
     answer_from_folder: AnswerFromFolder = False
@@ -141,6 +143,7 @@ def main(args: list[str]) -> int:
             moments=moments,
             seed=options.seed,
             memory=options.memory,
+            cache=options.cache,
             ask=asked(options.ask, options.question),
             questions=own_questions,
             answer_from_folder=options.answer_from_folder,

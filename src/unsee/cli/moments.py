@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from unsee import data
-from unsee.cli.parse import AskOption, SkipUnreadable, asked, located, parse
+from unsee.cli.parse import AskOption, CacheFolder, SkipUnreadable, asked, located, parse
 from unsee.cli.photos import given
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
@@ -54,6 +54,7 @@ class Options:
     """Of the clustering."""
     memory: Literal["normal", "low"] = "normal"
     """low sums up a few layers at a time, in several passes over the photos."""
+    cache: CacheFolder = None
     hub: bool = False
     """Take what is no folder here from the hub, as hf://OWNER/NAME does."""
     trust_remote_code: bool = False
@@ -104,7 +105,7 @@ def main(args: list[str]) -> int:
     options = located(parse(Options, args, "unsee moments"))
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.retain), mine=is_moments)
-    vlm = load(options.model, trust_remote_code=options.trust_remote_code)
+    vlm = replace(load(options.model, trust_remote_code=options.trust_remote_code), cache=options.cache)
     samples = data.samples_of(given(options.retain, skip=options.skip_unreadable))
     bounds = vlm.bounds(options.memory)
     place = options.out.absolute()

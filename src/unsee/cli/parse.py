@@ -62,6 +62,13 @@ SkipUnreadable = Annotated[
     bool,
     tyro.conf.arg(help="Leave out photos of folders that cannot be read, and say so, instead of ending at the first."),
 ]
+CacheFolder = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        help="Folder where what is measured of the retained photos is kept, so that a later run, or one of another "
+        "seed, with the same model and photos need not measure it again. Treat it as the photos."
+    ),
+]
 KeepAnyway = Annotated[bool, tyro.conf.arg(help="Write what came of it even where the request did not reach its aim.")]
 
 

@@ -73,6 +73,8 @@ class Vlm:
     stored: Mapping[str, Stored]
     dtypes: Mapping[str, torch.dtype]
     language: Mapping[str, Stored] = field(default_factory=dict)
+    cache: Path | None = None
+    """Folder where what is measured of retained photos is kept for later runs."""
 
     @property
     def device(self) -> torch.device:

@@ -65,6 +65,10 @@ class StoredGrams(Mapping[str, Gram]):
     def __len__(self) -> int:
         return len(self._places)
 
+    def __or__(self, other: "StoredGrams") -> "StoredGrams":
+        """The Grams of both."""
+        return StoredGrams(self._places | other._places)
+
 
 class StoredAnchors(Mapping[str, Anchor]):
     """Anchors that wait on the disk, by layer, as `StoredGrams` do."""

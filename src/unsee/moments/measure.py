@@ -21,6 +21,7 @@ from unsee.models.features import Inputs, all_features, in_batches, visual_featu
 from unsee.models.foreign import in_words
 from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
 from unsee.models.outline import SHARE, hooked, last_layers, outline
+from unsee.moments.cache import Cache, cache_of, content_key
 from unsee.moments.file import SCRATCH, StoredGrams, _tensors
 from unsee.moments.modes import WITHIN, RetainedFeatures, find_modes
 from unsee.moments.reading import Reader, read_directions
@@ -52,8 +53,11 @@ DESCRIBED = 2048  # photos that say what features are like, where that is all th
 Note = Callable[[str, int, int], None]
 
 
-def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
-    """Opens and hashes every image and computes its reference features, `batch` images at a time."""
+def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int, cache: Cache | None = None) -> Photos:
+    """Opens and hashes every image and computes its reference features, `batch` images at a time.
+
+    Features that the cache has are taken from there, and others are kept there.
+    """
     inputs: list[Inputs] = []
     hashes: list[str] = []
     made = dict[str, Inputs]()  # copies of one photo share what the processor makes of it
@@ -67,11 +71,14 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Photos:
     names = tuple(sorted({sample.concept for sample in samples}))
     number = {name: index for index, name in enumerate(names)}
     concept = torch.tensor([number[sample.concept] for sample in samples])
+    known = None if cache is None else cache.features(hashes)
     with in_words(f"the visual part of {vlm.folder} takes no photo", "copy the checkpoint here again"):
-        features = all_features(vlm.model, inputs, batch)
+        features = all_features(vlm.model, inputs, batch) if known is None else known
     if not all(torch.isfinite(value).all() for value in features.values.values()):
         raise InputError(f"the visual part of {vlm.folder} makes NaN or Inf of photos; copy the checkpoint here again.")
     check_tokens(vlm, open_image(pictures[0]), features)
+    if cache is not None and known is None:
+        cache.keep_features(hashes, features)
     return Photos(inputs, features, concept, names, tuple(hashes), tuple(pictures))
 
 
@@ -231,6 +238,37 @@ def retained_grams(
     return kept if scratch is None else StoredGrams(places)
 
 
+def _cached_grams(
+    cache: Cache | None,
+    vlm: Vlm,
+    images: Sequence[Inputs] | Stream,
+    pictures: Sequence[Path | Image],
+    layers: Sequence[str],
+    memory: Memory,
+    scratch: Path | None,
+    every: Mapping[str, int] | None,
+    unfinished: Unfinished | None,
+) -> Mapping[str, Gram]:
+    """As `retained_grams`; those that the cache has are taken from there, and the others are kept there."""
+    if cache is None:
+        return retained_grams(vlm, images, layers, memory, scratch, every, unfinished)
+    photos, thinned = content_key(pictures), every or {}
+    found = cache.grams(photos, layers, thinned)
+    if isinstance(images, Stream):
+        hashes = cache.hashes(photos)
+        found = StoredGrams({}) if hashes is None else found
+        images.hashes[:] = hashes or []
+    left = [name for name in layers if name not in found]
+    made = retained_grams(vlm, images, left, memory, scratch, every, unfinished) if left else {}
+    for name in left:
+        cache.keep_gram(photos, name, thinned, made[name])
+    if left and isinstance(images, Stream):
+        cache.keep_hashes(photos, images.hashes)
+    if isinstance(made, StoredGrams):
+        return found | made
+    return {name: made[name] if name in made else found[name] for name in layers}
+
+
 def measure(
     vlm: Vlm,
     samples: Sequence[Sample],
@@ -261,7 +299,8 @@ def measure(
     if not pictured:
         raise InputError("the retained set holds no image; expected at least one, so add photos to it.")
     chosen = _held(vlm, pictured, memory, alone=alone)
-    photos = prepare(vlm, [pictured[place] for place in chosen], min(BATCH, memory.images))
+    cache = cache_of(vlm)
+    photos = prepare(vlm, [pictured[place] for place in chosen], min(BATCH, memory.images), cache)
     if like is None:
         spread = spreads(photos.features.only(settings.crossings))
         differ = any(len(counts.unique()) > 1 for counts in photos.features.counts.values())
@@ -279,7 +318,7 @@ def measure(
     if state is not None and isinstance(every, Stream):
         parts = (visual_hash(vlm), str(settings), str(count()), str(thinned), photos_key(pictures))
         unfinished = Unfinished(state, fingerprint(*parts))
-    grams = retained_grams(vlm, every, layers, memory, scratch, thinned, unfinished)
+    grams = _cached_grams(cache, vlm, every, pictures, layers, memory, scratch, thinned, unfinished)
     hashes = tuple(every.hashes) if isinstance(every, Stream) else photos.hashes
     states = None
     if alone:

@@ -1,0 +1,134 @@
+"""What is measured of retained photos, kept in a folder for later runs of the same model and photos.
+
+Source: ours.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from PIL.Image import Image
+from torch import Tensor
+
+from unsee import __version__
+from unsee.data import content_hash
+from unsee.errors import InputError
+from unsee.linalg.gram import Gram
+from unsee.models.checkpoint import Vlm, visual_hash
+from unsee.models.features import Features
+from unsee.moments.file import StoredGrams, _tensors
+from unsee.system.device import precision_on
+from unsee.system.disk import allow, file_hash, is_there
+from unsee.system.output import with_file
+from unsee.system.processes import count, first, summed
+from unsee.system.tensors import TensorFile, fingerprint, opened, write
+
+FORM = "unsee-cache-1"
+LOG = logging.getLogger("unsee")
+Kept = tuple[TensorFile, dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder of such files, of one model.
+
+    Each file's name is a hash of what it was measured of: the visual weights, what makes numbers of photos, precision,
+    versions, and the photos' bytes. So a file of another model is not found, and none is ever out of date.
+    """
+
+    folder: Path
+    model: str
+
+    def grams(self, photos: str, layers: Iterable[str], every: Mapping[str, int]) -> StoredGrams:
+        """Those of these layers' Grams that are kept; `every` says of which share of the tokens (see `measure`)."""
+        found = {}
+        for name in layers:
+            if (kept := self._found(self._gram(photos, name, every))) is not None:
+                found[name] = kept[0], float(kept[0].facts["count"])
+        return StoredGrams(found)
+
+    def keep_gram(self, photos: str, name: str, every: Mapping[str, int], gram: Gram) -> None:
+        """Keeps the Gram of one layer."""
+        self._keep(self._gram(photos, name, every), _tensors(name, gram), {"count": gram.count})
+
+    def hashes(self, photos: str) -> list[str] | None:
+        """The content hashes of these photos, in their order; None where they are not kept."""
+        kept = self._found(self._place("hashes", photos))
+        return None if kept is None else [bytes(row).hex() for row in kept[1]["hashes"].numpy()]
+
+    def keep_hashes(self, photos: str, hashes: Sequence[str]) -> None:
+        """Keeps them."""
+        rows = torch.frombuffer(bytearray(bytes.fromhex("".join(hashes))), dtype=torch.uint8)
+        self._keep(self._place("hashes", photos), {"hashes": rows.view(len(hashes), -1)}, {})
+
+    def features(self, hashes: Sequence[str]) -> Features | None:
+        """The features of photos with these content hashes, in their order; None where they are not kept."""
+        kept = self._found(self._place("features", *hashes))
+        if kept is None:
+            return None
+        names = list(kept[0].facts["names"])
+        return Features(
+            {name: kept[1][f"values {place}"] for place, name in enumerate(names)},
+            {name: kept[1][f"counts {place}"] for place, name in enumerate(names)},
+        )
+
+    def keep_features(self, hashes: Sequence[str], features: Features) -> None:
+        """Keeps them."""
+        tensors = dict[str, Tensor]()
+        for place, name in enumerate(features.values):
+            tensors |= {f"values {place}": features.values[name], f"counts {place}": features.counts[name]}
+        self._keep(self._place("features", *hashes), tensors, {"names": list(features.values)})
+
+    def _gram(self, photos: str, name: str, every: Mapping[str, int]) -> Path:
+        return self._place("gram", photos, name, str(every.get(name, 1)))
+
+    def _place(self, kind: str, *parts: str) -> Path:
+        return self.folder / f"{kind}-{fingerprint(self.model, *parts)[:32]}.safetensors"
+
+    def _found(self, file: Path) -> Kept | None:
+        """A file that is whole, with what is in it; of several processes all have it, or none."""
+        kept = None
+        try:
+            if is_there(file):
+                stored = opened(file, FORM)
+                kept = stored, stored.read(stored.sums)
+        except (ValueError, InputError) as error:
+            LOG.warning("%s of the cache is damaged (%s) and is made again", file.name, error)
+        if count() > 1:
+            having = torch.tensor(int(kept is not None))
+            summed([having])
+            kept = kept if having == count() else None
+        return kept
+
+    def _keep(self, file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+        """Writes a file; where the disk refuses, that is said and the work goes on without."""
+
+        def fill(part: Path) -> None:
+            write(part, tensors, FORM, facts)
+            allow(part, 0o600)
+
+        if not first():
+            return
+        try:
+            with_file(file, fill)
+        except InputError as error:
+            LOG.warning("the cache does not keep %s: %s", file.name, error)
+
+
+def cache_of(vlm: Vlm) -> Cache | None:
+    """The cache of a model that was opened with one. Raises InputError where that is no folder."""
+    if vlm.cache is None:
+        return None
+    if is_there(vlm.cache) and not vlm.cache.is_dir():
+        raise InputError(f"the cache {vlm.cache} is no folder; name one, which is made where it is missing.")
+    reads = getattr(vlm.processor, "image_processor", vlm.processor)
+    parts = (visual_hash(vlm), repr(reads), precision_on(vlm.device), vlm.device.type)
+    return Cache(vlm.cache, fingerprint(*parts, __version__, transformers.__version__, torch.__version__))
+
+
+def content_key(pictures: Sequence[Path | Image]) -> str:
+    """What tells a list of photos from any other: the bytes of files, the pixels of images in memory."""
+    return fingerprint(*(file_hash(each) if isinstance(each, Path) else content_hash(each) for each in pictures))
