@@ -12,6 +12,10 @@ class InputError(ValueError):
     """
 
 
+class UnaskableError(InputError):
+    """A question that a model cannot be asked: no template, no room. It need not keep the model from forgetting."""
+
+
 class MissedError(Exception):
     """A job that ran and did not reach its aim: what was measured, and what to try, in a few sentences.
 

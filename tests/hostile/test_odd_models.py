@@ -263,3 +263,23 @@ def test_code_beside_a_model_is_not_run(name: str, ground: Ground, target: Path)
     (ground.model / "code.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass Code: pass\n")
     ground.run(*ground.forget(target))
     assert not ran.exists()
+
+
+UNASKED = ("max_position_embeddings", "image_token_index", "image_token")
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value"), [row[:3] for row in ASKED if row[1][-1] in UNASKED], ids=lambda part: str(part)[:30]
+)
+def test_a_model_that_cannot_be_asked_about_these_photos_forgets_all_the_same(
+    name: str, path: tuple[str, ...], value: Any, ground: Ground, target: Path
+) -> None:
+    spoilt(ground, name, path, value)
+    ground.meets("", *ground.forget(target, "--ask", "auto"))
+    assert "so that it is not asked, and distances alone say whether it forgets" in ground.told
+
+
+def test_a_model_without_a_template_forgets_all_the_same(ground: Ground, target: Path) -> None:
+    (ground.copy() / "chat_template.jinja").unlink()
+    ground.meets("", *ground.forget(target, "--ask", "auto"))
+    assert "so that it is not asked" in ground.told

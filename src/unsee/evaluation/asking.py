@@ -15,7 +15,7 @@ from transformers import LogitsProcessor, PreTrainedModel
 
 from unsee.data import describe, open_image
 from unsee.data.images import pixels
-from unsee.errors import InputError
+from unsee.errors import InputError, UnaskableError
 from unsee.models.answers import GREEDY, Finite, decoded, followed, padded
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import CROSSINGS, HALVES, Inputs
@@ -132,13 +132,13 @@ def _generate(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, **options: An
     pad = vlm.processor.tokenizer.pad_token_id
     room, needed = context(vlm), inputs["input_ids"].shape[1] + options["max_new_tokens"]
     if room is not None and needed > room:
-        raise InputError(
+        raise UnaskableError(
             f"a question with its answer takes {needed} tokens and the model in {vlm.folder} has room for {room}; ask "
             "a shorter one."
         )
     images = range(len(samples)) if any(sample.shots for sample in samples) else _numbered(samples)
     with (
-        in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"),
+        in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again", UnaskableError),
         seen_once(vlm.model, images),
     ):
         said = GREEDY | {"logits_processor": [Finite(vlm.folder)]} | options

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from unsee.data.aside import Divided
-from unsee.errors import InputError
+from unsee.errors import InputError, UnaskableError
 from unsee.evaluation.hearing import AUTO, NEVER, Ask, opened_whole
 from unsee.evaluation.self_check import QUESTIONS, SHOWN, UNSHOWN, Heard, asked_photos, hear, unnamed_answer
 from unsee.evaluation.self_check import reader as made_reader
@@ -16,8 +16,8 @@ from unsee.records import Sample
 def described(vlm: Vlm, retained: Sequence[Sample], seed: int, ask: Ask = AUTO) -> tuple[Reader | None, str]:
     """Who says what the model reads of retained photos, and what it says most often of people who do not exist.
 
-    None, and nothing, where it is not asked: with "never", and with "auto" where it does not fit into memory or cannot
-    answer. Raises InputError for an empty question.
+    None, and nothing, where it is not asked: with "never", and with "auto" where it does not fit into memory, cannot
+    answer, or cannot be asked. Raises InputError for an empty question.
     """
     questions = QUESTIONS if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
     if not questions or not all(question.strip() for question in questions):
@@ -26,7 +26,12 @@ def described(vlm: Vlm, retained: Sequence[Sample], seed: int, ask: Ask = AUTO) 
     if whole is None:
         return None, ""
     photos = asked_photos(Divided([], [], list(retained), []), whole.model.num_parameters(), seed)
-    heard = max((hear(whole, photos, question) for question in questions), key=_telling)
+    try:
+        heard = max((hear(whole, photos, question) for question in questions), key=_telling)
+    except UnaskableError:
+        if ask != AUTO:
+            raise
+        return None, ""
     unnamed = unnamed_answer(whole, heard, seed)
     return (made_reader(whole, heard, unnamed) if can_be_read(whole) else None), unnamed
 

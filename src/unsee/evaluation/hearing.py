@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import GenerationMixin
 
 from unsee.data.aside import Divided, divided
-from unsee.errors import InputError
+from unsee.errors import InputError, UnaskableError
 from unsee.evaluation.asking import answer_probabilities, generate
 from unsee.evaluation.self_check import (
     NAMED,
@@ -50,6 +50,7 @@ IN_DEVICE = 1.5  # the same of a GPU's memory, where half precision stays half; 
 SHARES = (1.2, 1.1, 1.0, 0.85, 0.7, 0.55)  # of a trained change
 CONFIRMING = 6  # photos of others that seem to be the target, asked about before that is said
 PROBE = (64, 48)  # pixels of a picture with which it is tried whether a model can be asked
+UNASKED = "so that it is not asked, and distances alone say whether it forgets"
 SAME = 0.4  # costs that differ by less say nothing: about one photo of others in fifty
 Ask = str | Sequence[str]
 Tell = Callable[[str], None]
@@ -172,7 +173,13 @@ def heard_before(
     if not parts.aside:
         tell("there is one photo of each target, so that none can be set aside to see whether others are still named")
     photos = asked_photos(parts, whole.model.num_parameters(), seed)
-    before, *others = all_heard(whole, photos, questions, by_name=by_name)
+    try:
+        before, *others = all_heard(whole, photos, questions, by_name=by_name)
+    except UnaskableError as error:
+        if ask != AUTO:
+            raise
+        tell(f"{str(error).rstrip('.')}, {UNASKED}")
+        return Hearing(Divided(list(target), [], list(retained), []))
     unnamed = unnamed_answer(whole, before, seed)
     before = replace(before, nobody=unnamed)
     for note in notes(before):
@@ -187,25 +194,24 @@ def opened_whole(vlm: Vlm, *, needed: bool, tell: Tell = silent) -> Vlm | None:
 
     `tell` is given why. Raises InputError where it is `needed` and its processor cannot make a question.
     """
-    unasked = "so that it is not asked, and distances alone say whether it forgets"
     sizes = sum(place.stop - place.start for place in headers(vlm.folder).values())
     if not needed and (IN_MEMORY * sizes > available() or IN_DEVICE * sizes > free_on(vlm.device)):
-        tell(f"the language model does not fit into memory, {unasked}")
+        tell(f"the language model does not fit into memory, {UNASKED}")
         return None
     own_code = type(vlm.model).__module__.startswith("transformers_modules")  # trusted when the model was opened
     if not needed and vlm.quantised:
-        tell(f"the language model is quantised, {unasked}")
+        tell(f"the language model is quantised, {UNASKED}")
         return None
     whole = load(vlm.folder, language=True, trust_remote_code=own_code, device=vlm.device)
     if not isinstance(whole.model, GenerationMixin):
-        tell(f"a {type(whole.model).__name__} cannot answer, {unasked}")
+        tell(f"a {type(whole.model).__name__} cannot answer, {UNASKED}")
         return None
     try:
         chat_inputs(whole, [(Image.new("RGB", PROBE), QUESTIONS[0])])
     except InputError as error:
         if needed:
             raise
-        tell(f"{str(error).rstrip('.')}, {unasked}")
+        tell(f"{str(error).rstrip('.')}, {UNASKED}")
         return None
     _set(whole, visual_parameters(vlm.model, vlm.partition))
     return whole

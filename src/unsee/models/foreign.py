@@ -26,8 +26,8 @@ def first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def in_words(what: str, then: str) -> Iterator[None]:
-    """Turns what another library raises into an InputError: `what` (what it says); `then`.
+def in_words(what: str, then: str, kind: type[InputError] = InputError) -> Iterator[None]:
+    """Turns what another library raises into an InputError of this `kind`: `what` (what it says); `then`.
 
     A lack of memory stays what it is: it says nothing of the files.
     """
@@ -39,4 +39,4 @@ def in_words(what: str, then: str) -> Iterator[None]:
         # Of tokenizers come errors of the class Exception itself; every other kind is in the list.
         if lacks_memory(error) or not (isinstance(error, FOREIGN) or type(error) is Exception):
             raise
-        raise InputError(f"{what} ({first_line(error)}); {then}.") from error
+        raise kind(f"{what} ({first_line(error)}); {then}.") from error

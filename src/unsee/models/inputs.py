@@ -10,7 +10,7 @@ from PIL.Image import new as new_image
 from torch import Tensor
 from transformers import ProcessorMixin
 
-from unsee.errors import InputError
+from unsee.errors import InputError, UnaskableError
 from unsee.models.features import Features, Inputs
 from unsee.models.foreign import in_words
 from unsee.system.signals import within
@@ -96,14 +96,16 @@ def chat_inputs(vlm: "Vlm", questions: Sequence[Question], shots: Sequence[Seque
     Each question is in the checkpoint's chat template, with its image. `shots` are, for each question, others that are
     asked and answered before it, turn by turn. Without a template, questions are asked as they are. Either all
     questions have an image or none. Everything the processor makes is passed on, as the model needs it. Raises
-    InputError where processor and tokenizer do not fit each other, and for shots without a template.
+    UnaskableError where processor and tokenizer do not fit each other, and InputError for shots without a template.
     """
     if shots and not vlm.processor.chat_template:
         raise InputError(f"the processor in {vlm.folder} has no chat template to show examples in; ask zero-shot.")
     options = {"padding": True, "padding_side": "left"}
     with (
         in_words(
-            f"the processor in {vlm.folder} cannot make a question of an image and a text", "copy its files here again"
+            f"the processor in {vlm.folder} cannot make a question of an image and a text",
+            "copy its files here again",
+            UnaskableError,
         ),
         within(ASKING),
     ):
