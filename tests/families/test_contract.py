@@ -21,13 +21,13 @@ from unsee.evaluation.asking import AT_ONCE, answer_probabilities, generate
 from unsee.forgetting.edit import Edit
 from unsee.methods import NSCVF
 from unsee.models.answers import say
-from unsee.models.checkpoint import Vlm, _renamed, load
+from unsee.models.checkpoint import Vlm, _renamed, load, unused
 from unsee.models.features import Features, visual_features
 from unsee.models.given import changed_features, readable
 from unsee.models.inputs import chat_inputs, image_inputs, tokens_vary
 from unsee.models.outline import outline
 from unsee.models.prefix import prefix, prefix_states
-from unsee.models.shards import differences, shards
+from unsee.models.shards import differences, headers, shards
 from unsee.records import Sample
 from unsee.testing import stored
 
@@ -186,6 +186,7 @@ def test_the_partition_and_the_crossings_are_complete(name: str, saved: Callable
     assert trained <= visual
     assert visual.isdisjoint(vlm.partition.protected)
     assert visual | set(vlm.partition.protected) == {name for name, _ in model.named_parameters()}
+    assert not unused(vlm.outline, headers(vlm.folder)), "a stored tensor has no place in the model"
     model.requires_grad_(True)
     parameters = dict(model.named_parameters())
     features = visual_features(model, image_inputs(vlm.processor, PICTURES))

@@ -14,6 +14,8 @@ from unsee.errors import InputError
 from unsee.evaluation.asking import generate
 from unsee.models.checkpoint import load
 from unsee.records import Sample
+from unsee.session.certificate import read_key, read_public_key
+from unsee.session.secret import read as secret_of
 from unsee.testing import images
 
 Change = Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -67,6 +69,33 @@ def test_a_language_model_that_is_quantised_without_a_word_is_not_asked(ground: 
 def test_a_pipe_is_no_file(option: str, ground: Ground, target: Path) -> None:
     os.mkfifo(ground.place / "pipe")
     ground.meets("pipe is no file", *ground.forget(target), option, ground.place / "pipe")
+
+
+@pytest.mark.parametrize("option", ["--moments", "--log-file"])
+def test_nor_is_it_moments_or_a_log(option: str, ground: Ground, target: Path) -> None:
+    os.mkfifo(ground.place / "pipe")
+    ground.meets("it is no file|is a pipe", *ground.forget(target), option, ground.place / "pipe")
+
+
+@pytest.mark.parametrize("read", [lambda file: secret_of(file, file.parent / "session", ""), read_key, read_public_key])
+def test_nor_is_it_a_secret_or_a_key(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe is no file"):
+        read(tmp_path / "pipe")
+
+
+def test_an_output_has_a_name(ground: Ground, target: Path) -> None:
+    ground.out = ground.place / "a" / ".."
+    ground.meets("is no name that a folder can be given", *ground.forget(target))
+
+
+def test_tensors_that_the_model_does_not_use_are_said(ground: Ground, target: Path) -> None:
+    """As of a version with biases, or with more layers, whose config says nothing of them."""
+    rewritten(ground.copy(), lambda weights: weights | {"language_model.model.layers.7.mlp.bias": torch.ones(8)})
+    ground.meets("", *ground.forget(target, "--ask", "auto"))
+    assert "stores 1 tensors that the model does not use, language_model.model.layers.7.mlp.bias first" in ground.told
+    assert ground.run("inspect", "--model", ground.model) == 0
+    assert "1 stored tensors are not used by the model" in ground.said.readouterr().out
 
 
 @pytest.mark.parametrize("seed", [-1, 1 << 32, 10**23])

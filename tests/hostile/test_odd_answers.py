@@ -1,6 +1,7 @@
 """Models that answer with no numbers, settings that nobody expects, records with numbers that none has, odd names."""
 
 import json
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,18 @@ def test_counts_of_a_verdict_are_all_there(tmp_path: Path) -> None:
     record["verdict"] = {"passed": True, "question": "Who?", "counts": {}, "missed": [], "notes": [], "sentence": ""}
     with pytest.raises(InputError, match="verdict/counts is wrong"):
         from_json(json.dumps(record))
+
+
+def test_nobody_hears_what_is_said_to_a_full_disk_and_the_work_is_done(ground: Ground) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no full device")
+    full = Path("/dev/full").open("w")  # noqa: SIM115 # closing it fails too
+    with redirect_stderr(full):
+        code = ground.run("moments", "--model", ground.model, "--retain", ground.retained, "--out", ground.out)
+    with suppress(OSError):
+        full.close()
+    assert code == 0
+    assert ground.out.is_file()
 
 
 def test_a_log_that_is_full_is_said_once(ground: Ground) -> None:

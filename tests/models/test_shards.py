@@ -61,6 +61,27 @@ def test_places_of_an_indexed_checkpoint_open_no_shard(folder: Path) -> None:
     assert {name: file.name for name, file in places(folder).items()} == WHERE
 
 
+@pytest.mark.parametrize(
+    ("ranges", "words"),
+    [
+        ([(0, 4), (0, 4)], "lie over each other at byte"),
+        ([(0, 8), (4, 8)], "lie over each other at byte"),
+        ([(0, 4), (8, 12)], "leave bytes that belong to none at byte"),
+        ([(4, 8), (8, 12)], "leave bytes that belong to none at byte"),
+    ],
+)
+def test_tensors_fill_their_file(folder: Path, ranges: list[tuple[int, int]], words: str) -> None:
+    """As the format wants it; else one tensor could be two, or bytes be carried along that nobody looks at."""
+    entries = {
+        f"t{place}": {"dtype": "F32", "shape": [(stop - start) // 4], "data_offsets": [start, stop]}
+        for place, (start, stop) in enumerate(ranges)
+    }
+    content = framed(json.dumps(entries).encode()) + bytes(max(stop for _, stop in ranges))
+    (folder / TWO).write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        header(folder / TWO)
+
+
 def test_a_missing_shard_is_named(folder: Path) -> None:
     (folder / TWO).unlink()
     with pytest.raises(InputError, match=f"lacks {TWO}"):

@@ -8,7 +8,7 @@ from unsee.cli.parse import located, parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.cli.telling import out, out_json
-from unsee.models.checkpoint import PROBE, followed, skeleton, visual_places
+from unsee.models.checkpoint import PROBE, followed, skeleton, unused, visual_places
 from unsee.models.families import FAMILIES
 from unsee.models.inputs import tokens_vary
 from unsee.models.outline import SHARE, last_layers
@@ -66,6 +66,8 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
         quirks.append(
             f"the number of tokens depends on the size of the image; here it is that of {width} x {height} pixels"
         )
+    if left := unused(empty, stored):
+        quirks.append(f"{len(left)} stored tensors are not used by the model, {left[0]} first")
     if unread:
         quirks.append(f"{len(unread)} linear layers do not reach the features and stay as they are, {unread[0]} first")
     return {

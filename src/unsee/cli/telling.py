@@ -6,13 +6,24 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from unsee.errors import InputError
 from unsee.system.terminal import one_line, printable_json
 
 LOG = logging.getLogger("unsee")
-LOG.addHandler(logging.NullHandler())  # or Python itself shows what nobody keeps
 LONGEST = 1_500  # characters of what is said at once
+
+
+class _Shown(logging.Handler):
+    """Says on stderr what other rooms warn of."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == LOG.name and not vars(record).get("said"):
+            trace(f"unsee: {_short(record.getMessage())}")
+
+
+LOG.addHandler(_Shown(logging.WARNING))
 
 
 class _Kept(logging.FileHandler):
@@ -43,6 +54,8 @@ class Telling:
         """Keeps what is told in the file, if there is one. Raises InputError where it cannot be written."""
         handler: logging.Handler = logging.NullHandler()
         if self.file:
+            if Path(self.file).is_fifo():
+                raise InputError(f"{self.file} is a pipe, which would wait for a reader; name a file for the log.")
             try:
                 handler = _Kept(self.file, encoding="utf-8")
             except OSError as error:
@@ -82,16 +95,20 @@ def taken(args: Sequence[str]) -> tuple[list[str], Telling]:
 
 def tell(text: str) -> None:
     """Says something on stderr, in a line whatever is in it, and keeps it."""
+    line = _short(text)
+    trace(f"unsee: {line}")
+    LOG.warning("%s", line, extra={"said": True})
+
+
+def _short(text: str) -> str:
     line = one_line(text)
-    if len(line) > LONGEST:
-        line = f"{line[:LONGEST]}... (cut off)"
-    print(f"unsee: {line}", file=sys.stderr)
-    LOG.warning("%s", line)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}... (cut off)"
 
 
 def trace(text: str) -> None:
-    """Says on stderr how far the work is, in a line whatever is in it."""
-    print(one_line(text), file=sys.stderr, flush=True)
+    """Says on stderr how far the work is, in a line whatever is in it; where stderr is a full disk, nobody hears."""
+    with suppress(OSError):
+        print(one_line(text), file=sys.stderr, flush=True)
 
 
 def starting() -> None:

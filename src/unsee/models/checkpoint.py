@@ -1,6 +1,8 @@
 """Checkpoint folders: opening the visual part of one, or all of it, and writing an edited copy."""
 
 import hashlib
+import logging
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -52,6 +54,7 @@ from unsee.system.memory import Memory, plan
 from unsee.system.output import SESSION
 
 ADAPTER = "adapter_config.json"  # of peft
+LOG = logging.getLogger("unsee")
 PROBE = (448, 336)  # pixels of an image that is followed through a model without values
 
 
@@ -186,6 +189,13 @@ def _renamed(model: PreTrainedModel, names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def unused(model: PreTrainedModel, names: Iterable[str]) -> list[str]:
+    """Those of these names on disk for which the model has no place, but for those that its family leaves out."""
+    known, passed = model.state_dict(), [re.compile(each) for each in model._keys_to_ignore_on_load_unexpected or ()]
+    places = _renamed(model, names).items()
+    return [n for n, renamed in places if renamed not in known and not any(each.search(renamed) for each in passed)]
+
+
 def visual_places(folder: Path, model: PreTrainedModel, partition: Partition) -> dict[str, Path]:
     """The file of each stored tensor that the visual part is made of; reads no file but the index if there is one."""
     wanted = {*partition.visual, *partition.buffers}
@@ -259,6 +269,8 @@ def load(
         held = headers(folder)
         check_amount(folder, empty, held)
         spoken = {name: renamed for name, renamed in _renamed(empty, held).items() if renamed in partition.protected}
+        if left := unused(empty, held):
+            LOG.warning("%s stores %d tensors that the model does not use, %s first", folder, len(left), left[0])
         words = {name: held[name] for name in spoken if held[name].dtype in DTYPES}
         dtypes |= {spoken[name]: DTYPES[place.dtype] for name, place in words.items()}
     vlm = Vlm(folder, empty, empty, processor, partition, stored, dtypes, words)

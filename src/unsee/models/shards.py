@@ -133,9 +133,22 @@ def header(file: Path) -> dict[str, Stored]:
                 f"{file} is truncated: {name} ends at byte {stop:,} of {size:,}; copy the file here again."
             )
         found[name], end = stored, max(end, stop)
+    _check_filled(file, found.values(), begin)
     if end != size:
         raise InputError(f"{file} is {size:,} bytes long and its header speaks of {end:,}; copy the file here again.")
     return found
+
+
+def _check_filled(file: Path, held: Iterable[Stored], begin: int) -> None:
+    """Raises InputError where tensors lie over each other or leave bytes between them that belong to none."""
+    for place in sorted(held, key=lambda place: (place.start, place.stop)):
+        if place.start != begin:
+            what = "lie over each other" if place.start < begin else "leave bytes that belong to none"
+            raise InputError(
+                f"{file} has a damaged header: its tensors {what} at byte {min(place.start, begin):,}; copy the file "
+                "here again."
+            )
+        begin = place.stop
 
 
 def headers(folder: Path) -> dict[str, Stored]:

@@ -96,7 +96,7 @@ class Cache:
                 stored = opened(file, FORM)
                 kept = stored, stored.read(stored.sums)
         except (ValueError, InputError) as error:
-            LOG.warning("%s of the cache is damaged (%s) and is made again", file.name, error)
+            LOG.warning("%s of the cache is damaged and is made again (%s)", file.name, error)
         if count() > 1:
             having = torch.tensor(int(kept is not None))
             summed([having])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsee.errors import InputError
+from unsee.errors import InputError, check_file
 from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, Sign, canonical
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def read_key(file: Path | None) -> Signer:
     """The holder of a key, a PEM file without a passphrase, or nobody. Raises InputError where it is no such key."""
     if file is None:
         return Signer()
+    check_file(file, f"a private key; {HELP}")
     serialization, ed25519, _ = _library()
     try:
         key = serialization.load_pem_private_key(file.read_bytes(), password=None)
@@ -74,6 +75,7 @@ def read_key(file: Path | None) -> Signer:
 
 def read_public_key(file: Path) -> str:
     """The raw public key of a PEM file, in base64. Raises InputError where it is none."""
+    check_file(file, "a public key; make it with openssl pkey -in KEY -pubout")
     serialization, ed25519, _ = _library()
     try:
         key = serialization.load_pem_public_key(file.read_bytes())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unsee.data.requested import keyed
-from unsee.errors import InputError
+from unsee.errors import InputError, check_file
 
 SHORTEST = 32  # bytes
 NONCE = 12  # bytes, as AES-GCM wants it
@@ -64,6 +64,7 @@ def read(file: Path, session: Path, salt: str) -> Secret:
     """
     if file.resolve().is_relative_to(session.resolve()):
         raise InputError(f"{file} lies in the session's folder, where it protects nothing; keep it elsewhere.")
+    check_file(file, f"a secret, as openssl rand -out FILE {SHORTEST} makes one")
     try:
         content = file.read_bytes()
     except OSError as error:

@@ -38,6 +38,8 @@ def holds_record(folder: Path) -> bool:
 
 def refuse_place(out: Path) -> None:
     """Raises InputError where `out` lies in a session or in a model's folder, or below what is no folder."""
+    if out.name == "..":
+        raise InputError(f"{out} is no name that a folder can be given; name the output itself.")
     parent = out.absolute().parent
     _refuse_no_folder(parent)
     for folder in (parent.resolve(), *parent.resolve().parents):

@@ -47,6 +47,8 @@ def write(file: Path, tensors: Mapping[str, Tensor], form: str, facts: Mapping[s
 
 def form_of(file: Path) -> str:
     """The format that a safetensors file says it has; empty where it says none or is no such file."""
+    if not file.is_file():
+        return ""
     try:
         with safe_open(file, framework="pt") as stored:
             return str((stored.metadata() or {}).get("format", ""))
@@ -56,6 +58,8 @@ def form_of(file: Path) -> str:
 
 def opened(file: Path, form: str) -> TensorFile:
     """Opens a file of this format; reads no tensor. Raises ValueError saying what is wrong with it."""
+    if file.exists() and not file.is_file():
+        raise ValueError("it is no file, but a folder, a pipe or a device")
     try:
         with safe_open(file, framework="pt") as stored:
             metadata, names = stored.metadata() or {}, set(stored.keys())
