@@ -63,7 +63,7 @@ def test_what_is_no_photo_is_said(target: object, expected: str, checkpoint: Pat
 
 
 def test_the_verbs_and_the_exception_are_listed() -> None:
-    assert {"forget", "evaluate", "load", "report", "InputError"} <= set(dir(unsee))
+    assert {"forget", "evaluate", "attack", "load", "report", "InputError"} <= set(dir(unsee))
     assert unsee.InputError is InputError
 
 

@@ -7,12 +7,14 @@ from unsee.errors import InputError, MissedError
 if TYPE_CHECKING:
     from unsee import benchmarks, methods, session
     from unsee.api import evaluate, forget, load, report
+    from unsee.experiments.attacking import attack
 
 __version__ = "0.1.0"
 __all__ = [
     "InputError",
     "MissedError",
     "__version__",
+    "attack",
     "benchmarks",
     "evaluate",
     "forget",
@@ -36,4 +38,6 @@ def __getattr__(name: str) -> Any:
         return import_module(f"unsee.{name}")
     if name in ("evaluate", "forget", "load", "report"):
         return vars(import_module("unsee.api"))[name]
+    if name == "attack":
+        return vars(import_module("unsee.experiments.attacking"))[name]
     raise AttributeError(f"module 'unsee' has no attribute {name!r}")

@@ -12,7 +12,7 @@ from unsee.data import Images
 from unsee.data.requested import about_same, request_of
 from unsee.errors import InputError, check_kind, shown
 from unsee.evaluation import own
-from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
+from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts, weight_hashes
 from unsee.evaluation.evaluate import evaluate as measure_answers
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
@@ -28,6 +28,7 @@ from unsee.moments.file import read
 from unsee.moments.measure import prepare
 from unsee.moments.records import Moments
 from unsee.records import Check, Result, Sample, plain, read_result
+from unsee.reporting.summary import lines, state
 from unsee.system.device import computes
 from unsee.system.environment import environment, now
 from unsee.system.progress import visible
@@ -209,24 +210,37 @@ def evaluate(
     their concepts' names. A `judge` reads answers in own words. `device` and `precision` are as for `forget`. Raises
     InputError where there is nothing to ask.
     """
-    check_kind("questions", questions, (str, list, tuple), "a question, or a list of them")
-    questions = (questions,) if isinstance(questions, str) else questions
-    if benchmark is not None:
-        check_kind("benchmark", benchmark, (str, Benchmark), "a benchmark, or its name")
-        bench = benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
-    elif target is not None or retain is not None:
-        sides = [[] if side is None else data.samples_of(side) for side in (target, retain)]
-        first = None if before is None or answer_from_folder else load(before, language=True)
-        request = read_record(place_of(model)).get("request")
-        asked = photo_questions(*sides, request=request, questions=questions, before=first, by_name=answer_from_folder)
-        bench = own.benchmark(asked, *sides)
-    else:
-        raise InputError("there is nothing to ask; give a benchmark, or photos as target and retain.")
+    bench = asked(model, benchmark, target, retain, questions, before, by_name=answer_from_folder)
     measured = measure_answers(
         model, bench, before=before, oracle=oracle, judge=judge, trust_remote_code=trust_remote_code
     )
     made = assemble(measured, bench, model=model, before=before, oracle=oracle, edit=edit, timings=timings)
     return made if edit is not None else with_record(made, about(read_record(place_of(model)), bench.target))
+
+
+def asked(
+    model: Path | str,
+    benchmark: Benchmark | str | None,
+    target: Images | None,
+    retain: Images | None,
+    questions: str | Sequence[str],
+    before: Path | str | None,
+    *,
+    by_name: bool,
+) -> Benchmark:
+    """What a model is asked: a benchmark, or questions about photos. Raises InputError where that is nothing."""
+    check_kind("questions", questions, (str, list, tuple), "a question, or a list of them")
+    questions = (questions,) if isinstance(questions, str) else questions
+    if benchmark is not None:
+        check_kind("benchmark", benchmark, (str, Benchmark), "a benchmark, or its name")
+        return benchmarks.load(benchmark) if isinstance(benchmark, str) else benchmark
+    if target is None and retain is None:
+        raise InputError("there is nothing to ask; give a benchmark, or photos as target and retain.")
+    sides = [[] if side is None else data.samples_of(side) for side in (target, retain)]
+    first = None if before is None or by_name else load(before, language=True)
+    request = read_record(place_of(model)).get("request")
+    found = photo_questions(*sides, request=request, questions=questions, before=first, by_name=by_name)
+    return own.benchmark(found, *sides)
 
 
 def about(record: Mapping[str, Any], target: Sequence[Sample]) -> dict[str, Any]:
@@ -278,9 +292,16 @@ def assemble(
 ) -> Result:
     """The record of one evaluation, with everything that an auditor asks for beside the scores."""
     paths = {"path": model, "before": before, "oracle": oracle}
-    return Result(
+    source = before if edit is None else edit.vlm.folder
+    hashed = {} if source is None else {"weights_sha256_before": weight_hashes(place_of(source))}
+    made = Result(
         unsee=__version__,
-        model={"name": Path(model).name, **measured.model, **{k: str(v) for k, v in paths.items() if v is not None}},
+        model={
+            "name": Path(model).name,
+            **measured.model,
+            **hashed,
+            **{k: str(v) for k, v in paths.items() if v is not None},
+        },
         method={} if edit is None else {name: value for name, value in edit.facts().items() if name != "looks"},
         seed=0 if edit is None else edit.seed,
         data=_data_facts(bench),
@@ -295,6 +316,7 @@ def assemble(
         request=None if edit is None or edit.request is None else plain(edit.request),
         verdict=None if edit is None else plain(edit.told()),
     )
+    return replace(made, state=state(lines(made)))
 
 
 def _own_answers(edit: Edit | None) -> list[Check]:

@@ -222,7 +222,8 @@ class MapPoint:
 class Result:
     """Everything that was asked, done and measured; `result.json` is this record.
 
-    `time` is in UTC; `request` is a Request and `verdict` a Verdict with its sentence, where there was one.
+    `time` is in UTC; `request` is a Request and `verdict` a Verdict with its sentence, where there was one;
+    `state` is passed, failed or not measured, as the page says it.
     """
 
     unsee: str
@@ -240,6 +241,7 @@ class Result:
     time: str = ""
     request: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
+    state: str = ""
     schema: int = SCHEMA
 
     def __repr__(self) -> str:

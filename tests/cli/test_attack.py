@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import unsee
 from unsee.benchmarks.personas import CHECKPOINTS
 from unsee.cli.main import main
+from unsee.errors import InputError
 from unsee.models.checkpoint import load, write
 from unsee.records import from_json
 from unsee.testing import images, tiny_checkpoint
@@ -52,6 +54,20 @@ def test_required_is_that_nothing_comes_back(tmp_path: Path, capsys: pytest.Capt
     assert '<dt>Attacks</dt><dd class="bad">failed</dd>' in page
     assert "1 of 1 attempts bring back more" in page
     assert "language_model_unchanged" in capsys.readouterr().out
+
+
+def test_in_python_as_on_the_command_line(tmp_path: Path) -> None:
+    asked = ["attack", "--model", str(CHECKPOINTS / "base"), "--benchmark", "personas/forget_10", "--photos", "1"]
+    assert main([*asked, "--attacks", "perturb", "--out", str(tmp_path / "out")]) == 0
+    typed = from_json((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    called = unsee.attack(CHECKPOINTS / "base", benchmark="personas/forget_10", photos=1, attacks=["perturb"])
+    assert called.scores == typed.scores
+    assert called.checks == typed.checks
+    assert called.state == typed.state == "failed", "nothing was forgotten"
+    for wrong in ({"attacks": ["hypnosis"]}, {"attacks": "perturb"}, {"benchmark": None}):
+        given = {"benchmark": "personas/forget_10", "attacks": ["perturb"], **wrong}
+        with pytest.raises(InputError):
+            unsee.attack(CHECKPOINTS / "base", **given)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,8 @@ def test_a_request_leaves_a_page_every_answer_and_two_records(made: Path) -> Non
     assert record["time"].endswith("+00:00")
     assert record["files_after"]["model.safetensors"] == file_hash(made / "model.safetensors")
     assert result["verdict"]["question"] == "Who is this?"
+    assert result["state"] == "failed"
+    assert result["model"]["weights_sha256_before"] == {"model.safetensors": file_hash(BASE / "model.safetensors")}
     page = (made / "report.html").read_text(encoding="utf-8")
     assert "<h1>Request 2026-17</h1>" in page
     assert page.count("<img ") >= 8
@@ -109,6 +111,8 @@ def test_it_is_evaluated_on_the_same_photos_and_its_own_are_known(
     counts = {s["subset"]: s["n"] for s in result["scores"] if s["name"] == "recognition" and s["phase"] == "after"}
     assert counts == {"target": 2, "target_seen": 4, "retained": 21}
     assert result["request"]["id"] == "2026-17"
+    assert result["state"] == "failed"
+    assert result["model"]["weights_sha256_before"] == {"model.safetensors": file_hash(BASE / "model.safetensors")}
     said = capsys.readouterr().out
     assert "failed: Forgotten. Nothing was forgotten" in said
     assert "failed: Request 2026-17." in said

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from unsee import api
 from unsee.attacks import ATTACKS
-from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.asking import asked_of
 from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, SkipUnreadable, located, parse
 from unsee.cli.progress import noting
@@ -14,10 +13,9 @@ from unsee.cli.quiet import quiet
 from unsee.cli.table import print_checks, print_lines, print_table
 from unsee.cli.telling import out, out_json
 from unsee.cli.written import holds, write_result
-from unsee.errors import InputError, check_ranges, unknown
-from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
-from unsee.experiments.recovery import attack, checks, scores, subject
-from unsee.models.checkpoint import Vlm, load, place_of
+from unsee.errors import InputError, check_ranges
+from unsee.experiments.attacking import attacked, known
+from unsee.models.checkpoint import place_of
 from unsee.records import Result, to_json
 from unsee.reporting.summary import attempts
 from unsee.system.output import refuse_existing, with_folder
@@ -86,9 +84,7 @@ def main(args: list[str]) -> int:
     options = located(parse(Options, args, "unsee attack", SHORT))
     started = time.monotonic()
     names = options.attacks.split(",")
-    for name in names:
-        if name not in ATTACKS:
-            raise unknown("attack", name, ATTACKS)
+    known(names)
     check_ranges(options, at_least_1=("photos",))
     reads = (options.model, options.before, options.oracle, options.target, options.retain)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
@@ -101,8 +97,17 @@ def main(args: list[str]) -> int:
     for place in (before, oracle):
         if place is not None:
             place_of(place)  # what is missing is said before the work
-    vlm = load(options.model, trust_remote_code=options.trust_remote_code)
-    measured = _attacked(options, names, bench, vlm, before, oracle)
+    with noting():
+        measured = attacked(
+            options.model,
+            bench,
+            before,
+            oracle,
+            [ATTACKS[name] for name in names],
+            photos=options.photos,
+            seed=options.seed,
+            trust_remote_code=options.trust_remote_code,
+        )
     extra = {"total_s": round(time.monotonic() - started, 2), "peak_rss_mb": peak_rss_mb()}
     result = api.assemble(measured, bench, model=options.model, before=before, oracle=oracle, timings=extra)
     result = api.with_record(result, record)
@@ -113,43 +118,6 @@ def main(args: list[str]) -> int:
         _show(result)
         out("", str(options.out / "result.json"), str(options.out / "report.html"))
     return 1 if options.require and not holds(result) else 0
-
-
-def _attacked(
-    options: Options, names: list[str], bench: Benchmark, vlm: Vlm, before: str, oracle: str | None
-) -> Evaluation:
-    started = time.monotonic()
-    first = load(before, trust_remote_code=options.trust_remote_code)
-    chosen = [ATTACKS[name] for name in names]
-    sides = {"after": vlm.folder, "oracle": oracle and place_of(oracle), "before": first.folder}
-    folders = {phase: folder for phase, folder in sides.items() if folder}
-    total, done, made = len(folders) * len(chosen), 0, {}
-    with noting() as note:
-
-        def told(phase: str, name: str) -> None:
-            nonlocal done
-            done += 1
-            note("attacking", min(done, total), total, f"{name} on the model {phase}")
-
-        for phase, folder in folders.items():
-            one = subject(
-                folder,
-                first.folder,
-                bench,
-                photos=options.photos,
-                seed=options.seed,
-                trust_remote_code=options.trust_remote_code,
-            )
-            made[phase] = attack(one, chosen, phase, told)
-    return Evaluation(
-        scores=scores(made["after"], made.get("oracle"), made["before"]),
-        outcomes={},
-        checks=[language_model_unchanged(first, vlm.folder), *checks(made["after"])],
-        examples=[],
-        feature_map=[],
-        model=model_facts(vlm),
-        seconds=time.monotonic() - started,
-    )
 
 
 def _show(result: Result) -> None:

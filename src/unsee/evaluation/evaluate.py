@@ -148,8 +148,13 @@ def model_facts(vlm: Vlm) -> dict[str, Any]:
         "family": vlm.model.config.model_type,
         "visual_parameters": sum(sizes[name] for name in vlm.partition.visual),
         "protected_parameters": sum(sizes[name] for name in vlm.partition.protected),
-        "weights_sha256": {path.name: file_hash(path) for path in shards(vlm.folder)},
+        "weights_sha256": weight_hashes(vlm.folder),
     }
+
+
+def weight_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of a checkpoint's weights, by its name, as sha256sum gives it."""
+    return {path.name: file_hash(path) for path in shards(folder)}
 
 
 def ask(

@@ -1,6 +1,6 @@
 """What attacks bring back: each on the model after, beside the same on the oracle and on the model before."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from unsee.errors import InputError
 from unsee.metrics.accuracy import RESAMPLES
 from unsee.metrics.resampling import interval
 from unsee.records import Check, Sample, Score
+from unsee.system.progress import steps
 
 UNIT = "difference"
-Told = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,14 @@ def _some_photos(questions: Sequence[Sample], photos: int) -> list[Sample]:
     return [question for question in questions if id(question.image) in kept]
 
 
-def attack(target: Subject, attacks: Sequence[Attack], phase: str, told: Told | None = None) -> Attacked:
+def attack(target: Subject, attacks: Sequence[Attack], phase: str) -> Attacked:
     """Makes the attacks on one model. If one is not possible, the others are made all the same.
 
     On the model before, those that bring back its weights are left out.
     """
     points, refused = dict[str, list[Point]](), dict[str, str]()
-    for each in attacks:
-        if phase == "before" and not each.on_before:
-            continue
-        if told is not None:
-            told(phase, each.name)
+    made = [each for each in attacks if phase != "before" or each.on_before]
+    for each in steps(f"attacking the model {phase}", made):
         try:
             points[each.name] = list(each.run(target))
         except InputError as error:
