@@ -1,5 +1,6 @@
 """The method that docs/own_method.md shows runs as the page says, under every name that the page gives it."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import unsee as package
 from unsee import methods
 from unsee.errors import InputError
 from unsee.experiments.entries import entry
+from unsee.session.session import Session
 from unsee.testing import images, tiny_checkpoint
 
 PAGE = Path(__file__).parents[2] / "docs" / "own_method.md"
@@ -52,3 +54,39 @@ def test_it_is_compared_with_others(place: Path) -> None:  # tomean.py must be t
     assert entry("tomean:ToMean").method.name == "tomean"
     with pytest.raises(InputError, match="unknown method 'tomean'"):
         entry("tomean")
+
+
+def test_a_session_runs_it_where_it_is_named_again(
+    place: Path, unsee, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A session's folder may be somebody else's: what it names is not run, and not even imported, by itself."""
+    model = ("--model", place / "model", "--retain", place / "others")
+    assert (
+        unsee("session", "init", place / "s", *model, "--method", "tomean:ToMean", "--steps", 5, "--ask", "never") == 0
+    )
+    wanted = ("session", "forget", place / "s", "--target", place / "target", "--retain", place / "others")
+    asked = ("--ask", "never", "--keep-anyway", "--id", "one")
+    monkeypatch.delitem(sys.modules, "tomean")
+    assert unsee(*wanted, *asked) == 2
+    assert "made by tomean:ToMean, code that it names and does not bring along" in capsys.readouterr().err
+    assert unsee("session", "verify", place / "s") == unsee("session", "log", place / "s") == 0
+    assert "tomean" not in sys.modules
+    assert unsee(*wanted, *asked, "--method", "os:path") == 2
+    assert "made by tomean:ToMean, not by os:path" in capsys.readouterr().err
+    assert "tomean" not in sys.modules
+    assert unsee(*wanted, *asked, "--method", "tomean:ToMean") in (0, 1)
+    certificate = json.loads((place / "s" / "certificates" / "one.json").read_text(encoding="utf-8"))
+    assert certificate["method"]["name"] == "tomean"
+    assert unsee("session", "export", place / "s", "--out", place / "out") == 0
+    record = json.loads((place / "out" / "unsee.json").read_text(encoding="utf-8"))
+    assert record["method"] == {"name": "tomean", "class": "tomean:ToMean", "steps": 5, "rate": 1e-4, "batch": 8}
+    moved = place / "model"
+    moved.rename(place / "elsewhere")
+    assert unsee("session", "relocate", place / "s", "--model", place / "elsewhere") == 0
+
+
+def test_a_session_of_ones_own_method_is_not_one_of_another(place: Path, unsee) -> None:
+    model = ("--model", place / "model", "--retain", place / "others", "--ask", "never")
+    assert unsee("session", "init", place / "s", *model) == 0
+    with pytest.raises(InputError, match="made by nscvf, not by tomean:ToMean"):
+        Session(place / "s", method="tomean:ToMean")

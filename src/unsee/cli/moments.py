@@ -24,6 +24,12 @@ from unsee.moments.merge import alike, merged
 from unsee.system.output import refuse_existing
 from unsee.system.processes import first
 
+SHORT = {
+    "Model and photos": ("model", "retain"),
+    "What is measured": ("ask", "all-layers", "seed", "memory"),
+    "What is written": ("out", "cache", "resume", "overwrite"),
+}
+
 
 @dataclass(frozen=True)
 class Options:
@@ -102,7 +108,7 @@ def main(args: list[str]) -> int:
     """Writes a moments file, measured or merged."""
     if args[:1] == ["merge"]:
         return _merge(args[1:])
-    options = located(parse(Options, args, "unsee moments"))
+    options = located(parse(Options, args, "unsee moments", SHORT))
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.retain), mine=is_moments)
     vlm = replace(load(options.model, trust_remote_code=options.trust_remote_code), cache=options.cache)

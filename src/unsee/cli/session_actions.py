@@ -26,8 +26,8 @@ from unsee.cli.session_options import (
 )
 from unsee.cli.table import print_checks, print_table, say, tell_of, warn
 from unsee.cli.telling import out, out_json, tell
-from unsee.errors import InputError, unknown
-from unsee.methods import METHODS
+from unsee.errors import InputError
+from unsee.methods import find
 from unsee.reporting.summary import FAILED, PASSED
 from unsee.session.audit import verify
 from unsee.session.creation import create
@@ -57,10 +57,8 @@ def main(action: str, args: list[str]) -> int:
 
 def _init(args: list[str]) -> int:
     name, rest = chosen(args)
-    if name not in METHODS:
-        raise unknown("method", name, METHODS)
     kind: Any = Init
-    options = located(parse(kind[METHODS[name]], rest, "unsee session init", SHORT_INIT))
+    options = located(parse(kind[find(name)], rest, "unsee session init", SHORT_INIT))
     quiet()
     with noting():
         create(
@@ -84,9 +82,9 @@ def _init(args: list[str]) -> int:
     return 0
 
 
-def _open(folder: Path, *, secret: Path | None = None, trust_remote_code: bool = False) -> Session:
+def _open(folder: Path, *, secret: Path | None = None, trust_remote_code: bool = False, method: str = "") -> Session:
     quiet()
-    session = Session(folder, secret_file=secret, trust_remote_code=trust_remote_code)
+    session = Session(folder, secret_file=secret, trust_remote_code=trust_remote_code, method=method)
     tell_of(session.folder, session.store.left)
     return session
 
@@ -101,7 +99,9 @@ def _forget(args: list[str]) -> int:
     options = parse(Forget, args, "unsee session forget", SHORT)
     if options.later:
         return _later(options)
-    session = _open(options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code)
+    session = _open(
+        options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code, method=options.method
+    )
     skip = options.skip_unreadable
     target = given(options.target, skip=skip)
     own = asked_of_target(options.questions, target)
@@ -132,7 +132,18 @@ def _forget(args: list[str]) -> int:
 
 def _later(options: Forget) -> int:
     said, plain = vars(options), vars(Forget(options.dir, options.target, options.id))
-    known = ("dir", "target", "id", "reason", "later", "skip_unreadable", "key", "secret", "trust_remote_code")
+    known = (
+        "dir",
+        "target",
+        "id",
+        "reason",
+        "later",
+        "skip_unreadable",
+        "key",
+        "secret",
+        "method",
+        "trust_remote_code",
+    )
     for name in said:
         if name not in known and said[name] != plain[name]:
             raise InputError(f"--{name.replace('_', '-')} says how a request is made; give it to unsee session settle.")
@@ -147,7 +158,9 @@ def _later(options: Forget) -> int:
 
 def _settle(args: list[str]) -> int:
     options = parse(Settle, args, "unsee session settle")
-    session = _open(options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code)
+    session = _open(
+        options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code, method=options.method
+    )
     with noting():
         made = session.settle(
             retain=options.retain,

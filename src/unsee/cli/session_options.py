@@ -28,6 +28,13 @@ Key = Annotated[
 SecretFile = Annotated[
     Path | None, tyro.conf.arg(help="The secret that the session was made with, if it was made with one.")
 ]
+MethodAgain = Annotated[
+    str,
+    tyro.conf.arg(
+        help="Where the session was made with a method of your own: its package.module:Class again, so that its code "
+        "is run."
+    ),
+]
 Trust = Annotated[
     bool, tyro.conf.arg(help="Run code that the checkpoint brings along; the session's own files never say so.")
 ]
@@ -110,6 +117,7 @@ class Forget:
     keep_anyway: KeepAnyway = False
     key: Key = None
     secret: SecretFile = None
+    method: MethodAgain = ""
     trust_remote_code: Trust = False
 
 
@@ -137,6 +145,7 @@ class Settle:
     keep_anyway: KeepAnyway = False
     key: Key = None
     secret: SecretFile = None
+    method: MethodAgain = ""
     trust_remote_code: Trust = False
 
 

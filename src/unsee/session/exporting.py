@@ -1,7 +1,6 @@
 """The model as a session has it now, and written out as a checkpoint."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +63,7 @@ def export(
 ) -> Check:
     """Writes `base` with these weights as a checkpoint with its record; see `Session.export`."""
     facts = {
-        "method": {"name": settings.method.name, **asdict(settings.method)},
+        "method": settings.facts,
         "seed": settings.seed,
         "session": {
             "head": entries[-1].hash,

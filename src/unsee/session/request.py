@@ -140,7 +140,7 @@ def edited(
     if others.kept is not None and others.ready is not None:
         shown = {id(sample) for sample in hearing.parts.shown}
         photos = others.ready.only([place for place, sample in enumerate(others.kept) if id(sample) in shown])
-    method, moments = settings.method, replace(state.confining(settings.guard), public=others.public)
+    method, moments = settings.maker, replace(state.confining(settings.guard), public=others.public)
     given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": settings.memory, "progress": progress}
     if isinstance(method, FeatureMethod):
         edit = method.forget(vlm, hearing.parts.used, photos, reader=hearing.reader, **given)

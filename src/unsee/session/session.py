@@ -50,16 +50,24 @@ from unsee.session.store import Store, check_hashes, link
 class Session:
     """A session to look at and to change. Nothing is locked or written but while a change is made."""
 
-    def __init__(self, folder: Path | str, *, secret_file: Path | None = None, trust_remote_code: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        secret_file: Path | None = None,
+        trust_remote_code: bool = False,
+        method: str = "",
+    ) -> None:
         """Raises InputError where it is no session, BrokenSessionError where it was tampered with.
 
         Looked at are the ledger and the files that requests build on; `verify` looks at everything. `secret_file` is
-        needed by requests and `capacity` where the session was made with one.
+        needed by requests and `capacity` where the session was made with one. Requests of a session that was made with
+        a class of one's own run its code, where `method` names it as the session does: package.module:Class.
         """
         self.store = Store(Path(folder))
         self.trust_remote_code = trust_remote_code
         self._check_base()
-        self.settings = settings.read(self.store.path(SETTINGS))
+        self.settings = settings.read(self.store.path(SETTINGS), method)
         self._secret = None if secret_file is None else self._opened(secret_file)
 
     def __enter__(self) -> "Session":
@@ -233,14 +241,15 @@ class Session:
     ) -> list[dict[str, Any]]:
         """Makes requests as one edit and enters them; returns their certificates."""
         started = time.monotonic()
-        vlm = self.base(language=self.settings.method.language)
+        method = self.settings.maker
+        vlm = self.base(language=method.language)
         bounds = vlm.bounds(self.settings.memory)
         with waiting_place(bounds, self.folder.absolute().parent, self.folder.name) as scratch:
             others = Others()
             if retain is not None or public is not None:
                 gone = {digest for e in (*self.standing(), *self.queued()) for digest in e.facts["target_hashes"]}
                 gone |= {digest for one in asked for digest in one.hashes}
-                others = photos.others(vlm, retain, public, gone, self._salted, self.settings.method, bounds.images)
+                others = photos.others(vlm, retain, public, gone, self._salted, method, bounds.images)
             return entering.enter(
                 self.store,
                 self.settings,
