@@ -102,6 +102,33 @@ def test_workers_end_with_their_parent(number: signal.Signals, tmp_path: Path) -
     assert parent.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 7)
 
 
+LAUNCHER = """
+import subprocess, sys
+from unsee.system.signals import leave_with_parent
+if sys.argv[2:]:
+    leave_with_parent()
+    pipe = open(sys.argv[1], "w")
+    pipe.write("x")
+    pipe.flush()
+    sys.stdin.read()
+else:
+    run = subprocess.Popen([sys.executable, __file__, sys.argv[1], "worker"], stdin=sys.stdin)
+    run.wait()
+"""
+
+
+def test_processes_end_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    fifo, program = tmp_path / "fifo", tmp_path / "program.py"
+    os.mkfifo(fifo)
+    program.write_text(LAUNCHER)
+    launcher = subprocess.Popen([sys.executable, str(program), str(fifo)], stdin=subprocess.PIPE)
+    with fifo.open() as pipe:
+        assert pipe.read(1) == "x"
+        launcher.kill()
+        assert pipe.read() == ""
+    launcher.communicate()
+
+
 def die(_: int) -> None:
     os._exit(1)
 

@@ -21,7 +21,7 @@ from unsee.cli.telling import starting, taken, tell
 from unsee.errors import InputError, MissedError, unknown
 from unsee.system.launching import Machines, launched, of_file
 from unsee.system.memory import lacks_memory
-from unsee.system.signals import ENDING, stoppable
+from unsee.system.signals import ENDING, leave_with_parent, stoppable
 
 COMMANDS = {
     "demo": "forget ten people of the embedded benchmark, offline, and measure it",
@@ -225,6 +225,7 @@ def _shared(command: ModuleType, rest: list[str]) -> int:
     """Runs a command as one of several processes: the first speaks, and its code is that of all."""
     from unsee.system import processes
 
+    leave_with_parent()
     with processes.together(), ExitStack() as stack:
         if not processes.first():
             nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))

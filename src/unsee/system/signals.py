@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
@@ -12,6 +13,7 @@ from types import FrameType
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HEARD = 1.5  # seconds after which it is said that a signal came, where nothing has come of it
 SAID = b"unsee: ending as soon as what runs lets it; a second Ctrl-C does not wait\n"
+LOOK = 0.5  # seconds between two looks at whether a launcher is still there
 GRACE = 10.0  # seconds that a worker may take to tidy up
 
 
@@ -163,11 +165,27 @@ def follow_parent() -> None:
     threading.Thread(target=_watch, daemon=True).start()
 
 
+def leave_with_parent() -> None:
+    """Makes a process that a launcher began tidy up and end once the launcher is gone, killed or not."""
+    launcher = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(LOOK)
+        _leave()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _watch() -> None:
     parent = parent_process()
     if parent is None:
         return
     parent.join()
+    _leave()
+
+
+def _leave() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     threading.Event().wait(GRACE)
     os._exit(1)
