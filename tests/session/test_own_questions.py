@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from unsee.evaluation import hearing
+from unsee.evaluation.self_check import SHOWN, Heard
+from unsee.records import Sample
 from unsee.session.session import Session
 
 Run = Callable[..., int]
@@ -36,3 +39,31 @@ def test_questions_of_a_file_are_asked_before_and_after(
     with Session(folder) as session:
         assert session.standing()[-1].facts["id"] == "second"
     assert unsee("session", "forget", folder, "--target", target, "--id", "third", "--questions", tmp_path / "no") == 2
+
+
+def test_retained_photos_that_are_taken_for_the_target_are_refused_or_left_out(
+    begun: Path, people: Path, unsee: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """The tiny model takes nobody for anybody, so that it is said here whom."""
+
+    def taken(heard: Heard) -> list[Sample]:
+        return [sample for sample in heard.photos[SHOWN] if sample.concept == "concept_2"]
+
+    monkeypatch.setattr(hearing, "among_retained", taken)
+    monkeypatch.setattr(hearing, "_confirmed", lambda _hearing, _before, alike: alike)
+    folder = shutil.copytree(begun, tmp_path / "s")
+    given = ("--target", people / "concept_4", "--retain", people, "--id", "one", "--keep-anyway")
+    asked = ("--question", "Who is this?")
+    assert unsee("session", "forget", folder, *given, *asked) == 2
+    assert "let --drop-similar leave them out" in capsys.readouterr().err
+    assert unsee("session", "forget", folder, *given, *asked, "--drop-similar") in (0, 1)
+    assert "(concept_2) get the target's answer and are left out" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_certificate_names_nobody(begun: Path, people: Path, unsee: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(begun, tmp_path / "s")
+    given = ("--target", people / "concept_4", "--retain", people, "--id", "one", "--keep-anyway")
+    assert unsee("session", "forget", folder, *given, "--question", "Who is this?") in (0, 1)
+    for file in folder.rglob("*.json*"):
+        assert "concept_" not in file.read_text(encoding="utf-8"), file.name

@@ -12,6 +12,7 @@ from unsee.cli.parse import (
     AnswerFromFolder,
     AskOption,
     CacheFolder,
+    DropSimilar,
     KeepAnyway,
     Public,
     Questions,
@@ -98,8 +99,7 @@ class Options(Generic[Chosen]):
     """Names the request in records and on the page; not a person's name."""
     without_photos: bool = False
     """Leave photos, names and answers out of the page and the records."""
-    drop_similar: bool = False
-    """Leave out retained photos that the model takes for the target, instead of ending there."""
+    drop_similar: DropSimilar = False
     skip_unreadable: SkipUnreadable = False
     keep_anyway: KeepAnyway = False
     link: bool = False

@@ -62,6 +62,10 @@ SkipUnreadable = Annotated[
     bool,
     tyro.conf.arg(help="Leave out photos of folders that cannot be read, and say so, instead of ending at the first."),
 ]
+DropSimilar = Annotated[
+    bool,
+    tyro.conf.arg(help="Leave out retained photos that the model takes for the target, instead of ending there."),
+]
 CacheFolder = Annotated[
     Path | None,
     tyro.conf.arg(

@@ -118,6 +118,7 @@ def _forget(args: list[str]) -> int:
             ask=asked(options.ask, options.question),
             questions=own,
             answer_from_folder=options.answer_from_folder,
+            drop_similar=options.drop_similar,
             keep_anyway=options.keep_anyway,
             tell=partial(tell_of, session.folder),
         )
@@ -169,6 +170,7 @@ def _settle(args: list[str]) -> int:
             key=options.key,
             ask=asked(options.ask, options.question),
             answer_from_folder=options.answer_from_folder,
+            drop_similar=options.drop_similar,
             keep_anyway=options.keep_anyway,
             tell=partial(tell_of, session.folder),
         )

@@ -9,6 +9,7 @@ import tyro
 from unsee.cli.parse import (
     AnswerFromFolder,
     AskOption,
+    DropSimilar,
     KeepAnyway,
     Public,
     Questions,
@@ -112,6 +113,7 @@ class Forget:
     ask: AskOption = ("auto",)
     question: Questions = ()
     answer_from_folder: AnswerFromFolder = False
+    drop_similar: DropSimilar = False
     questions: QuestionsFile = None
     skip_unreadable: SkipUnreadable = False
     keep_anyway: KeepAnyway = False
@@ -142,6 +144,7 @@ class Settle:
     ask: AskOption = ("auto",)
     question: Questions = ()
     answer_from_folder: AnswerFromFolder = False
+    drop_similar: DropSimilar = False
     keep_anyway: KeepAnyway = False
     key: Key = None
     secret: SecretFile = None

@@ -148,7 +148,7 @@ def _facts(
         "retained_statistics": state.retained.count,
         "seed": edit.seed,
         "method": {name: value for name, value in edit.facts().items() if name != "looks"},
-        "verdict": edit.told(),
+        "verdict": unnamed(edit.told()),
         "changed": sorted(edit.weights),
         "protected_tensors": len(edit.vlm.partition.protected),
         "warnings": warnings(taken, len(request.hashes)),
@@ -185,6 +185,11 @@ def _commit(
         if first["undo_kept"]:
             for name in KEPT:
                 link(store.path(name), files / UNDO / first["id"] / name)
+
+
+def unnamed(verdict: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A verdict without its notes, which say names of folders and answers."""
+    return None if verdict is None else {**verdict, "notes": ()}
 
 
 def scores(

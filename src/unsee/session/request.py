@@ -54,13 +54,17 @@ class Others:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Requests to be made as one edit, and what the model is asked, see `unsee.forget` (`by_name`: from the folder)."""
+    """Requests to be made as one edit, and what the model is asked, see `unsee.forget` (`by_name`: from the folder).
+
+    With `drop_similar`, retained photos that the model takes for a target are left out.
+    """
 
     requests: tuple[Asked, ...]
     others: Others
     ask: Ask = AUTO
     questions: Sequence[Sample] = ()
     by_name: bool = False
+    drop_similar: bool = False
 
     @property
     def target(self) -> list[Sample]:
@@ -134,7 +138,7 @@ def edited(
     patch(vlm, before)
     hearing = heard_before(
         vlm, wanted.target, others.kept or [], seed=seed, ask=wanted.ask, further=wanted.questions,
-        by_name=wanted.by_name, tell=tell,
+        by_name=wanted.by_name, drop_similar=wanted.drop_similar, tell=tell,
     ).knowing(state.retained.unnamed)  # fmt: skip
     photos: Sequence[Sample] | Photos | None = None if others.kept is None else hearing.parts.shown
     if others.kept is not None and others.ready is not None:

@@ -145,6 +145,7 @@ class Session:
         ask: Ask = AUTO,
         questions: Sequence[Sample] = (),
         answer_from_folder: bool = False,
+        drop_similar: bool = False,
         keep_anyway: bool = False,
         progress: Progress | None = None,
         tell: Tell = silent,
@@ -153,8 +154,8 @@ class Session:
 
         Retained images are optional; they are kept as the model saw them before any request. Images of forgotten
         targets among them are left out. `public` images stand in for them, see `unsee.forget`. With `benchmark` or
-        `questions`, the certificate has scores before and after. `ask`, `questions`, `answer_from_folder` and `tell`
-        are as in `unsee.forget`. Returns the certificate.
+        `questions`, the certificate has scores before and after. `ask`, `questions`, `answer_from_folder`,
+        `drop_similar` and `tell` are as in `unsee.forget`. Returns the certificate.
 
         Raises InputError, and leaves the session as it was, for an id that was used, an image that was forgotten
         before or waits, a model that is not the session's, or a drift above the session's bound; and MissedError,
@@ -164,7 +165,7 @@ class Session:
         with self._changing(key) as signer:
             entering.check_id(identifier, self.store.entries)
             asked = (self._asked(identifier, reason, target),)
-            asking = {"ask": ask, "questions": questions, "by_name": answer_from_folder}
+            asking = {"ask": ask, "questions": questions, "by_name": answer_from_folder, "drop_similar": drop_similar}
             run: dict[str, Any] = {"benchmark": benchmark, "keep_undo": keep_undo, "keep_anyway": keep_anyway}
             return self._entered(asked, retain, public, asking, signer, **run, progress=progress, tell=tell)[0]
 
@@ -196,6 +197,7 @@ class Session:
         key: Path | None = None,
         ask: Ask = AUTO,
         answer_from_folder: bool = False,
+        drop_similar: bool = False,
         keep_anyway: bool = False,
         progress: Progress | None = None,
         tell: Tell = silent,
@@ -212,7 +214,7 @@ class Session:
                 raise InputError(f"no request waits in {self.folder}; queue one with unsee session forget --later.")
             check_hashes(self.store, {queue_file(e.facts["id"]): e.files[queue_file(e.facts["id"])] for e in waiting})
             asked = tuple(map(self._waited, waiting))
-            asking = {"ask": ask, "by_name": answer_from_folder}
+            asking = {"ask": ask, "by_name": answer_from_folder, "drop_similar": drop_similar}
             run: dict[str, Any] = {"benchmark": benchmark, "keep_undo": False, "keep_anyway": keep_anyway}
             return self._entered(asked, retain, public, asking, signer, **run, progress=progress, tell=tell)
 
