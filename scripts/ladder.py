@@ -114,7 +114,7 @@ def _named(settings: Line) -> str:
 
 
 def table(split: str | None = None) -> str:
-    """All that was measured, or one split of it, as Markdown."""
+    """All that was measured, or of one split what the default settings did where they were measured, as Markdown."""
     lines = _lines()
     oracles = {(line["key"]["oracle"], line["key"]["split"]): line["oracle"] for line in lines if "oracle" in line}
     runs: dict[tuple[str, str, str], list[Line]] = {}
@@ -124,7 +124,8 @@ def table(split: str | None = None) -> str:
             runs.setdefault((key["model"], key["trial"], _named(key["settings"])), []).append(line)
     head = ("model", "split", "verdict passed", "set aside, still named", "target named", "others named")
     head += ("scene", "appearance", "another's name", 'strangers "unknown"', "described by", "seconds")
-    wanted = [key for key in runs if split in (None, key[1])]
+    plain = {key[:2] for key in runs if not key[2]}
+    wanted = [key for key in runs if split is None or (key[1] == split and (not key[2] or key[:2] not in plain))]
     order = sorted(wanted, key=lambda key: (list(BUILT).index(key[0]), *key[1:]))
     return "\n".join([
         "| " + " | ".join(head) + " |",
