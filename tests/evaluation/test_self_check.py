@@ -24,6 +24,7 @@ from unsee.evaluation.self_check import (
     cost,
     notes,
     people,
+    strays,
     unheard,
     unknown,
     unnamed_answer,
@@ -376,6 +377,17 @@ def test_retained_photos_whose_concept_gets_the_targets_answer_are_found() -> No
     assert [sample.concept for sample in found] == ["bob"] * 8
     unshown = ["alice" if sample.concept == "jo" else sample.concept for sample in PHOTOS["unshown"]]
     assert {sample.concept for sample in among_retained(heard(shown=mistaken, unshown=unshown))} == {"bob", "jo"}
+
+
+def test_a_single_photo_with_the_targets_answer_is_a_stray() -> None:
+    """In another's folder by mistake, or mistaken by the model: nothing is refused, and it is said."""
+    assert strays(BEFORE) == []
+    said = ["Alice." if place == 1 else answer for place, answer in enumerate(BEFORE.said["shown"])]
+    assert strays(heard(shown=said)) == [PHOTOS["shown"][1]]
+    assert among_retained(heard(shown=said)) == []
+    mistaken = ["Alice." if s.concept == "bob" else s.concept for s in PHOTOS["shown"]]
+    assert strays(heard(shown=mistaken)) == [], "most photos of bob get it, which is refused"
+    assert strays(heard(**EVERYBODY)) == []
 
 
 def test_of_photos_that_are_not_sorted_those_that_get_the_targets_answer_themselves_are_found() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import GenerationMixin
 
+from unsee.data import describe
 from unsee.data.aside import Divided, divided
 from unsee.errors import InputError, UnaskableError
 from unsee.evaluation.asking import answer_probabilities, generate
@@ -31,6 +32,7 @@ from unsee.evaluation.self_check import (
     old_answers,
     reader,
     replies,
+    strays,
     unheard,
     unnamed_answer,
     verdict,
@@ -258,6 +260,11 @@ def _confirmed(hearing: Hearing, before: Heard, alike: list[Sample]) -> list[Sam
 
 def _without_similar(hearing: Hearing, before: Heard, tell: Tell, *, drop: bool) -> Hearing:
     """Without the retained photos that the model takes for a target, if they are to be dropped."""
+    if odd := strays(before):
+        tell(
+            f"{len(odd)} retained photos get the target's answer, and others of the same folder do not, "
+            f"{describe(odd[0])} first; if they show the target, take them out"
+        )
     alike = _confirmed(hearing, before, among_retained(before))
     if not alike:
         return hearing

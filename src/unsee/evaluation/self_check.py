@@ -209,6 +209,20 @@ def among_retained(heard: Heard) -> list[Sample]:
     ]
 
 
+def strays(heard: Heard) -> list[Sample]:
+    """Retained photos that get a target's answer though their concept gets another: mistaken, or in a wrong folder."""
+    both = (SHOWN, UNSHOWN)
+    others, target = heard.answers(both), known_answers(heard)
+    asked = [pair for group in both for pair in zip(heard.photos[group], heard.said[group], strict=True)]
+    if not 1 < len(others) < len(asked):
+        return []
+
+    def named(said: str) -> bool:
+        return any(says(said, name, heard.common) for name in target)
+
+    return [sample for sample, said in asked if named(said) and not named(others[sample.concept])]
+
+
 def known_answers(heard: Heard) -> list[str]:
     """What the model answers about each target concept that it knows."""
     strange = set(unknown(heard))
