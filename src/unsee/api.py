@@ -12,7 +12,7 @@ from unsee.data import Images
 from unsee.data.requested import about_same, request_of
 from unsee.errors import InputError, check_kind, shown
 from unsee.evaluation import own
-from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts, weight_hashes
+from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
 from unsee.evaluation.evaluate import evaluate as measure_answers
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
@@ -272,7 +272,7 @@ def request_result(edit: Edit, folder: Path | str, *, name: str = "", with_photo
         checks=checks,
         examples=own.examples(replies) if with_photos else [],
         feature_map=[],
-        model=model_facts(written),
+        model=model_facts(written, edit.vlm),
         seconds=0.0,
     )
     made = assemble(measured, own.benchmark([reply.sample for reply in replies]), model=name or folder, edit=edit)
@@ -292,16 +292,9 @@ def assemble(
 ) -> Result:
     """The record of one evaluation, with everything that an auditor asks for beside the scores."""
     paths = {"path": model, "before": before, "oracle": oracle}
-    source = before if edit is None else edit.vlm.folder
-    hashed = {} if source is None else {"weights_sha256_before": weight_hashes(place_of(source))}
     made = Result(
         unsee=__version__,
-        model={
-            "name": Path(model).name,
-            **measured.model,
-            **hashed,
-            **{k: str(v) for k, v in paths.items() if v is not None},
-        },
+        model={"name": Path(model).name, **measured.model, **{k: str(v) for k, v in paths.items() if v is not None}},
         method={} if edit is None else {name: value for name, value in edit.facts().items() if name != "looks"},
         seed=0 if edit is None else edit.seed,
         data=_data_facts(bench),

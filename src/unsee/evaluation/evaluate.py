@@ -141,19 +141,22 @@ def language_model_unchanged(before: Vlm, after: Path) -> Check:
     return Check("language_model_unchanged", not different and compared > 0, detail)
 
 
-def model_facts(vlm: Vlm) -> dict[str, Any]:
-    """What a record says of a model: its family, how much of it is visual, and the hashes of its files."""
+def model_facts(vlm: Vlm, before: Vlm | None = None) -> dict[str, Any]:
+    """What a record says of a model: its family, how much of it is visual, and the hashes of its files.
+
+    And of those of the model before the request, where there is one.
+    """
     sizes = {name: parameter.numel() for name, parameter in vlm.outline.named_parameters()}
     return {
         "family": vlm.model.config.model_type,
         "visual_parameters": sum(sizes[name] for name in vlm.partition.visual),
         "protected_parameters": sum(sizes[name] for name in vlm.partition.protected),
-        "weights_sha256": weight_hashes(vlm.folder),
+        "weights_sha256": _hashes(vlm.folder),
+        **({} if before is None else {"weights_sha256_before": _hashes(before.folder)}),
     }
 
 
-def weight_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of a checkpoint's weights, by its name, as sha256sum gives it."""
+def _hashes(folder: Path) -> dict[str, str]:
     return {path.name: file_hash(path) for path in shards(folder)}
 
 
@@ -233,7 +236,7 @@ def evaluate(
         checks=checks,
         examples=_examples(questions, answers),
         feature_map=_feature_map(_map_samples(benchmark), vectors) if vectors else [],
-        model=model_facts(asked["after"].vlm),
+        model=model_facts(asked["after"].vlm, asked["before"].vlm if "before" in asked else None),
         seconds=time.monotonic() - started,
         answers={phase: each.answers for phase, each in answers.items()},
     )

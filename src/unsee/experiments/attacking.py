@@ -100,6 +100,6 @@ def attacked(
         checks=[language_model_unchanged(first, vlm.folder), *recovery.checks(made["after"])],
         examples=[],
         feature_map=[],
-        model=model_facts(vlm),
+        model=model_facts(vlm, first),
         seconds=time.monotonic() - started,
     )

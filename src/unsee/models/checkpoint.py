@@ -269,8 +269,6 @@ def load(
         held = headers(folder)
         check_amount(folder, empty, held)
         spoken = {name: renamed for name, renamed in _renamed(empty, held).items() if renamed in partition.protected}
-        if left := unused(empty, held):
-            LOG.warning("%s stores %d tensors that the model does not use, %s first", folder, len(left), left[0])
         words = {name: held[name] for name in spoken if held[name].dtype in DTYPES}
         dtypes |= {spoken[name]: DTYPES[place.dtype] for name, place in words.items()}
     vlm = Vlm(folder, empty, empty, processor, partition, stored, dtypes, words)
@@ -287,6 +285,8 @@ def load(
         )
     with in_words(f"the weights in {folder} cannot be read", "copy the checkpoint here again"):
         opened = _whole(vlm, place, trust_remote_code=trust_remote_code) if language else _visual_part(vlm)
+    if left := unused(empty, held):
+        LOG.warning("%s stores %d tensors that the model does not use, %s first", folder, len(left), left[0])
     opened.eval().requires_grad_(False)
     opened._apply(lambda value: value if value.is_meta else value.to(place))
     for name, parameter in visual_parameters(opened, partition).items():
