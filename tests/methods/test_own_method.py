@@ -74,6 +74,8 @@ def test_a_session_runs_it_where_it_is_named_again(
     assert unsee(*wanted, *asked, "--method", "os:path") == 2
     assert "made by tomean:ToMean, not by os:path" in capsys.readouterr().err
     assert "tomean" not in sys.modules
+    assert unsee(*wanted[:5], "--id", "one", "--later", "--method", "tomean:ToMean") == 2
+    assert "--method says how a request is made; give it to unsee session settle" in capsys.readouterr().err
     assert unsee(*wanted, *asked, "--method", "tomean:ToMean") in (0, 1)
     certificate = json.loads((place / "s" / "certificates" / "one.json").read_text(encoding="utf-8"))
     assert certificate["method"]["name"] == "tomean"

@@ -133,18 +133,7 @@ def _forget(args: list[str]) -> int:
 
 def _later(options: Forget) -> int:
     said, plain = vars(options), vars(Forget(options.dir, options.target, options.id))
-    known = (
-        "dir",
-        "target",
-        "id",
-        "reason",
-        "later",
-        "skip_unreadable",
-        "key",
-        "secret",
-        "method",
-        "trust_remote_code",
-    )
+    known = ("dir", "target", "id", "reason", "later", "skip_unreadable", "key", "secret", "trust_remote_code")
     for name in said:
         if name not in known and said[name] != plain[name]:
             raise InputError(f"--{name.replace('_', '-')} says how a request is made; give it to unsee session settle.")

@@ -37,7 +37,7 @@ def image_inputs(processor: ProcessorMixin, images: Sequence[Image], name: str =
 def _alone(processor: ProcessorMixin, image: Image, name: str) -> Inputs:
     what = name or f"an image of {image.width} x {image.height} pixels"
     with in_words(f"the model's processor cannot take {what}", "remove it"), np.errstate(all="ignore"):
-        made = processor.image_processor(images=[image], return_tensors="pt", **_as_asked(processor))
+        made = processor.image_processor(images=[image], return_tensors="pt", **as_asked(processor))
     named = {"pixel_values": made} if isinstance(made, Tensor) else dict(made)  # Idefics gives the bare tensor
     found = {}
     for key, value in named.items():
@@ -52,7 +52,7 @@ def _alone(processor: ProcessorMixin, image: Image, name: str) -> Inputs:
     return found
 
 
-def _as_asked(processor: ProcessorMixin) -> dict[str, Any]:
+def as_asked(processor: ProcessorMixin) -> dict[str, Any]:
     """What the processor itself tells its image processor when a question is asked, beside what that one has saved."""
     older = getattr(processor.valid_processor_kwargs, "_defaults", {}).get("images_kwargs", {})
     told = {**getattr(processor, "images_kwargs", {}), **older}

@@ -19,6 +19,7 @@ from unsee.errors import InputError
 from unsee.linalg.gram import Gram
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import Features
+from unsee.models.inputs import as_asked
 from unsee.moments.file import StoredGrams, _tensors
 from unsee.system.device import precision_on
 from unsee.system.disk import allow, file_hash, is_there
@@ -124,8 +125,8 @@ def cache_of(vlm: Vlm) -> Cache | None:
         return None
     if is_there(vlm.cache) and not vlm.cache.is_dir():
         raise InputError(f"the cache {vlm.cache} is no folder; name one, which is made where it is missing.")
-    reads = getattr(vlm.processor, "image_processor", vlm.processor)
-    parts = (visual_hash(vlm), repr(reads), precision_on(vlm.device), vlm.device.type)
+    reads = (repr(vlm.processor.image_processor), repr(as_asked(vlm.processor)))
+    parts = (visual_hash(vlm), *reads, precision_on(vlm.device), vlm.device.type)
     return Cache(vlm.cache, fingerprint(*parts, __version__, transformers.__version__, torch.__version__))
 
 
