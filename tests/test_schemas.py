@@ -10,6 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tiny_method import UNASKED
+from unsee.models.checkpoint import load, visual_hash
 from unsee.session.session import Session
 
 SCHEMAS = Path(__file__).parents[1] / "docs" / "schema"
@@ -32,6 +33,9 @@ def test_what_a_request_writes(
     assert unsee("forget", *given, *ask, "--out", tmp_path / "out") in (0, 1)
     for name in ("unsee", "result"):
         assert holds(name, json.loads((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8")))
+    record = json.loads((tmp_path / "out" / "unsee.json").read_text(encoding="utf-8"))
+    assert record["weights_before"] == visual_hash(load(checkpoint))
+    assert record["weights_after"] == visual_hash(load(tmp_path / "out")) != record["weights_before"]
     photos = ("--target", target, "--retain", retained, "--answer-from-folder")
     assert unsee("evaluate", "--model", tmp_path / "out", *photos, "--out", tmp_path / "scores") == 0
     assert holds("result", json.loads((tmp_path / "scores" / "result.json").read_text(encoding="utf-8")))
@@ -45,6 +49,7 @@ def test_what_a_session_writes(begun: Path, people: Path, unsee: Run, tmp_path: 
     assert unsee("session", "export", folder, "--out", tmp_path / "out") == 0
     record = json.loads((tmp_path / "out" / "unsee.json").read_text(encoding="utf-8"))
     assert holds("unsee", record)
+    assert record["weights_after"] == made["weights_after"] == visual_hash(load(tmp_path / "out"))
     told = record["session"]["certificates"][-1]
     assert record["session"]["requests"][-1] == told["id"] == "second"
     assert told["target_hashes"] == made["target_hashes"]

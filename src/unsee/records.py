@@ -138,7 +138,8 @@ class Request:
     """What a request was about, for records: it can be compared with photos, and shows and names nobody.
 
     `time` is in UTC. Hashes are SHA-256 in hex of the salt and a photo's content hash: `used` and `aside` those of the
-    target's photos that were trained on and set aside, `concepts` those of the names of their concepts.
+    target's photos that were trained on and set aside, `concepts` those of the names of their concepts. `skipped_files`
+    were given and left out, because they could not be read.
     """
 
     id: str
@@ -149,6 +150,7 @@ class Request:
     concepts: tuple[str, ...]
     retained_images: int
     retained_concepts: int
+    skipped_files: int = 0
 
 
 MISSED = {

@@ -195,6 +195,8 @@ def test_what_cannot_be_read_is_named_with_the_remedy_and_skipped_where_that_is_
     assert "take the photos out of it first" in said
     record = json.loads((tmp_path / "out" / "unsee.json").read_text(encoding="utf-8"))["request"]
     assert len(record["used"]) + len(record["aside"]) == 5
+    assert record["skipped_files"] == 3
+    assert "3 files skipped that could not be read" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", ["moments", "evaluate", "session init"])

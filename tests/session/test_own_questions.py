@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from unsee.benchmarks.personas.drawing import draw
+from unsee.benchmarks.personas.people import population, request_shots
 from unsee.evaluation import hearing
 from unsee.evaluation.self_check import SHOWN, Heard
 from unsee.records import Sample
@@ -59,6 +62,26 @@ def test_retained_photos_that_are_taken_for_the_target_are_refused_or_left_out(
     assert "let --drop-similar leave them out" in capsys.readouterr().err
     assert unsee("session", "forget", folder, *given, *asked, "--drop-similar") in (0, 1)
     assert "(concept_2) get the target's answer and are left out" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_photo_of_the_target_resized_among_the_retained_is_refused_or_left_out(
+    begun: Path, people: Path, unsee: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, others = shutil.copytree(begun, tmp_path / "s"), Path(shutil.copytree(people, tmp_path / "others"))
+    target = tmp_path / "target"
+    target.mkdir()
+    for number, shot in enumerate(request_shots(population()[0])[:4]):
+        draw(shot).save(target / f"{number}.png")
+    with Image.open(target / "2.png") as photo:
+        photo.resize((photo.width * 2, photo.height * 2)).save(others / "concept_2" / "larger.png")
+    given = ("--target", target, "--retain", others, "--id", "one", "--ask", "never", "--keep-anyway")
+    assert unsee("session", "forget", folder, *given) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "larger.png is target image" in said
+    assert "2.png resized or encoded anew; remove it, or let --drop-similar leave it out." in said
+    assert unsee("session", "forget", folder, *given, "--drop-similar") in (0, 1)
+    certificate = json.loads((folder / "certificates" / "one.json").read_text(encoding="utf-8"))
+    assert certificate["retained_images"] == len(list(people.rglob("*.png")))
 
 
 def test_a_certificate_names_nobody(begun: Path, people: Path, unsee: Run, tmp_path: Path) -> None:

@@ -52,14 +52,15 @@ def main(args: list[str]) -> int:
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.edited, options.onto))
     record = read_record(options.edited)
-    if "visual_before" not in record:
+    before_it = record.get("weights_before", record.get("visual_before"))  # the second is of older records
+    if before_it is None:
         raise InputError(
             f"{options.edited / RECORD} does not say which visual module was edited; make the request again with this "
             "version of unsee."
         )
     edited = load(options.edited, trust_remote_code=options.trust_remote_code)
     served = load(options.onto, trust_remote_code=options.trust_remote_code)
-    if visual_hash(served) != record["visual_before"]:
+    if visual_hash(served) != before_it:
         raise InputError(
             f"the visual module of {options.onto} is not the one that was edited; give a checkpoint of the same model "
             "whose visual module is stored in the same dtype."
@@ -72,6 +73,7 @@ def main(args: list[str]) -> int:
         if not torch.equal(value, before[name])
     }
     handed_on = {name: plain(record[name]) for name in HANDED_ON if name in record}
+    handed_on |= {"weights_before": visual_hash(served), "weights_after": visual_hash(served, changed)}
 
     def fill(folder: Path) -> None:
         write(served, changed, folder, link=options.link)

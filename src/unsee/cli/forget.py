@@ -125,7 +125,8 @@ def main(args: list[str]) -> int:
     quiet()
     reads = (options.model, options.target, options.retain, options.public, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
-    target, retained = _photos(options)
+    skipped = list[str]()
+    target, retained = _photos(options, skipped)
     own_questions = asked_of_target(options.questions, target)
     language = method.language
     vlm = load(options.model, language=language, trust_remote_code=options.trust_remote_code)
@@ -152,6 +153,8 @@ def main(args: list[str]) -> int:
             tell=lambda text: tell(text if text.endswith("?") else f"{text}."),
             state=state,
         )
+        if edit.request is not None:
+            edit = replace(edit, request=replace(edit.request, skipped_files=len(skipped)))
         if options.without_photos and edit.verdict is not None:
             edit = replace(edit, verdict=replace(edit.verdict, notes=()))  # they say names and answers
         if not first():
@@ -199,16 +202,16 @@ def _record(edit: Edit, folder: Path, options: Options[Any]) -> Result:
     return result
 
 
-def _photos(options: Options[Any]) -> tuple[Path | list[Sample], Path | list[Sample] | None]:
-    """The request's photos and those of others, from paths or from a benchmark."""
+def _photos(options: Options[Any], skipped: list[str]) -> tuple[Path | list[Sample], Path | list[Sample] | None]:
+    """The request's photos and those of others, from paths or from a benchmark; what is `skipped` is added there."""
     if options.benchmark is None:
         if options.split is not None or options.data is not None:
             raise InputError("--split and --data belong to a benchmark; name it with --benchmark.")
         if options.target is None:
             raise InputError("there is no target; give its photos with --target, or a benchmark with --benchmark.")
         skip = options.skip_unreadable
-        target = given(options.target, skip=skip)
-        return target, None if options.retain is None else given(options.retain, skip=skip)
+        target = given(options.target, skip=skip, left_out=skipped)
+        return target, None if options.retain is None else given(options.retain, skip=skip, left_out=skipped)
     if options.target is not None or options.retain is not None:
         raise InputError(
             f"--benchmark {options.benchmark} brings its photos along; leave --target and --retain out, or it."

@@ -102,8 +102,8 @@ def _forget(args: list[str]) -> int:
     session = _open(
         options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code, method=options.method
     )
-    skip = options.skip_unreadable
-    target = given(options.target, skip=skip)
+    skip, skipped = options.skip_unreadable, list[str]()
+    target = given(options.target, skip=skip, left_out=skipped)
     own = asked_of_target(options.questions, target)
     with noting():
         facts = session.forget(
@@ -120,6 +120,7 @@ def _forget(args: list[str]) -> int:
             answer_from_folder=options.answer_from_folder,
             drop_similar=options.drop_similar,
             keep_anyway=options.keep_anyway,
+            skipped=len(skipped),
             tell=partial(tell_of, session.folder),
         )
     passed = _say_verdict(facts)

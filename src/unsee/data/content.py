@@ -1,7 +1,7 @@
 """What an image shows, apart from its name and container: content hashes and the checks built on them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -20,12 +20,30 @@ def content_hash(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def validate(samples: Iterable[Sample], role: str) -> list[str]:
+def validate(samples: Iterable[Sample], role: str, looks: dict[str, Look] | None = None) -> list[str]:
     """Decodes each image, one at a time, and returns the content hash of each sample that has one, in order.
 
-    `role` is "target" or "retained". Raises InputError where an image cannot be read or there is none.
+    `role` is "target" or "retained". How each image looks goes into `looks`, by its hash. Raises InputError where an
+    image cannot be read or there is none.
     """
-    return [digest for _, digest in _hashed(samples, role)]
+    return [digest for _, digest in _hashed(samples, role, looks)]
+
+
+def similar(
+    sample: Sample, seen: Look, targets: Mapping[str, Sample], looks: Mapping[str, Look], *, drop: bool
+) -> bool:
+    """Whether a photo of others, which looks as `seen`, is a target photo resized or encoded anew.
+
+    `targets` and their `looks` are by content hash. Raises InputError, naming both, where it is and is not to be
+    dropped.
+    """
+    same = like(seen, looks)
+    if same is not None and not drop:
+        raise InputError(
+            f"retained image {describe(sample)} is target image {describe(targets[same])} resized or encoded anew; "
+            "remove it, or let --drop-similar leave it out."
+        )
+    return same is not None
 
 
 def without_copies(samples: Sequence[Sample]) -> tuple[list[Sample], int]:
@@ -57,14 +75,8 @@ def check_disjoint(target: Iterable[Sample], retained: Iterable[Sample], *, drop
                 f"target image {describe(targets[digest])} and retained image {describe(sample)} show the same "
                 "picture; expected no image in both, so remove it from one."
             )
-        same = like(looks[digest], wanted)
-        if same is None:
+        if not similar(sample, looks[digest], targets, wanted, drop=drop):
             kept.append(sample)
-        elif not drop:
-            raise InputError(
-                f"retained image {describe(sample)} is target image {describe(targets[same])} resized or encoded "
-                "anew; remove it, or let --drop-similar leave it out."
-            )
     return kept
 
 

@@ -102,7 +102,8 @@ class Edit:
                 "timings": self.timings,
                 "layers": [asdict(layer) for layer in self.layers],
                 "verdict": self.told(),
-                "visual_before": visual_hash(self.vlm),
+                "weights_before": visual_hash(self.vlm),
+                "weights_after": visual_hash(self.vlm, self.weights),
             }
             write_record(self.vlm.folder, folder, facts)
             if record is not None:

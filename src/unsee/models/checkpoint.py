@@ -370,10 +370,14 @@ def hashes(folder: Path, known: dict[tuple[int, int], str] | None = None) -> dic
     return found
 
 
-def visual_hash(vlm: Vlm) -> str:
-    """SHA-256 over names and values of the visual parameters; tells models apart whatever their folder is called."""
-    digest = hashlib.sha256()
+def visual_hash(vlm: Vlm, changed: Mapping[str, Tensor] | None = None) -> str:
+    """SHA-256 over names and values of the visual parameters; tells models apart whatever their folder is called.
+
+    Those of `changed`, by parameter name, take the place of the model's own.
+    """
+    digest, others = hashlib.sha256(), changed or {}
     for name, parameter in visual_parameters(vlm.model, vlm.partition).items():
+        value = others[name].to(parameter.dtype) if name in others else parameter.detach()
         digest.update(name.encode())
-        digest.update(parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

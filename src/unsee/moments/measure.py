@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import ProcessorMixin
 
 from unsee.data import content_hash, describe, open_image
+from unsee.data.similar import Look, look
 from unsee.errors import InputError
 from unsee.linalg.discriminant import Scatter, principal_directions, scatter, summed_up
 from unsee.linalg.gram import Gram, GramStream
@@ -53,10 +54,13 @@ DESCRIBED = 2048  # photos that say what features are like, where that is all th
 Note = Callable[[str, int, int], None]
 
 
-def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int, cache: Cache | None = None) -> Photos:
+def prepare(
+    vlm: Vlm, samples: Sequence[Sample], batch: int, cache: Cache | None = None, looks: dict[str, Look] | None = None
+) -> Photos:
     """Opens and hashes every image and computes its reference features, `batch` images at a time.
 
-    Features that the cache has are taken from there, and others are kept there.
+    Features that the cache has are taken from there, and others are kept there. How each image looks goes into `looks`,
+    by its hash.
     """
     inputs: list[Inputs] = []
     hashes: list[str] = []
@@ -65,6 +69,8 @@ def prepare(vlm: Vlm, samples: Sequence[Sample], batch: int, cache: Cache | None
     for picture in steps("reading photos", pictures):
         image = open_image(picture)
         hashes.append(content_hash(image))
+        if looks is not None and hashes[-1] not in looks:
+            looks[hashes[-1]] = look(image)
         if hashes[-1] not in made:
             made[hashes[-1]] = image_inputs(vlm.processor, [image], describe(picture))[0]
         inputs.append(made[hashes[-1]])

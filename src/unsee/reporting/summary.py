@@ -144,6 +144,8 @@ def about(result: Result) -> str:
     if result.request:
         photos = len(result.request["used"]) + len(result.request["aside"])
         parts.append(f"{_count(photos, 'photo')} of {_things(len(result.request['concepts']), result.data)}")
+        if skipped := result.request.get("skipped_files"):
+            parts.append(f"{_count(skipped, 'file')} skipped that could not be read")
     made = (result.request or {}).get("time") or result.time
     if made:
         parts.append(date(made))

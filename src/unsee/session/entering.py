@@ -151,7 +151,7 @@ def _facts(
         "verdict": unnamed(edit.told()),
         "changed": sorted(edit.weights),
         "protected_tensors": len(edit.vlm.partition.protected),
-        "warnings": warnings(taken, len(request.hashes)),
+        "warnings": warnings(taken, len(request.hashes), request.skipped),
         "previous": entries[-1].hash,
         "environment": environment(),
     }

@@ -71,7 +71,8 @@ def export(
             "requests": [entry.facts["id"] for entry in standing(entries)],
             "certificates": [{name: each[name] for name in TOLD if name in each} for each in certificates],
         },
-        "weights": weights_of(entries),
+        "weights_before": str(entries[0].facts["weights_after"]),
+        "weights_after": weights_of(entries),
     }
 
     def fill(folder: Path) -> None:

@@ -31,13 +31,17 @@ from unsee.system.memory import Memory
 
 @dataclass(frozen=True)
 class Asked:
-    """One request: its id, why, the target's photos with their salted hashes, and since when it waits, if it does."""
+    """One request: its id, why, the target's photos with their salted hashes, and since when it waits, if it does.
+
+    So many files were `skipped`, because they could not be read.
+    """
 
     identifier: str
     reason: str
     target: list[Sample]
     hashes: list[str]
     since: str = ""
+    skipped: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,18 +223,24 @@ def drifts(now: Vlm, start: Mapping[str, Tensor], state: State) -> dict[str, flo
     return found
 
 
-def warnings(counted: int, shown: int) -> list[str]:
-    """What the operator should know where `counted` of the `shown` photos were counted as retained."""
+def warnings(counted: int, shown: int, skipped: int) -> list[str]:
+    """What the operator should know where `counted` of the `shown` photos were counted as retained.
+
+    So many files were `skipped`, because they could not be read.
+    """
+    unread = [f"{skipped} files of the target could not be read and were skipped"] if skipped else []
     if counted == shown:
-        return []
+        return unread
     if counted:
         return [
+            *unread,
             f"{counted} of {shown} target images were among the retained ones and are taken out; "
-            "other photos of the same target that were, and were not shown now, still count as retained"
+            "other photos of the same target that were, and were not shown now, still count as retained",
         ]
     return [
+        *unread,
         f"none of the {shown} target images was among the retained ones, so that nothing was taken out; "
-        "if other photos of the same target were, they still count as retained"
+        "if other photos of the same target were, they still count as retained",
     ]
 
 

@@ -147,6 +147,7 @@ class Session:
         answer_from_folder: bool = False,
         drop_similar: bool = False,
         keep_anyway: bool = False,
+        skipped: int = 0,
         progress: Progress | None = None,
         tell: Tell = silent,
     ) -> dict[str, Any]:
@@ -155,7 +156,8 @@ class Session:
         Retained images are optional; they are kept as the model saw them before any request. Images of forgotten
         targets among them are left out. `public` images stand in for them, see `unsee.forget`. With `benchmark` or
         `questions`, the certificate has scores before and after. `ask`, `questions`, `answer_from_folder`,
-        `drop_similar` and `tell` are as in `unsee.forget`. Returns the certificate.
+        `drop_similar` and `tell` are as in `unsee.forget`. The certificate, which is returned, says how many files of
+        the target were `skipped` because they could not be read.
 
         Raises InputError, and leaves the session as it was, for an id that was used, an image that was forgotten
         before or waits, a model that is not the session's, or a drift above the session's bound; and MissedError,
@@ -164,7 +166,7 @@ class Session:
         self._check_secret()
         with self._changing(key) as signer:
             entering.check_id(identifier, self.store.entries)
-            asked = (self._asked(identifier, reason, target),)
+            asked = (replace(self._asked(identifier, reason, target), skipped=skipped),)
             asking = {"ask": ask, "questions": questions, "by_name": answer_from_folder, "drop_similar": drop_similar}
             run: dict[str, Any] = {"benchmark": benchmark, "keep_undo": keep_undo, "keep_anyway": keep_anyway}
             return self._entered(asked, retain, public, asking, signer, **run, progress=progress, tell=tell)[0]
@@ -251,7 +253,11 @@ class Session:
             if retain is not None or public is not None:
                 gone = {digest for e in (*self.standing(), *self.queued()) for digest in e.facts["target_hashes"]}
                 gone |= {digest for one in asked for digest in one.hashes}
-                others = photos.others(vlm, retain, public, gone, self._salted, method, bounds.images)
+                targets = [sample for one in asked for sample in one.target]
+                drop = bool(asking["drop_similar"])
+                others = photos.others(
+                    vlm, retain, public, gone, self._salted, targets, method, bounds.images, drop=drop
+                )
             return entering.enter(
                 self.store,
                 self.settings,
