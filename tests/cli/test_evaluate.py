@@ -98,6 +98,31 @@ def test_a_model_before_is_compared_byte_for_byte(
     assert {score["phase"] for score in result["scores"]} == {"before", "after"}
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_a_model_that_answers_nothing_right_is_said_and_fails(
+    before: bool, unsee: Run, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A broken language model must not pass for one that has forgotten."""
+    rows = [
+        {
+            "subset": subset,
+            "score": "recognition",
+            "question": "Where does Ann live?",
+            "answer": f"no such word {number}",
+        }
+        for subset in ("target", "retained")
+        for number in range(10)
+    ]
+    file, out = tmp_path / "asked.jsonl", tmp_path / "scores"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = ("--model", checkpoint, *(("--before", checkpoint) if before else ()), "--questions", file, "--out", out)
+    assert unsee("evaluate", *asked, "--require") == 1
+    who = "the model before" if before else "the model"
+    assert f"{who} answers none of 20 questions right" in " ".join(capsys.readouterr().out.split())
+    checks = {check["name"]: check["passed"] for check in json.loads((out / "result.json").read_text())["checks"]}
+    assert checks["model_answers"] is False
+
+
 def test_scores_never_replace_the_checkpoint(unsee: Run, checkpoint: Path, questions: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(checkpoint, tmp_path / "model"))
     before = sorted(path.name for path in model.iterdir())

@@ -85,6 +85,12 @@ def test_balance_leaves_out_what_was_never_known() -> None:
     assert balance(never, {**never, "recognition/target": 0.0}) == pytest.approx(1.0)
 
 
+def test_what_a_model_never_knew_is_not_divided_by_and_is_no_success() -> None:
+    silent = {**WHOLE, "text/target": 0.0, "text/retained": 0.0}
+    assert balance(silent, {**silent, "recognition/target": 0.0}) == pytest.approx(1.0)
+    assert balance(dict.fromkeys(WHOLE, 0.0), dict.fromkeys(WHOLE, 0.0)) == 0.0
+
+
 def test_balance_needs_every_score() -> None:
     with pytest.raises(KeyError, match="scene/target"):
         balance({k: v for k, v in WHOLE.items() if k != "scene/target"}, WHOLE)

@@ -42,6 +42,12 @@ SHORT = {
     "What the model is asked": ("question", "questions"),
     "What is written": ("keep-anyway", "keep-undo"),
 }
+SHORT_SETTLE = {
+    "Photos": ("retain",),
+    "The requests": ("key", "secret"),
+    "What the model is asked": ("ask", "question"),
+    "What is written": ("keep-anyway",),
+}
 SHORT_INIT = {
     "Model and photos": ("model", "retain"),
     "What requests are like": ("ask", "guard", "max-drift", "seed", "memory"),
@@ -148,7 +154,7 @@ def _later(options: Forget) -> int:
 
 
 def _settle(args: list[str]) -> int:
-    options = parse(Settle, args, "unsee session settle")
+    options = parse(Settle, args, "unsee session settle", SHORT_SETTLE)
     session = _open(
         options.dir, secret=options.secret, trust_remote_code=options.trust_remote_code, method=options.method
     )

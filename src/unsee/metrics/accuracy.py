@@ -50,16 +50,18 @@ def balance(before: Mapping[str, float], after: Mapping[str, float]) -> float:
     """Harmonic mean of what was forgotten and what was kept, in [0, 1] for a model that only loses; higher is better.
 
     The terms are 1 - recognition/target, and recognition/retained, scene/target, scene/retained, appearance/target and
-    text (the mean of its subsets), each of these divided by its value before. Source: the harmonic mean of forgetting
-    and retention is usual in the field; this choice of terms is ours. Raises KeyError for a missing score.
+    text (the mean of its subsets), each of these divided by its value before, but for those that were 0; it is
+    0 where all were. Source: the harmonic mean of forgetting and retention is usual in the field; this choice of terms
+    is ours. Raises KeyError for a missing score.
     """
 
     def text(scores: Mapping[str, float]) -> float:
         return (scores["text/target"] + scores["text/retained"]) / 2
 
-    kept = [after[name] / before[name] for name in KEPT if before[name] > 0]
-    terms = [1 - after["recognition/target"], *kept, text(after) / text(before)]
-    return 0.0 if min(terms) <= 0 else len(terms) / sum(1 / term for term in terms)
+    pairs = [*((after[name], before[name]) for name in KEPT), (text(after), text(before))]
+    kept = [now / first for now, first in pairs if first > 0]
+    terms = [1 - after["recognition/target"], *kept]
+    return 0.0 if not kept or min(terms) <= 0 else len(terms) / sum(1 / term for term in terms)
 
 
 def oracle_gap(after: Mapping[str, float], oracle: Mapping[str, float]) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from unsee.records import OWN, OWN_ANSWERS, PHASES, Result, Score
+from unsee.records import MODEL_ANSWERS, OWN, OWN_ANSWERS, PHASES, Result, Score
 from unsee.reporting import figures
 
 PASSED, FAILED, OPEN = "passed", "failed", "not measured"  # the states of a line, a check and a page
@@ -28,7 +28,11 @@ class Bar:
     at_most: bool = False
 
 
-WORDS = {OWN_ANSWERS: "Photos of this request"}  # of checks that are told to who asked, not to engineers alone
+# Of checks that are told to who asked, not to engineers alone.
+WORDS = {
+    OWN_ANSWERS: "Photos of this request",
+    MODEL_ANSWERS: "A broken model, or questions that it cannot answer",
+}
 FORGOTTEN = Bar("recognition", "target", "oracle", 0.03, at_most=True)
 KEPT = Bar("recognition", "retained", "before", -0.01)
 REST = (
@@ -181,10 +185,11 @@ def lines(result: Result) -> list[Line]:
     told = {OWN_ANSWERS} if by_verdict else set[str]()
     broken = [check for check in result.checks if not check.passed and check.name not in told]
     if broken:
-        found.append(
+        found.insert(
+            0 if any(check.name == MODEL_ANSWERS for check in broken) else len(found),
             Line(
                 "Checks", FAILED, " ".join(f"{WORDS.get(check.name, check.name)}: {check.detail}." for check in broken)
-            )
+            ),
         )
     return found
 
@@ -313,7 +318,7 @@ def _rest(result: Result, judged: Sequence[Judged]) -> Line:
         return Line(name, OPEN, "Nobody asked what else is on the photos.")
     text = f"Questions about the target's photos that name nobody are right in: {'; '.join(parts)}."
     lost = any(item.missed for item in judged)
-    return Line(name, FAILED if lost else PASSED, text)
+    return Line(name, FAILED if lost else PASSED if judged else OPEN, text)
 
 
 NAMES = {"scene": "surroundings", "appearance": "looks", "text": "facts asked by name, without a photo,"}
