@@ -50,6 +50,14 @@ def tiff(pages: int, entries: Sequence[tuple[int, int, int, int]] = ()) -> bytes
     return made + bytes(16)
 
 
+def nested(side: int) -> bytes:
+    """A TIFF of 4 x 4 pixels, which says that a square picture of that side is inside of its page."""
+    whole = tiff(1, [(330, 4, 1, 300)])
+    fields = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, 8), (262, 3, 1, 1)]
+    inside = struct.pack("<H", len(fields)) + b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4)
+    return whole.ljust(300, b"\0") + inside
+
+
 def pnm(kind: str, numbers: int) -> bytes:
     """A PNM of numbers written out."""
     return f"{kind} {numbers} {numbers} 255\n".encode() + b"1 " * (3 * numbers * numbers)

@@ -9,7 +9,7 @@ import pytest
 from ground import Ground
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odd_images import bomb, chunk, encoded, png, pnm, scanned, tiff
+from odd_images import bomb, chunk, encoded, nested, png, pnm, scanned, tiff
 from PIL import Image
 
 from unsee.cli.main import main
@@ -43,6 +43,8 @@ PHOTOS: list[tuple[str, bytes, str]] = [
     ("more.png", png(24, 24, pixels=bomb(50_000_000)), ""),
     ("pages.tif", tiff(3000), "holds 64 pages"),
     ("preview.tif", tiff(1, [(254, 4, 1, 1)]), "holds a preview alone"),
+    ("inside.tif", nested(40), "holds a preview and inside it the picture"),
+    ("smaller.tif", nested(2), ""),
     ("raw.dng", tiff(1, [(50706, 1, 4, 1)]), "a camera's raw file"),
     ("one.tif", tiff(1), ""),
     ("moving.gif", encoded("GIF", save_all=True, append_images=images(40)), ""),

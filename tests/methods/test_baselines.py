@@ -82,6 +82,17 @@ def unused() -> NoReturn:
     raise AssertionError("this loss takes no such pass")
 
 
+def test_an_end_that_the_model_does_not_know_is_left_out(checkpoint: Path) -> None:
+    whole, image = load(checkpoint, language=True), images(1)[0]
+    asked, answers = [(image, "Who is this?")], ["Who is"]
+    _, tokens = answer_losses(whole, asked, answers)
+    whole.processor.tokenizer.add_special_tokens({"eos_token": "<never seen>"})
+    assert whole.processor.tokenizer.eos_token_id >= whole.model.config.get_text_config().vocab_size
+    losses, fewer = answer_losses(whole, asked, answers)
+    assert fewer.tolist() == [int(tokens) - 1]
+    assert torch.isfinite(losses).all()
+
+
 def test_losses_by_hand() -> None:
     own, refused = said([3.0, 5.0], [2, 2], [1.0, 2.0]), said([6.0, 2.0], [4, 4], [7.0, 6.0])
 

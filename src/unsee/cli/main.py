@@ -45,6 +45,7 @@ ACTIONS = ("init", "forget", "settle", "undo", "export", "capacity")  # of sessi
 LONG = {"demo", "forget", "evaluate", "attack", "bench", "bench-stream", "oracle", "moments"}  # they import torch
 WAIT = 2.0  # seconds
 MOST_COLUMNS = 104  # of the help
+MOST_PROCESSES, DIGITS = 16, 9  # for each processor of this machine; of a number that is read at all
 SHARED = ("forget", "moments", "evaluate")  # commands that several processes can share
 
 
@@ -208,8 +209,12 @@ def _machines(args: list[str]) -> tuple[list[str], Machines]:
         else:
             rest.append(word)
     number = said.get("--num-processes", "1")
-    if not number.isdecimal() or int(number) < 1:
-        raise InputError(f"--num-processes is {number!r}; expected a number of 1 or more.")
+    most = MOST_PROCESSES * (os.cpu_count() or 1)
+    if not number.isdecimal() or len(number) > DIGITS or not 1 <= int(number) <= most:
+        raise InputError(
+            f"--num-processes is {number[:DIGITS]!r}; expected a number from 1 to {most}, {MOST_PROCESSES} for each "
+            "processor of this machine."
+        )
     if "--accelerate-config" not in said:
         return rest, Machines(int(number))
     machines, options = of_file(Path(said["--accelerate-config"]))

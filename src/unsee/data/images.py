@@ -12,7 +12,7 @@ from typing import IO, cast
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PpmImagePlugin import PpmImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from unsee.data.work import MOST_BYTES, MOST_SCANNED, MOST_SCANS, scans, size_of
 from unsee.errors import InputError
@@ -35,8 +35,10 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # by EXIF orientation; 1 is upright
-ORIENTATION, SUBFILE, RAW = 0x0112, 254, 50706  # tags: EXIF's, then TIFF's: the kind of a page, and DNG's version
-PAGES = 64  # of a TIFF, that are looked at
+ORIENTATION = 0x0112  # a tag of EXIF
+SUBFILE, INSIDE, RAW, SIDES = 254, 330, 50706, (256, 257)  # of TIFF: kind of a page, those inside it, DNG, its size
+BIG = 43  # of a TIFF whose places have 8 bytes
+PAGES = 64  # of a TIFF, that are looked at; as many inside of one
 PHONE = "save it as JPEG first, as phones do on request and heif-convert does"
 FILM = "take a picture out of the film first, as ffmpeg does"
 BESIDE = "remove it: it goes with a photo and shows nothing"
@@ -210,7 +212,27 @@ def _whole(image: Image.Image, name: str) -> Image.Image:
     if len(whole) > 1:
         raise InputError(f"{name} holds {len(whole)} pages; expected one picture, so save each page as an image.")
     image.seek(whole[0])
+    if any(size > image.width * image.height for size in _sizes_inside(image)):
+        raise InputError(f"{name} holds a preview and inside it the picture; save that one as JPEG or PNG.")
     return image
+
+
+def _sizes_inside(image: TiffImageFile) -> Iterator[int]:
+    """Pixels of each picture that a TIFF holds inside its page, as far as that can be read."""
+    places, file = image.tag_v2.get(INSIDE, ()), image.fp
+    if not places or file is None:
+        return
+    file.seek(0)
+    header = file.read(8)
+    header += file.read(8) if BIG in header[2:4] else b""
+    for place in (places if isinstance(places, tuple) else (places,))[:PAGES]:
+        try:
+            inside = ImageFileDirectory_v2(header)
+            file.seek(place)
+            inside.load(file)
+            yield int(inside[SIDES[0]]) * int(inside[SIDES[1]])
+        except (*DAMAGE, KeyError):
+            continue
 
 
 def _upright(image: Image.Image) -> Image.Image:

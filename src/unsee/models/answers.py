@@ -96,13 +96,15 @@ def answer_log_probabilities(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities (n, length, vocabulary) of each answer's tokens and its end, these tokens, and which count.
 
+    Without the end where the tokenizer has none, or one that was added and that the model does not know.
     Tokens (n, length) int64, padded; real (n, length), 1 or 0. With gradient by what requires it, the weights or
     `changed`, which stand in the place of what the processor makes. Either all questions have an image or none.
     """
     tokenizer = vlm.processor.tokenizer
     inputs: Inputs = {**chat_inputs(vlm, questions), **changed}
     asked = inputs["input_ids"]
-    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    last, known = tokenizer.eos_token_id, vlm.model.config.get_text_config().vocab_size
+    end = [] if last is None or last >= known else [last]
     rows = [tokenizer(answer, add_special_tokens=False)["input_ids"] + end for answer in answers]
     ids, real = padded(vlm, rows)
     whole = followed(inputs, ids, real)
