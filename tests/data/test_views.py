@@ -1,11 +1,14 @@
 """Variations of images: decided by the generator, of the same size, and still of the same picture."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from unsee.data.views import LARGEST, LEAST, blended, mixed, varied
+from unsee.data import open_image, views
+from unsee.data.views import LARGEST, LEAST, blended, largest, mixed, sources, varied
 from unsee.testing import images
 
 
@@ -44,6 +47,20 @@ def test_views_of_one_image_differ_and_stay_near_it() -> None:
 def test_a_large_photo_is_shrunk_in_proportion() -> None:
     (view,) = varied([Image.new("RGB", (LARGEST * 2, 10), (90, 120, 150))], generator(0))
     assert view.size == (LARGEST, 5)
+
+
+def test_photos_to_mix_are_opened_once_and_made_as_small_as_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places, opened = [tmp_path / f"{number}.png" for number in range(3)], list[object]()
+    for number, place in enumerate(places):
+        Image.new("RGB", (90 + number, 60), (10 * number, 0, 0)).save(place)
+    monkeypatch.setattr(views, "open_image", lambda given: (opened.append(given), open_image(given))[1])
+    found = sources(places, 30)
+    for _ in range(3):
+        assert [found[place]().size for place in range(3)] == [(30, 20)] * 3
+    assert opened == places
+    assert largest(places).size == (92, 60)
 
 
 def flat(*colors: int) -> list[Image.Image]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, PreTrainedModel
 
 import unsee
+from unsee.data.views import LARGEST, shrunk
 from unsee.evaluation.asking import AT_ONCE, answer_probabilities, generate
 from unsee.forgetting.edit import Edit
 from unsee.methods import NSCVF
@@ -24,12 +25,12 @@ from unsee.models.answers import say
 from unsee.models.checkpoint import Vlm, _renamed, load, unused
 from unsee.models.features import Features, visual_features
 from unsee.models.given import changed_features, readable
-from unsee.models.inputs import chat_inputs, image_inputs, tokens_vary
+from unsee.models.inputs import chat_inputs, enough, image_inputs, tokens_vary
 from unsee.models.outline import outline
 from unsee.models.prefix import prefix, prefix_states
 from unsee.models.shards import differences, headers, shards
 from unsee.records import Sample
-from unsee.testing import stored
+from unsee.testing import images, stored
 
 QUICK = NSCVF(steps=2, batch=2, views=1, composites=2, share=1.0, most_drift=10.0)
 SIZES = ((60, 60), (90, 45), (45, 90))
@@ -295,6 +296,17 @@ def test_a_right_answer_is_as_likely_at_once_as_token_by_token(name: str, saved:
     at_once = list(AT_ONCE[vlm.model].values())
     assert at_once == [name not in TOKEN_BY_TOKEN]
     torch.testing.assert_close(answer_probabilities(vlm, asked), slowly, rtol=1e-3, atol=1e-7)
+
+
+@every_family
+def test_a_photo_is_not_made_smaller_than_the_processor_uses_it(name: str, saved: Callable[[str], Path]) -> None:
+    """Variations are made of smaller photos, so that the processor must make as much of these."""
+    processor = load(saved(name)).processor
+    photo = images(1)[0].resize((1800, 1200))
+    side = enough(processor, photo, LARGEST)
+    (whole,), (less,) = (image_inputs(processor, [shrunk(photo, most)]) for most in (LARGEST, side))
+    assert {key: value.shape for key, value in whole.items()} == {key: value.shape for key, value in less.items()}
+    assert side < LARGEST or name in VARYING
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from unsee.errors import InputError
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import Vlm, load
 from unsee.models.features import collated
-from unsee.models.inputs import chat_inputs, image_inputs, tokens_vary
+from unsee.models.inputs import SIDES, chat_inputs, enough, image_inputs, tokens_vary
 from unsee.testing import images
 
 
@@ -36,6 +36,15 @@ def test_a_batch_is_padded_behind_each_image() -> None:
 
 def test_a_processor_of_one_size_makes_as_many_tokens_of_every_image(vlm: Vlm) -> None:
     assert not tokens_vary(vlm.processor)
+
+
+def test_of_a_large_photo_as_much_is_kept_as_the_processor_uses(vlm: Vlm) -> None:
+    photo = images(1)[0].resize((2600, 1800))
+    assert enough(vlm.processor, photo, 2048) == SIDES[0]
+    small = photo.resize((SIDES[0], 300))
+    (whole,), (less,) = image_inputs(vlm.processor, [photo]), image_inputs(vlm.processor, [small])
+    assert {name: value.shape for name, value in whole.items()} == {name: value.shape for name, value in less.items()}
+    assert enough(vlm.processor, images(1)[0], 2048) == 2048  # it is no larger than the least side
 
 
 def test_questions_of_a_batch_are_padded_on_the_left(vlm: Vlm) -> None:

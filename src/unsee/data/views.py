@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,12 +11,43 @@ from PIL import Image
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from unsee.data.images import open_image, pixels
+
 TURN, ZOOM, MOVE = math.radians(10), 0.1, 0.1  # largest angle, change of size, and shift as a share of half the side
 LIGHT, NOISE = 0.12, 0.015  # largest change of contrast; standard deviation of the noise, of the range of a pixel
 FROM_MATE, BEHIND, BEFORE = 0.7, 0.4, 0.4  # how often a mixed view has each kind of part of another photo
 ACROSS, CUT = 0.7, 0.28  # how often photos are put one over the other; what each has of the picture, at least
 LEAST = 0.3  # share that a blend has of the target's photo, at least
 LARGEST = 2048  # pixels a side; larger photos are shrunk, because processors make them smaller still
+HELD = 1 << 28  # bytes of photos that are held open to be mixed
+LOOKED_AT = 16  # photos that say how large photos are
+
+
+def sources(pictures: Sequence[Path | Image.Image], side: int) -> list[Callable[[], Image.Image]]:
+    """Opens each picture, with no side above `side`, when it is called; HELD bytes of them are held, those asked last.
+
+    A phone's photo takes a fifth of a second to open, and there are thousands of variations.
+    """
+
+    @lru_cache(maxsize=max(1, HELD // (3 * side * side)))
+    def opened(place: int) -> Image.Image:
+        return shrunk(open_image(pictures[place]), side)
+
+    return [partial(opened, place) for place in range(len(pictures))]
+
+
+def largest(pictures: Sequence[Path | Image.Image]) -> Image.Image:
+    """That of the first LOOKED_AT pictures which has the most pixels."""
+    return open_image(max(pictures[:LOOKED_AT], key=pixels))
+
+
+def shrunk(image: Image.Image, side: int = LARGEST) -> Image.Image:
+    """The image, in proportion made so small that no side is above `side`; itself where none is."""
+    if max(image.size) <= side:
+        return image
+    small = image.copy()
+    small.thumbnail((side, side))
+    return small
 
 
 def varied(images: Sequence[Image.Image], generator: Generator) -> list[Image.Image]:
@@ -62,7 +95,7 @@ def composed(first: Image.Image, second: Image.Image, generator: Generator) -> I
 
     Mostly it is the upper part of the one over the lower part of the other, else parts side by side.
     """
-    made = _shrunk(first).copy()
+    made = shrunk(first).copy()
     across = _happens(ACROSS, generator)
     share = _uniform(CUT, 1 - CUT, generator)
     start = (0, round(share * made.height)) if across else (round(share * made.width), 0)
@@ -73,7 +106,7 @@ def composed(first: Image.Image, second: Image.Image, generator: Generator) -> I
 def _mixed(
     image: Image.Image, mates: Sequence[Image.Image], others: Sequence[Callable[[], Image.Image]], generator: Generator
 ) -> Image.Image:
-    made = _shrunk(image).copy()
+    made = shrunk(image).copy()
 
     def chosen(count: int) -> int:
         return int(torch.randint(count, (), generator=generator))
@@ -112,16 +145,8 @@ def _happens(often: float, generator: Generator) -> bool:
     return float(torch.rand((), generator=generator)) < often
 
 
-def _shrunk(image: Image.Image) -> Image.Image:
-    if max(image.size) <= LARGEST:
-        return image
-    image = image.copy()
-    image.thumbnail((LARGEST, LARGEST))
-    return image
-
-
 def _varied(image: Image.Image, generator: Generator) -> Image.Image:
-    pixels = torch.from_numpy(np.asarray(_shrunk(image), dtype=np.float32)) / 255
+    pixels = torch.from_numpy(np.asarray(shrunk(image), dtype=np.float32)) / 255
     light = _uniform(1 - LIGHT, 1 + LIGHT, generator)
     lit = (_turned(pixels.permute(2, 0, 1), generator) - 0.5) * light + 0.5
     noisy = lit + NOISE * torch.randn(lit.shape, generator=generator)

@@ -13,12 +13,12 @@ from random import Random
 import torch
 from torch import Generator
 
-from unsee.data import open_image
 from unsee.data.aside import Divided
-from unsee.data.views import composed
+from unsee.data.views import LARGEST, composed, largest, sources
 from unsee.evaluation.asking import generate
 from unsee.metrics.same import common_words, says, telling, words
 from unsee.models.checkpoint import Vlm
+from unsee.models.inputs import enough
 from unsee.moments.reading import Reader
 from unsee.records import Reply, Sample, Verdict
 
@@ -240,14 +240,16 @@ def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     generator = Generator().manual_seed(seed)
     drawn = torch.randint(max(1, len(photos)), (STRANGERS, 2), generator=generator).tolist() if photos else []
     pairs = [(one, two) for one, two in drawn if one != two]
-    made = [composed(open_image(photos[one]), open_image(photos[two]), generator) for one, two in pairs]
+    pictures = [sample.image for sample in photos if sample.image is not None]
+    opened = sources(pictures, enough(whole.processor, largest(pictures), LARGEST) if pictures else LARGEST)
+    made = [composed(opened[one](), opened[two](), generator) for one, two in pairs]
     said = generate(whole, [Sample(image, "", heard.question, tokens=TOKENS) for image in made])
     nobody = _of_several(heard)
     parents = [{called[one], called[two]} - nobody for one, two in pairs]
     counts = Counter(answer for answer, names in zip(said, parents, strict=True) if answer and answer not in names)
     answer, times = counts.most_common(1)[0] if counts else ("", 0)
-    enough = OFTEN * (2 if answer in known_answers(heard) else 1)  # a target that many are taken for has a name still
-    return answer if answer and times >= enough * len(made) else ""
+    least = OFTEN * (2 if answer in known_answers(heard) else 1)  # a target that many are taken for has a name still
+    return answer if answer and times >= least * len(made) else ""
 
 
 def _of_several(heard: Heard) -> set[str]:

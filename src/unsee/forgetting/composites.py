@@ -4,17 +4,15 @@ Source: ours. An operator has photos of some people, and what is kept must inclu
 between those that are shown are held in place by pictures whose features lie there.
 """
 
-from functools import partial
-
 import torch
 from torch import Generator, Tensor
 
-from unsee.data import open_image
-from unsee.data.views import composed
+from unsee.data.views import LARGEST, composed, largest, sources
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined
-from unsee.models.inputs import image_inputs
+from unsee.models.inputs import enough, image_inputs
 from unsee.moments.records import Photos
+from unsee.system.progress import steps
 
 MOST_BYTES = 1 << 30  # of the features of all composites
 TRIES = 20  # pairs drawn for one of two concepts
@@ -28,9 +26,10 @@ def composites(vlm: Vlm, photos: Photos, count: int, seed: int, batch: int) -> t
     generator = Generator().manual_seed(seed)
     single = sum(value[:1].nbytes for value in photos.features.values.values())
     count = min(count, MOST_BYTES // single) if len(photos.inputs) > 1 else 0
-    opened = [partial(open_image, picture) for picture in photos.pictures]
+    side = enough(vlm.processor, largest(photos.pictures), LARGEST) if count else LARGEST
+    opened = sources(photos.pictures, side)
     inputs = list[Inputs]()
-    for _ in range(count):
+    for _ in steps("putting photos together", range(count)):
         first, second = _pair(photos.concept, generator)
         inputs += image_inputs(vlm.processor, [composed(opened[first](), opened[second](), generator)])
     return inputs, all_features(vlm.model, inputs, batch) if inputs else photos.features[:0]

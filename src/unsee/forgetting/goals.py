@@ -11,7 +11,7 @@ from PIL.Image import Image
 from torch import Generator, Tensor
 
 from unsee.data import open_image
-from unsee.data.views import blended, mixed, varied
+from unsee.data.views import LARGEST, blended, largest, mixed, shrunk, sources, varied
 from unsee.forgetting import losses
 from unsee.forgetting.regions import (
     AUTO,
@@ -26,13 +26,15 @@ from unsee.forgetting.regions import (
 )
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined
-from unsee.models.inputs import image_inputs
+from unsee.models.inputs import enough, image_inputs
 from unsee.moments.modes import RetainedFeatures, find_modes
 from unsee.moments.reading import Landed, Reader
 from unsee.moments.records import Photos
+from unsee.system.progress import steps
 
 MOST_BYTES = 1 << 30  # of the features of all variations
 READ = 48  # photos that a language model is asked about where they are sent
+FEW = 8  # photos of the request and of others that say how large photos are
 FEWEST = 16  # variations of each photo that are made all the same
 
 
@@ -128,15 +130,16 @@ class Goals:
         A photo is mixed with others of its own mode, as the region's settings divide concepts into modes.
         """
         generator = Generator().manual_seed(along.seed)
-        opened = [open_image(picture) for picture in shown.pictures]
+        side = enough(vlm.processor, largest([*shown.pictures[:FEW], *others[:FEW]]), LARGEST)
+        opened = [shrunk(open_image(picture), side) for picture in shown.pictures]
         member, _ = find_modes(self.own.vectors, self.own.concept, along.modes, along.seed)
         mates = [torch.where(member == mode)[0].tolist() for mode in member]
-        retained = [partial(open_image, picture) for picture in others]
+        retained = sources(others, side)
 
         def view() -> list[Image]:
             return varied(mixed(opened, mates, retained, generator), generator)
 
-        copies = [image_inputs(vlm.processor, view()) for _ in range(views)]
+        copies = [image_inputs(vlm.processor, view()) for _ in steps("varying photos", range(views))]
         return copies + [image_inputs(vlm.processor, blended(view(), retained, generator)) for _ in range(blends)]
 
     def _belonging_of_blends(self) -> Tensor:

@@ -24,6 +24,7 @@ Shot = tuple[Image | None, str, str]  # a question with its answer
 ASKING = 120.0  # seconds that a processor may take for a batch of questions
 # Sizes (width, height) that a processor with a fixed size makes alike, and every other one does not.
 PROBES = ((48, 144), (144, 48), (96, 96), (160, 120), (640, 480))
+SIDES, OVER = (512, 768, 1024, 1536), 1.5  # pixels; how many more a photo must have than the processor makes of it
 
 
 def image_inputs(processor: ProcessorMixin, images: Sequence[Image], name: str = "") -> list[Inputs]:
@@ -70,6 +71,26 @@ def tokens_vary(processor: ProcessorMixin) -> bool:
         for other in others
         for name, one in first.items()
     )
+
+
+def enough(processor: ProcessorMixin, image: Image, most: int) -> int:
+    """The longest side, in pixels, that a photo such as this one needs for the processor to make as much of it.
+
+    One of SIDES, or `most` where none is enough.
+    """
+
+    def made(side: int) -> tuple[int, int]:
+        small = image.copy()
+        small.thumbnail((side, side))
+        inputs = _alone(processor, small, "")
+        return small.width * small.height, sum(v.numel() for v in inputs.values() if v.is_floating_point())
+
+    _, whole = made(most)
+    for side in (side for side in SIDES if side < min(most, max(image.size))):
+        pixels, numbers = made(side)
+        if numbers == whole and 3 * pixels >= OVER * numbers:
+            return side
+    return most
 
 
 def check_tokens(vlm: "Vlm", image: Image, features: Features) -> None:
