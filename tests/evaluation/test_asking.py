@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from unsee.data import open_image
 from unsee.errors import InputError
 from unsee.evaluation import asking
 from unsee.evaluation.asking import answer_probabilities, context, generate
@@ -108,3 +109,20 @@ def test_few_large_photos_are_open_at_once(checkpoint: Path, monkeypatch: pytest
     monkeypatch.setattr(asking, "OPEN", 1)
     assert generate(vlm, asked) == together
     assert sizes == [2, 2, 2, 2]
+
+
+def test_photos_that_are_asked_about_again_are_opened_once(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, opened, asked = load(checkpoint, language=True), list[object](), list[Sample]()
+    for number, image in enumerate(images(3)):
+        image.save(tmp_path / f"{number}.png")
+        asked.append(Sample(tmp_path / f"{number}.png", "one", "Who is this?", "Ann", tokens=2))
+    expected = generate(whole, asked), answer_probabilities(whole, asked)
+    monkeypatch.setattr(asking, "open_image", lambda given: (opened.append(given), open_image(given))[1])
+    with asking.asked_again():
+        for _ in range(3):
+            assert (generate(whole, asked), answer_probabilities(whole, asked)) == expected
+    assert len(opened) == 3
+    generate(whole, asked)
+    assert len(opened) == 6

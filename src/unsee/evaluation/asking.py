@@ -3,6 +3,8 @@
 import inspect
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
@@ -29,6 +31,7 @@ from unsee.system.progress import report
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
 OPEN = 100_000_000  # pixels of photos that are open at once, 0.3 GB
+AGAIN = 1 << 29  # bytes of questions that are kept to be asked again
 ROUNDING, ROUNDING_HALF = 1e-3, 0.05  # of log-probabilities, in float32 and in half precision
 AT_ONCE: WeakKeyDictionary[PreTrainedModel, dict[Hashable, bool]] = WeakKeyDictionary()  # what was tried, by kind
 StageProgress = Callable[[str, int, int], None]
@@ -41,11 +44,36 @@ class _Answering(Protocol):
     def generate(self, **inputs: Any) -> Tensor: ...
 
 
+_AGAIN: ContextVar[dict[Hashable, Inputs] | None] = ContextVar("again", default=None)
+
+
+@contextmanager
+def asked_again() -> Iterator[None]:
+    """While open, what processors make of questions is kept, up to AGAIN bytes: they are asked with other weights."""
+    token = _AGAIN.set({})
+    try:
+        yield
+    finally:
+        _AGAIN.reset(token)
+
+
 def _inputs(vlm: Vlm, samples: Sequence[Sample]) -> Inputs:
     """The questions as the model takes them, each after its examples (`Sample.shots`).
 
     Raises InputError, with the image that cannot be taken where it is one.
     """
+    kept, key = _AGAIN.get(), (id(vlm.model), tuple(map(_key, samples)))
+    if kept is None:
+        return _made(vlm, samples)
+    if key in kept:
+        return dict(kept[key])
+    made = _made(vlm, samples)
+    if sum(value.nbytes for inputs in (*kept.values(), made) for value in inputs.values()) <= AGAIN:
+        kept[key] = made
+    return dict(made)
+
+
+def _made(vlm: Vlm, samples: Sequence[Sample]) -> Inputs:
     opened: dict[Hashable, Image | None] = {}
     for sample in (one for s in samples for one in _turns(s)):
         if _image(sample) not in opened:

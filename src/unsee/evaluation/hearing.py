@@ -13,7 +13,7 @@ from transformers import GenerationMixin
 from unsee.data import describe
 from unsee.data.aside import Divided, divided
 from unsee.errors import InputError, UnaskableError
-from unsee.evaluation.asking import answer_probabilities, generate
+from unsee.evaluation.asking import answer_probabilities, asked_again, generate
 from unsee.evaluation.self_check import (
     NAMED,
     QUESTIONS,
@@ -128,13 +128,14 @@ class Hearing:
         told = old_answers(self.before)
         likely = answer_probabilities(self.whole, told)
         found, costs = dict[float, Verdict](), dict[float, float]()
-        for share in SHARES:
-            part = {name: part_way(start[name], value, share) for name, value in weights.items()}
-            with with_weights(self.whole, part):
-                after, left = hear_again(self.whole, self.before), answer_probabilities(self.whole, told)
-            found[share] = verdict(self.before, after, self.unnamed)
-            kept = [min(1.0, now / first) for now, first in zip(left, likely, strict=True) if first > 0]
-            costs[share] = cost(found[share]) + sum(kept) / max(1, len(kept)) / NAMED
+        with asked_again():
+            for share in SHARES:
+                part = {name: part_way(start[name], value, share) for name, value in weights.items()}
+                with with_weights(self.whole, part):
+                    after, left = hear_again(self.whole, self.before), answer_probabilities(self.whole, told)
+                found[share] = verdict(self.before, after, self.unnamed)
+                kept = [min(1.0, now / first) for now, first in zip(left, likely, strict=True) if first > 0]
+                costs[share] = cost(found[share]) + sum(kept) / max(1, len(kept)) / NAMED
         passed = {share: each for share, each in costs.items() if found[share].passed} or costs
         best = min(passed, key=passed.__getitem__)
         good = [share for share, each in passed.items() if each <= passed[best] + SAME and share <= max(1.0, best)]
