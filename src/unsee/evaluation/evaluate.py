@@ -110,7 +110,9 @@ def _map_samples(benchmark: Benchmark) -> list[tuple[str, Sample]]:
 @torch.no_grad()
 def _map_vectors(vlm: Vlm, chosen: Sequence[tuple[str, Sample]]) -> Tensor:
     """Token-averaged features (image, width) of all crossings side by side."""
-    features = all_features(vlm.model, image_inputs(vlm.processor, [open_image(s.image) for _, s in chosen if s.image]))
+    pictures = [sample.image for _, sample in chosen if sample.image is not None]
+    inputs = [one for picture in pictures for one in image_inputs(vlm.processor, [open_image(picture)])]
+    features = all_features(vlm.model, inputs)
     means = [value.float().sum(1) / features.counts[name][:, None] for name, value in features.values.items()]
     return torch.cat(means, 1).double()
 

@@ -19,6 +19,7 @@ from PIL.Image import Image
 from torch import Generator, Tensor
 
 from unsee.data import open_image, validate
+from unsee.data.views import LARGEST, largest, shrunk
 from unsee.errors import InputError, check_ranges
 from unsee.forgetting.confined import ConfinedWeight, now_and_before
 from unsee.forgetting.edit import Edit, rounded, settings_of
@@ -27,7 +28,7 @@ from unsee.forgetting.training import Bars, Progress, Schedule, moving, restored
 from unsee.models.answers import answer_log_probabilities, answer_losses, check_language, say
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import depths
-from unsee.models.inputs import image_inputs
+from unsee.models.inputs import enough, image_inputs
 from unsee.models.outline import blocks
 from unsee.models.scopes import Scope, scope_layers
 from unsee.moments.records import Moments, MomentSettings, Photos
@@ -161,7 +162,7 @@ class AnswerMethod(ABC):
         if objective.retained and not retained:
             raise InputError(f"{self.name} needs retained photos in every request; give them.")
         hashes += validate(retained, "retained") if retained else ()
-        shown = [open_image(sample.image) for sample in target if sample.image is not None]
+        shown = _opened(vlm, target)
         weights = self._weights(vlm, shown[0])
         run = _AnswerRun(self, objective, vlm, weights, shown, retained or (), seed)
         with moving(weights):
@@ -214,6 +215,13 @@ def check_refusal(refusal: str) -> None:
         raise InputError("refusal is empty; give the answer that takes the place of the model's own.")
 
 
+def _opened(vlm: Vlm, samples: Sequence[Sample]) -> list[Image]:
+    """The photos of samples, no larger than the processor has a use for: they are held, and prepared in each step."""
+    pictures = [sample.image for sample in samples if sample.image is not None]
+    side = enough(vlm.processor, largest(pictures), LARGEST) if pictures else LARGEST
+    return [shrunk(open_image(picture), side) for picture in pictures]
+
+
 @dataclass(frozen=True, eq=False)
 class _Asked:
     """Photos, what is said of each, and how unlikely that was before the request (n,)."""
@@ -240,8 +248,7 @@ class _AnswerRun:
         self.own = self._ask(shown)
         self.refused = self._told(shown if objective.refusal else [], [objective.refusal] * len(shown))
         drawn = torch.randperm(len(retained), generator=Generator().manual_seed(seed))[:KEPT].tolist()
-        asked = [retained[place].image for place in drawn] if objective.retained else []
-        self.kept = self._ask([open_image(image) for image in asked if image is not None])
+        self.kept = self._ask(_opened(vlm, [retained[place] for place in drawn]) if objective.retained else [])
         self.blocks = blocks(list(weights), vlm.model) if objective.distill > 0 else ""
         self.fisher: dict[str, Tensor] = {}
         self.facts: dict[str, float] = {}

@@ -74,6 +74,7 @@ class Goals:
         features of all would take too much memory. `batch` images are held at once.
         """
         self.known, self.identity, self.batch, self.seed = known, settings.identity, batch, settings.along.seed
+        self.side = enough(vlm.processor, largest([*shown.pictures[:FEW], *others[:FEW]]), LARGEST)
         self.own = TargetFeatures(known.layout.vectors(shown.features), shown.concept)
         seen = self._belongs if reader is None else partial(self._reads, reader, shown)
         if reader is not None and reader.unnamed and settings.region == AUTO:
@@ -99,13 +100,13 @@ class Goals:
 
     def _reads(self, reader: Reader, shown: Photos, shift: Tensor) -> Landed:
         chosen = torch.arange(0, len(shift), -(-len(shift) // READ))
-        images = [open_image(shown.pictures[i]) for i in chosen.tolist()]
+        images = [shrunk(open_image(shown.pictures[i]), self.side) for i in chosen.tolist()]
         names = [shown.names[shown.concept[i]] for i in chosen.tolist()]
         return reader.landed(images, names, self.known.layout, shift[chosen])
 
     def _unnamed(self, reader: Reader, shown: Photos, along: RegionSettings) -> Sent:
         """Where the model no longer names the images, from the region of nobody in particular on."""
-        images = [open_image(picture) for picture in shown.pictures]
+        images = [shrunk(open_image(picture), self.side) for picture in shown.pictures]
         names = [shown.names[number] for number in shown.concept.tolist()]
         unit = (self.known.modes.centers - self.known.mean).square().mean().sqrt().item()
         start = region(UNASKED)(self.own, self.known, along)
@@ -130,11 +131,10 @@ class Goals:
         A photo is mixed with others of its own mode, as the region's settings divide concepts into modes.
         """
         generator = Generator().manual_seed(along.seed)
-        side = enough(vlm.processor, largest([*shown.pictures[:FEW], *others[:FEW]]), LARGEST)
-        opened = [shrunk(open_image(picture), side) for picture in shown.pictures]
+        opened = [shrunk(open_image(picture), self.side) for picture in shown.pictures]
         member, _ = find_modes(self.own.vectors, self.own.concept, along.modes, along.seed)
         mates = [torch.where(member == mode)[0].tolist() for mode in member]
-        retained = sources(others, side)
+        retained = sources(others, self.side)
 
         def view() -> list[Image]:
             return varied(mixed(opened, mates, retained, generator), generator)

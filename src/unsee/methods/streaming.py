@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from unsee.data import open_image
+from unsee.data.views import shrunk
 from unsee.errors import check_ranges
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.models.checkpoint import Vlm
@@ -90,7 +91,7 @@ def standins(target: Sequence[Sample], each: int, seed: int) -> list[Sample]:
     colours and light.
     """
     rng = np.random.default_rng(seed)
-    photos = [open_image(sample.image) for sample in target if sample.image is not None]
+    photos = [shrunk(open_image(sample.image)) for sample in target if sample.image is not None]
     made = []
     for photo in photos:
         for _ in range(each):

@@ -99,7 +99,7 @@ def _layouts(
     if reader is not None:
         whole = layout(features, spread, every)
         asked = photos.pictures[:: -(-len(photos.pictures) // READ_PHOTOS)]
-        slopes = reader.slopes([open_image(picture) for picture in asked], whole, settings.seed)
+        slopes = reader.slopes(asked, whole, settings.seed)
         return [replace(whole, basis=read_directions(slopes, DIRECTIONS))]
     if runs == READ:
         raise InputError("--runs read needs the language model, which is not asked here; choose a number of runs.")

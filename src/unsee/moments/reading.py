@@ -5,18 +5,21 @@ Source: ours. The second moment of the slopes is the Gauss-Newton approximation 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from PIL.Image import Image
 from torch import Generator, Tensor
 
+from unsee.data import open_image
+from unsee.data.views import LARGEST, largest, shrunk
 from unsee.errors import InputError
 from unsee.metrics.same import says
 from unsee.models.answers import answer_log_probabilities, say
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features
 from unsee.models.given import Change, changed_features, readable
-from unsee.models.inputs import image_inputs
+from unsee.models.inputs import enough, image_inputs
 from unsee.moments.vectors import Layout
 from unsee.system.progress import steps
 
@@ -126,16 +129,20 @@ class Reader:
                 found += say(self.whole, [(image, self.question) for image in part], TOKENS)
         return found
 
-    def slopes(self, images: Sequence[Image], layout: Layout, seed: int = 0) -> Tensor:
+    def slopes(self, pictures: Sequence[Path | Image], layout: Layout, seed: int = 0) -> Tensor:
         """(2 x image, d) float32: the slopes of the model's own answers by the vectors of a layout without a basis.
 
         Of each image's answer: how much likelier its tokens are than the second best, and how likely tokens are that
-        are drawn in their place. Each row has the length 1, or 0 where nothing is read.
+        are drawn in their place. Each row has the length 1, or 0 where nothing is read. A few pictures are open at a
+        time, no larger than the processor has a use for.
         """
         generator = Generator().manual_seed(seed)
-        parts = [images[start : start + self.batch] for start in range(0, len(images), self.batch)]
-        rows = torch.cat([self._slopes(part, layout, generator) for part in steps("reading answers", parts)])
-        unit: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+        side, rows = enough(self.whole.processor, largest(pictures), LARGEST), list[Tensor]()
+        for start in steps("reading answers", range(0, len(pictures), self.batch)):
+            images = [shrunk(open_image(picture), side) for picture in pictures[start : start + self.batch]]
+            rows.append(self._slopes(images, layout, generator))
+        found = torch.cat(rows)
+        unit: Tensor = found / found.norm(dim=1, keepdim=True).clamp(min=torch.finfo(found.dtype).tiny)
         return unit
 
     def _slopes(self, images: Sequence[Image], layout: Layout, generator: Generator) -> Tensor:
