@@ -96,6 +96,27 @@ def test_variations_are_dealt_evenly_and_no_more_than_memory_has_room_for(vlm, t
     assert made(24, 0) == (18, 0)
 
 
+def test_variations_that_need_more_memory_are_held_in_half_precision_before_there_are_fewer(vlm, target, retained):
+    moments, photos = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)
+    shown = prepare(vlm, target, 8)
+    single = sum(value.nbytes for value in shown.features.values.values())
+    wanted = GoalSettings("discriminant", RegionSettings(1, 3, 2.0, 0), 6 * 40, 0)
+
+    def made(most):
+        return Goals(vlm, shown, moments.features, wanted, 8, photos.pictures, most=most)
+
+    exact, half, fewer = made(40 * single), made(20 * single), made(10 * single)
+    assert [goals.facts()["variations"] for goals in (exact, half, fewer)] == [240, 240, 120]
+    assert [goals.original.values["projector"].dtype for goals in (exact, half)] == [torch.float32, torch.float16]
+    every = torch.arange(246)
+    one, other = (goals.goal(every).values["projector"] for goals in (exact, half))
+    assert other.dtype == torch.float32
+    torch.testing.assert_close(other, one, rtol=2e-3, atol=2e-3 * float(one.abs().mean()))
+    vectors = moments.features.layout.vectors
+    torch.testing.assert_close(half.each(vectors), vectors(half.before(every)))
+    torch.testing.assert_close(half.each(vectors, there=True), vectors(half.goal(every)))
+
+
 def test_the_target_comes_nearer_to_its_region_and_the_run_says_why_it_stopped(vlm, target, retained):
     edit = forget(
         vlm,

@@ -122,7 +122,7 @@ def contrastive(
     views = settings.views_of(len(shown.pictures))
     wanted = GoalSettings(settings.region, along, views, settings.blends, settings.identity)
     others = () if retained is None else retained.pictures
-    goals = Goals(vlm, shown, moments.features, wanted, bounds.images, others, reader)
+    goals = Goals(vlm, shown, moments.features, wanted, bounds.images, others, reader, bounds.variations)
     run = FeatureRun(settings, vlm, goals, retained, moments, bounds)
     seen = shown.hashes + (() if retained is None else retained.hashes)
     key = fingerprint(str(settings), memory, str(seed), moments.model, *moments.hashes, *seen)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,9 @@ class FeatureRun:
         self.settings, self.vlm, self.moments, self.retained = settings, vlm, moments, retained
         self.bounds, self.goals = bounds, goals
         self.known = moments.features.to(vlm.device)
-        self.coordinates = losses.identity(goals.original, moments.features).to(vlm.device)
-        there = losses.identity(goals.goal(torch.arange(len(goals.inputs))), moments.features)
-        self.coordinates_there = there.to(vlm.device)
+        told = partial(losses.identity, retained=moments.features)
+        self.coordinates = goals.each(told).to(vlm.device)
+        self.coordinates_there = goals.each(told, there=True).to(vlm.device)
         count = 0 if retained is None else len(retained.features)
         self.watched = torch.arange(0, count, max(1, count // WATCHED))
         self.start: dict[str, Tensor] = {}

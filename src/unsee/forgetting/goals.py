@@ -1,7 +1,7 @@
 """What a request is after: the features of its images, with variations of them, and where they are sent."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from unsee.moments.records import Photos
 from unsee.system.progress import steps
 
 MOST_BYTES = 1 << 30  # of the features of all variations
+HALF = 6e4  # what a number in half precision may be
 READ = 48  # photos that a language model is asked about where they are sent
 FEW = 8  # photos of the request and of others that say how large photos are
 FEWEST = 16  # variations of each photo that are made all the same
@@ -65,13 +66,15 @@ class Goals:
         batch: int,
         others: Sequence[Path | Image] = (),
         reader: Reader | None = None,
+        most: int | None = None,
     ) -> None:
         """`shown` are the request's photos, `others` retained photos, of which variations take parts if there are any.
 
         A `reader` says who the photos are where they are sent; without one, what tells concepts apart does.
 
-        Each photo has as many variations as any other, the numbers rounded up; fewer, down to FEWEST, where the
-        features of all would take too much memory. `batch` images are held at once.
+        Each photo has as many variations as any other, the numbers rounded up. Where the features of all would have
+        more than `most` bytes, MOST_BYTES if none are given, they are held in half precision, and where that is not
+        enough there are fewer, down to FEWEST. `batch` images go through the model at once.
         """
         self.known, self.identity, self.batch, self.seed = known, settings.identity, batch, settings.along.seed
         self.side = enough(vlm.processor, largest([*shown.pictures[:FEW], *others[:FEW]]), LARGEST)
@@ -82,11 +85,14 @@ class Goals:
         else:
             self.sent = valid_shift(settings.region, self.own, known, settings.along, seen)
         self.images = len(shown.pictures)
-        views, blends = self._copies(settings, shown, others=bool(others))
+        views, blends, dtype = self._copies(
+            settings, shown, MOST_BYTES if most is None else most, others=bool(others)
+        )
         copies = self._varied(vlm, shown, settings.along, views, blends, others)
         self.wholes = self.images * (1 + views)
         self.inputs: list[Inputs] = [*shown.inputs, *(image for copy in copies for image in copy)]
-        self.original = joined([shown.features, *(all_features(vlm.model, copy, batch) for copy in copies)])
+        found = (all_features(vlm.model, copy, batch).stored(dtype) for copy in copies)
+        self.original = joined([shown.features.stored(dtype), *found])
         self.concept: Tensor = shown.concept.repeat(1 + len(copies))
         self.shift = self.sent.shift.repeat(1 + len(copies), 1)
         if self.wholes < len(self.inputs):
@@ -114,14 +120,20 @@ class Goals:
         before, there = (self._reads(reader, shown, moved) for moved in (torch.zeros_like(shift), shift))
         return Sent(shift, along.reach, before.named, there)
 
-    def _copies(self, settings: GoalSettings, shown: Photos, *, others: bool) -> tuple[int, int]:
-        """How many variations and blends of each photo are made."""
+    def _copies(
+        self, settings: GoalSettings, shown: Photos, most: int, *, others: bool
+    ) -> tuple[int, int, torch.dtype]:
+        """How many variations and blends of each photo are made, and in which precision their features are held."""
         views = math.ceil(settings.views / self.images)
         blends = math.ceil(settings.blends / self.images) if others else 0
-        room = max(FEWEST, MOST_BYTES // sum(value.nbytes for value in shown.features.values.values()))
+        values, dtype = list(shown.features.values.values()), torch.float32
+        room = most // sum(value.nbytes for value in values)
+        if views + blends > room and all(value.abs().max() < HALF for value in values):
+            room, dtype = 2 * room, torch.float16
+        room = max(FEWEST, room)
         if views + blends > room:
             views, blends = math.ceil(views * room / (views + blends)), blends * room // (views + blends)
-        return views, blends
+        return views, blends, dtype
 
     def _varied(
         self, vlm: Vlm, shown: Photos, along: RegionSettings, views: int, blends: int, others: Sequence[Path | Image]
@@ -144,12 +156,25 @@ class Goals:
 
     def _belonging_of_blends(self) -> Tensor:
         """How far each blend is of its concept: that far it is sent."""
-        vectors = self.known.layout.vectors(self.original[torch.arange(self.wholes, len(self.inputs))])
+        vectors = self.each(self.known.layout.vectors)[self.wholes :]
         return belonging(vectors, self.concept[self.wholes :], self.own, self.known)
 
+    def before(self, drawn: Tensor) -> Features:
+        """The features, float32, that these images (places in `inputs`) had before."""
+        return self.original[drawn].stored(torch.float32)
+
     def goal(self, drawn: Tensor) -> Features:
-        """Where the features of these images (places in `inputs`) are sent."""
-        return self.known.layout.shifted(self.original[drawn], self.shift[drawn])
+        """Where the features of these images are sent."""
+        return self.known.layout.shifted(self.before(drawn), self.shift[drawn])
+
+    def each(self, described: Callable[[Features], Tensor], *, there: bool = False) -> Tensor:
+        """What describes each image, before or `there` where it is sent; few are float32 at a time where all are many.
+
+        As many as have MOST_BYTES // 4 bytes so.
+        """
+        single = sum(4 * value[0].numel() for value in self.original.values.values())
+        parts = torch.arange(len(self.inputs)).split(max(1, MOST_BYTES // 4 // single))
+        return torch.cat([described(self.goal(part) if there else self.before(part)) for part in parts])
 
     def look(self, vlm: Vlm) -> dict[str, float]:
         """How far the request's own photos are: target (1 at first, 0 at the region), and how named they are still."""
@@ -163,6 +188,7 @@ class Goals:
         """What the region turned out to be."""
         sent = self.sent
         return {
+            "variations": len(self.inputs) - self.images,
             "region_reach": sent.reach,
             "named_before": sent.named_before,
             "named_in_region": sent.there.named,

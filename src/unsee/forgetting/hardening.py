@@ -84,7 +84,7 @@ class Hardening:
             for _ in range(steps):
                 slopes = [torch.zeros_like(weight) for weight in weights]
                 for part in shown.split(self.batch):
-                    apart = len(part) * self.apart(part, self.goals.original[part])
+                    apart = len(part) * self.apart(part, self.goals.before(part))
                     for slope, more in zip(slopes, torch.autograd.grad(apart, weights), strict=True):
                         slope += more
                 with torch.no_grad():

@@ -115,7 +115,9 @@ class ClosedForm:
         prepared = time.monotonic()
         along = RegionSettings(self.modes, self.directions, self.reach, seed, self.aside)
         wanted = GoalSettings(self.region, along, self.views, identity=self.identity)
-        goals = Goals(vlm, prepare(vlm, target, bounds.images), moments.features, wanted, bounds.images)
+        goals = Goals(
+            vlm, prepare(vlm, target, bounds.images), moments.features, wanted, bounds.images, most=bounds.variations
+        )
         modules = dict(vlm.model.named_modules())
         weights = {name: modules[name].weight for name in moments.first}
         with _put_back(weights) as start:

@@ -56,6 +56,10 @@ class Features:
             {name: count.to(device) for name, count in self.counts.items()},
         )
 
+    def stored(self, dtype: torch.dtype) -> "Features":
+        """The same numbers in another precision."""
+        return Features({name: value.to(dtype) for name, value in self.values.items()}, self.counts)
+
     def only(self, names: Sequence[str]) -> "Features":
         """The features at some of the crossings, at all for none. Raises InputError where one does not exist."""
         if not names:

@@ -13,7 +13,10 @@ LARGE = 50_000_000  # visual numbers from which on activations and moments no lo
 
 @dataclass(frozen=True)
 class Memory:
-    """Bounds on what a run holds; the result does not depend on `images`, `grams`, `frugal` and `states`."""
+    """Bounds on what a run holds; the result does not depend on `images`, `grams`, `frugal` and `states`.
+
+    On those of `photos` and `variations` it does, where there are more.
+    """
 
     images: int
     """Images that go through the model at a time."""
@@ -26,6 +29,9 @@ class Memory:
     photos: int = 4 << 30
     """Bytes of retained photos, ready for the model and with their features, that are held; the others only count in
     the Grams."""
+    variations: int = 1 << 30
+    """Bytes of the features of a request's variations; where all need more they are held in half precision, and there
+    are fewer."""
     states: int = 1 << 29
     """Bytes of what enters the first trained block, of all photos that are held; where that is more, what comes before
     it runs in every step."""
@@ -46,8 +52,10 @@ def plan(mode: str, visual: int, *, on_gpu: bool = False) -> Memory:
     if mode == "low":
         return Memory(images=1, grams=60_000_000, weights=30_000_000, frugal=True, photos=1 << 30, states=0)
     if visual >= LARGE:
-        images, states = (8, 4 << 30) if on_gpu else (2, 0)
-        return Memory(images=images, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True, states=states)
+        if on_gpu:
+            most = {"states": 4 << 30, "variations": 4 << 30}
+            return Memory(images=8, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True, **most)
+        return Memory(images=2, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True, states=0)
     return Memory(images=128, grams=UNBOUNDED, weights=UNBOUNDED, frugal=False)
 
 
