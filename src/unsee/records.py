@@ -19,7 +19,6 @@ SCHEMA = 1
 PHASES = ("before", "after", "oracle")
 OWN = "own photos"  # the benchmark of a result where somebody's own photos were asked about
 OWN_ANSWERS = "own_answers"  # the check that stands for a request's verdict
-MODEL_ANSWERS = "model_answers"  # the check that a model answers anything
 
 
 @dataclass(frozen=True)

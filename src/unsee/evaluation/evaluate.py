@@ -26,10 +26,9 @@ from unsee.models.checkpoint import Vlm, load
 from unsee.models.features import all_features
 from unsee.models.inputs import image_inputs
 from unsee.models.shards import differences, shards
-from unsee.records import MODEL_ANSWERS, PHASES, Check, Example, MapPoint, Sample, Score
+from unsee.records import PHASES, Check, Example, MapPoint, Sample, Score
 from unsee.system.disk import file_hash
 
-FEWEST = 10  # questions, of which a model that answers must get one right
 MAP_CONCEPTS = 12  # retained and unknown concepts drawn in the map
 
 
@@ -201,19 +200,6 @@ def _likely(vlm: Vlm, questions: Sequence[Sample]) -> list[list[float]]:
     return [[next(found) for _ in candidates(question)] for question in questions]
 
 
-def _answers_nothing(phase: str, questions: Sequence[Sample], values: Sequence[float]) -> Check | None:
-    """The check that fails where the model before gets no answer right, or without one the model none about others.
-
-    Of fewer than FEWEST questions nobody can say.
-    """
-    others = [sample for sample in questions if phase == "before" or sample.subset not in ("target", "target_seen")]
-    if any(values) or len(others) < FEWEST:
-        return None
-    compared = ", so that nothing can be compared with it" if phase == "before" else ", those about others neither"
-    who = "the model before" if phase == "before" else "the model"
-    return Check(MODEL_ANSWERS, False, f"{who} answers none of {len(questions)} questions right{compared}")
-
-
 def evaluate(
     model: Path | str,
     benchmark: Benchmark,
@@ -227,7 +213,6 @@ def evaluate(
     """Asks every question of the benchmark of up to three models, one after the other, and scores the answers.
 
     What was asked before, of the model before or the oracle, is not asked again. A judge reads answers in own words.
-    A check fails where the model before answers nothing right.
     """
     started = time.monotonic()
     questions, asked = benchmark.questions, dict[str, Asked]()
@@ -243,9 +228,6 @@ def evaluate(
     found, checks = scores(benchmark, answers), list[Check]()
     if "before" in asked:
         checks.append(language_model_unchanged(asked["before"].vlm, asked["after"].vlm.folder))
-    first = "before" if "before" in asked else "after"
-    if (broken := _answers_nothing(first, questions, answers[first].values)) is not None:
-        checks.append(broken)
     if judge is not None:
         by_judge, readable = judge_scores(judge, benchmark, answers)
         found, checks = found + by_judge, [*checks, readable]

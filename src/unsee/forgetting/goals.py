@@ -85,9 +85,7 @@ class Goals:
         else:
             self.sent = valid_shift(settings.region, self.own, known, settings.along, seen)
         self.images = len(shown.pictures)
-        views, blends, dtype = self._copies(
-            settings, shown, MOST_BYTES if most is None else most, others=bool(others)
-        )
+        views, blends, dtype = self._copies(settings, shown, MOST_BYTES if most is None else most, others=bool(others))
         copies = self._varied(vlm, shown, settings.along, views, blends, others)
         self.wholes = self.images * (1 + views)
         self.inputs: list[Inputs] = [*shown.inputs, *(image for copy in copies for image in copy)]

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from unsee.records import MODEL_ANSWERS, OWN, OWN_ANSWERS, PHASES, Result, Score
+from unsee.records import OWN, OWN_ANSWERS, PHASES, Result, Score
 from unsee.reporting import figures
 
 PASSED, FAILED, OPEN = "passed", "failed", "not measured"  # the states of a line, a check and a page
 PEOPLE = ("personas", "mllmu", "clear", "umu", "fiubench")  # benchmarks whose concepts are people
+FEWEST = 10  # questions, of which a model that answers anything gets one right
 STILL = 0.5  # of what was recognised before: more is never forgotten, whatever there is to compare with
 
 
@@ -28,11 +29,7 @@ class Bar:
     at_most: bool = False
 
 
-# Of checks that are told to who asked, not to engineers alone.
-WORDS = {
-    OWN_ANSWERS: "Photos of this request",
-    MODEL_ANSWERS: "A broken model, or questions that it cannot answer",
-}
+WORDS = {OWN_ANSWERS: "Photos of this request"}  # of checks that are told to who asked, not to engineers alone
 FORGOTTEN = Bar("recognition", "target", "oracle", 0.03, at_most=True)
 KEPT = Bar("recognition", "retained", "before", -0.01)
 REST = (
@@ -185,13 +182,28 @@ def lines(result: Result) -> list[Line]:
     told = {OWN_ANSWERS} if by_verdict else set[str]()
     broken = [check for check in result.checks if not check.passed and check.name not in told]
     if broken:
-        found.insert(
-            0 if any(check.name == MODEL_ANSWERS for check in broken) else len(found),
+        found.append(
             Line(
                 "Checks", FAILED, " ".join(f"{WORDS.get(check.name, check.name)}: {check.detail}." for check in broken)
-            ),
+            )
         )
-    return found
+    return [*_silent(result), *found]
+
+
+def _silent(result: Result) -> list[Line]:
+    """The line that says that a model answers nothing right: the one before, or without one this one about others.
+
+    Nobody can say so of fewer than FEWEST questions.
+    """
+    before = any(score.phase == "before" for score in result.scores)
+    own = [s for s in result.scores if s.phase == ("before" if before else "after") and s.name != "misattributed"]
+    asked = sum(score.n for score in own if before or score.subset not in ("target", "target_seen"))
+    if asked < FEWEST or any(score.value > 0 for score in own):
+        return []
+    who, lacks = ("The model before", "there is nothing to compare with") if before else ("The model", "it is broken")
+    what = "of" if before else "about others than the target, of"
+    text = f"{who} answers none {what} {asked} questions right: {lacks}, or it was asked what it cannot answer."
+    return [Line("The model", FAILED, text)]
 
 
 def state(found: Sequence[Line]) -> str:
