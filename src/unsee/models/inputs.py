@@ -85,6 +85,8 @@ def enough(processor: ProcessorMixin, image: Image, most: int) -> int:
         inputs = _alone(processor, small, "")
         return small.width * small.height, sum(v.numel() for v in inputs.values() if v.is_floating_point())
 
+    if max(image.size) <= SIDES[0]:
+        return most
     _, whole = made(most)
     for side in (side for side in SIDES if side < min(most, max(image.size))):
         pixels, numbers = made(side)
