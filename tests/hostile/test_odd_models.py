@@ -151,7 +151,7 @@ ASKED: list[tuple[str, tuple[str, ...], Any, str]] = [
     ("config.json", (*TEXT, "num_hidden_layers"), 40, "describes a model of .* numbers and .* are stored"),
     ("config.json", (*TEXT, "max_position_embeddings"), 5, "has room for 5"),
     ("config.json", ("image_token_index",), MILLION, "do not fit"),
-    ("tokenizer_config.json", ("eos_token",), "zzz", "no answer of the model depends on the photos"),
+    ("tokenizer_config.json", ("eos_token",), "zzz", "do not fit"),
     ("processor_config.json", ("image_token",), "<nope>", "do not fit|cannot make a question"),
     ("processor_config.json", ("patch_size",), 1, "do not fit|makes room|has room for"),
 ]

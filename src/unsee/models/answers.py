@@ -96,7 +96,8 @@ def answer_log_probabilities(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities (n, length, vocabulary) of each answer's tokens and its end, these tokens, and which count.
 
-    Without the end where the tokenizer has none, or one that was added and that the model does not know.
+    Without the end where the tokenizer has none, or one that was added and that the model does not know; raises
+    InputError where an answer is nothing but such an end.
     Tokens (n, length) int64, padded; real (n, length), 1 or 0. With gradient by what requires it, the weights or
     `changed`, which stand in the place of what the processor makes. Either all questions have an image or none.
     """
@@ -106,6 +107,11 @@ def answer_log_probabilities(
     last, known = tokenizer.eos_token_id, vlm.model.config.get_text_config().vocab_size
     end = [] if last is None or last >= known else [last]
     rows = [tokenizer(answer, add_special_tokens=False)["input_ids"] + end for answer in answers]
+    if last is not None and last >= known and not all(rows):
+        raise InputError(
+            f"the processor and the model in {vlm.folder} do not fit (the tokenizer ends answers with "
+            f"{tokenizer.eos_token!r}, which the model does not know); copy both here again."
+        )
     ids, real = padded(vlm, rows)
     whole = followed(inputs, ids, real)
     with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
