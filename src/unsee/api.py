@@ -277,7 +277,9 @@ def request_result(edit: Edit, folder: Path | str, *, name: str = "", with_photo
     )
     made = assemble(measured, own.benchmark([reply.sample for reply in replies]), model=name or folder, edit=edit)
     facts = {key: value for key, value in made.model.items() if key != "path"}
-    return replace(made, model=facts)
+    more = own.further(replies)
+    made = replace(made, model=facts, data={**made.data, **({"further": more} if more else {})})
+    return replace(made, state=state(lines(made)))
 
 
 def assemble(

@@ -131,6 +131,8 @@ class Reply:
     sample: Sample
     before: str
     after: str
+    judged: bool = False
+    """Whether the verdict on the request goes by it."""
 
 
 @dataclass(frozen=True)

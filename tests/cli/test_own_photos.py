@@ -79,6 +79,24 @@ def test_a_request_leaves_a_page_every_answer_and_two_records(made: Path) -> Non
     assert [(answer["expected"], answer["before"]) for answer in written] == [(TARGET.job, TARGET.job)]
 
 
+def test_further_questions_are_counted_apart_from_those_of_the_verdict(made: Path) -> None:
+    result = json.loads((made / "result.json").read_text(encoding="utf-8"))
+    answers = [json.loads(line) for line in (made / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    others = [a for a in answers if a["subset"] in ("retained", "unshown")]
+    # Six photos of the target and all that were asked about of others get one question more, and the file asks of two.
+    counts = {side: found["questions"] for side, found in result["data"]["further"].items()}
+    assert counts == {"target": 6 + 1, "others": (len(others) - 1) // 2 + 1}
+    target = result["data"]["further"]["target"]
+    assert target["before"] == target["after"] == 7  # two steps forget nothing
+
+
+def test_photos_of_one_name_are_told_apart_by_their_folders(made: Path) -> None:
+    answers = [json.loads(line) for line in (made / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    asked = [(a["image"], a["question"]) for a in answers if a["question"] == "Who is this?"]
+    assert len(set(asked)) == len(asked)
+    assert all(a["image"].count("/") == 1 for a in answers if a["image"])
+
+
 def test_the_page_of_one_person_has_intervals_from_photos(made: Path) -> None:
     result = json.loads((made / "result.json").read_text(encoding="utf-8"))
     (score,) = (

@@ -320,6 +320,31 @@ class TestRequest:
         assert tag(result) == "Passed"
         assert tag(sample(request=REQUEST, verdict=own(aside_named=(2, 2)), scores=[])) == "Failed"
 
+    @pytest.mark.parametrize(
+        ("target", "others", "state"),
+        [
+            ((20, 3), (100, 96), "passed"),
+            ((20, 4), (100, 100), "failed"),
+            ((20, 0), (100, 95), "failed"),
+            ((0, 4), (0, 0), "passed"),  # what was never answered right tells nothing
+        ],
+    )
+    def test_ones_own_further_questions_have_a_line(
+        self, target: tuple[int, int], others: tuple[int, int], state: str
+    ) -> None:
+        further = {
+            "target": {"questions": 20, "before": target[0], "after": target[1]},
+            "others": {"questions": 100, "before": others[0], "after": others[1]},
+        }
+        result = sample(request=REQUEST, verdict=own(), scores=[], data={"further": further})
+        assert told(result, "Further questions") == (
+            state,
+            f"To the further questions who it is, the model gives the right answer for {target[1] or 'none'} of 20 "
+            f"about the target ({target[0] or 'none'} before) and for {others[1] or 'none'} of 100 about others "
+            f"({others[0] or 'none'} before).",
+        )
+        assert tag(result) == state.capitalize()
+
     def test_what_is_not_promised_stands_above_the_photos(self) -> None:
         html = render(sample(request=REQUEST))
         assert html.index("<dt>Not promised</dt>") < html.index('<h2 id="examples">')

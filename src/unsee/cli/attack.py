@@ -17,7 +17,7 @@ from unsee.errors import InputError, check_ranges
 from unsee.experiments.attacking import attacked, known
 from unsee.models.checkpoint import place_of
 from unsee.records import Result, to_json
-from unsee.reporting.summary import attempts
+from unsee.reporting.attempts import attempts
 from unsee.system.output import refuse_existing, with_folder
 from unsee.system.timing import peak_rss_mb
 

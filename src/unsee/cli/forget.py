@@ -40,6 +40,7 @@ from unsee.models.checkpoint import load
 from unsee.models.shards import headers, shards
 from unsee.moments.file import read
 from unsee.records import OWN_ANSWERS, Result, Sample
+from unsee.reporting.summary import FAILED
 from unsee.system.output import ANSWERS, refuse_existing
 from unsee.system.processes import first
 from unsee.system.terminal import as_text
@@ -117,7 +118,7 @@ class Options(Generic[Chosen]):
 
 
 def main(args: list[str]) -> int:
-    """Runs one request; 1 where a check of the written checkpoint failed."""
+    """Runs one request; 1 where it did not reach its aim, or a check of the written checkpoint failed."""
     name, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else chosen(args)
     kind: Any = Options
     method: Any = find(name)
@@ -178,8 +179,7 @@ def main(args: list[str]) -> int:
     checks = [check for check in results[0].checks if check.name != OWN_ANSWERS]
     print_checks(checks)
     out(f"the page: {options.out / 'report.html'}")
-    passed = edit.verdict is None or edit.verdict.passed or bool(edit.protected)
-    return 0 if passed and all(check.passed for check in checks) else 1
+    return 1 if results[0].state == FAILED else 0
 
 
 def _preset(options: Options[Any], given: Sequence[str]) -> Options[Any]:

@@ -105,9 +105,10 @@ class Hearing:
         found = list[Reply]()
         with with_weights(self.whole, weights):
             for heard in (self.before, *self.others):
-                found += replies(heard, hear_again(self.whole, heard))
-            said = generate(self.whole, [sample for sample, _ in self.further])
-        found += [Reply(sample, first, then) for (sample, first), then in zip(self.further, said, strict=True)]
+                said = hear_again(self.whole, heard)
+                found += [replace(reply, judged=heard is self.before) for reply in replies(heard, said)]
+            last = generate(self.whole, [sample for sample, _ in self.further])
+        found += [Reply(sample, first, then) for (sample, first), then in zip(self.further, last, strict=True)]
         return tuple(found)
 
     def best_share(

@@ -17,6 +17,7 @@ from unsee.system.terminal import as_text
 
 NAME = OWN
 CARDS = {"target": 6, "target_seen": 2, "retained": 4, "unshown": 2, "stranger": 2}  # most photos of each subset
+SIDES = {"target": "target", "target_seen": "target", "retained": "others", "unshown": "others"}
 ON_CARD = 3  # most questions about one
 
 
@@ -34,6 +35,23 @@ def reply_scores(replies: Sequence[Reply]) -> list[Score]:
         for phase, own in said.items()
     }
     return scores(benchmark(samples), answers)
+
+
+def further(replies: Sequence[Reply]) -> dict[str, dict[str, int]]:
+    """Of the questions about who it is that no verdict goes by, how many were right `before` and are `after`.
+
+    About the target and about others each, with how many of these `questions` there are; none of whom nothing is asked.
+    """
+    found = dict[str, dict[str, int]]()
+    for reply in replies:
+        side = SIDES.get(reply.sample.subset or "")
+        if reply.judged or side is None or reply.sample.score != "recognition":
+            continue
+        counts = found.setdefault(side, {"questions": 0, "before": 0, "after": 0})
+        counts["questions"] += 1
+        for phase, said in (("before", reply.before), ("after", reply.after)):
+            counts[phase] += measured(said, reply.sample) >= 1
+    return found
 
 
 def examples(replies: Sequence[Reply]) -> list[Example]:
@@ -66,15 +84,20 @@ def _in_turn(photos: Sequence[list[Reply]]) -> list[list[Reply]]:
 def write_answers(samples: Sequence[Sample], said: Mapping[str, Sequence[str]], file: Path) -> None:
     """Writes answers.jsonl: every question with the expected answer and what each model said, one a line.
 
-    Of a photo the name of its file stands there, or nothing where it was in memory.
+    Of a photo stands the name of its file, or nothing where it was in memory; where two files share it, every name has
+    as many folders before it as tell all apart.
     """
+    files = {s.image for s in samples if isinstance(s.image, Path)}
+    parts = 1
+    while len({each.parts[-parts:] for each in files}) < len(files):
+        parts += 1
     with file.open("w", encoding="utf-8") as lines:
         for place, s in enumerate(samples):
             row = {
                 "subset": s.subset,
                 "score": s.score,
                 "concept": s.concept,
-                "image": as_text(s.image.name) if isinstance(s.image, Path) else None,
+                "image": as_text("/".join(s.image.parts[-parts:])) if isinstance(s.image, Path) else None,
                 "question": s.question,
                 "expected": s.answer,
                 **{phase: answers[place] for phase, answers in said.items()},

@@ -11,6 +11,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from unsee.records import PHASES, Example, Result, Score
 from unsee.reporting import figures, summary
+from unsee.reporting.attempts import attempts
 from unsee.system.disk import is_plain
 from unsee.system.output import with_file
 
@@ -144,7 +145,7 @@ def render(result: Result) -> str:
     return template.render(
         result=result, title=summary.title(result), about=summary.about(result), lines=told,
         state=summary.state(told), judged=summary.judge(result), rows=table, phases=present,
-        attempts=summary.attempts(result), CLASSES=CLASSES, GROUPS=HEADINGS,
+        attempts=attempts(result), CLASSES=CLASSES, GROUPS=HEADINGS,
         dots=[row for row in table if row.unit in figures.SHARES], cards=cards(result.examples), changed=changed,
         all_phases=PHASES, points=points, view=figures.frame(points) if points else None,
         map_phases=[phase for phase in PHASES if any(p.phase == phase for p in points)],

@@ -8,6 +8,7 @@ from typing import Any
 
 from unsee.records import OWN, OWN_ANSWERS, PHASES, Result, Score
 from unsee.reporting import figures
+from unsee.reporting.attempts import attempts, brought_back
 
 PASSED, FAILED, OPEN = "passed", "failed", "not measured"  # the states of a line, a check and a page
 PEOPLE = ("personas", "mllmu", "clear", "umu", "fiubench")  # benchmarks whose concepts are people
@@ -116,21 +117,6 @@ class Line:
     text: str
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One attack at one budget: recovery as after, control as oracle, and recovery less control where both are."""
-
-    attack: str
-    budget: str
-    scores: dict[str, Score]
-    excess: Score | None
-
-    @property
-    def sure(self) -> bool:
-        """Whether the attack brings back something, and more than from the oracle, that interval excluding zero."""
-        return self.excess is not None and self.excess.ci95[0] > 0 and self.scores["after"].value > 0
-
-
 def title(result: Result) -> str:
     """What the page is about: the request, or the method and the model."""
     if result.request:
@@ -165,7 +151,7 @@ def lines(result: Result) -> list[Line]:
     own = result.verdict if result.verdict and result.verdict.get("question") else None
     by_verdict = own is not None and FORGOTTEN not in judged
     if own is not None and by_verdict:
-        found = [_own_forgotten(own), _own_kept(own)]
+        found = [_own_forgotten(own), _own_kept(own), *_further(result)]
     else:
         found = [
             _forgotten(result, judged.get(FORGOTTEN) or judged.get(OWN_FORGOTTEN)),
@@ -178,7 +164,7 @@ def lines(result: Result) -> list[Line]:
     if tried:
         state = FAILED if any(one.sure for one in tried) else PASSED
         known = any(one.excess is not None for one in tried)
-        found.append(Line("Attacks", state if known else OPEN, f"{_sentence(_brought_back(tried))}"))
+        found.append(Line("Attacks", state if known else OPEN, brought_back(tried)))
     told = {OWN_ANSWERS} if by_verdict else set[str]()
     broken = [check for check in result.checks if not check.passed and check.name not in told]
     if broken:
@@ -230,20 +216,6 @@ def _judged(result: Result, bar: Bar) -> Judged | None:
     return Judged(bar, min(max(start + bar.margin, 0.0), 1.0), score)
 
 
-def attempts(result: Result) -> list[Attempt]:
-    """The attacks of the record, in its order."""
-    named = {(score.name, score.subset): score for score in result.scores}
-    found = []
-    for (name, budget), score in named.items():
-        kind, _, attack = name.partition(".")
-        if kind != "recovery":
-            continue
-        control = named.get((f"control.{attack}", budget))
-        sides = {"after": score} if control is None else {"after": score, "oracle": control}
-        found.append(Attempt(attack, budget, sides, named.get((f"excess.{attack}", budget))))
-    return found
-
-
 def _own_forgotten(verdict: Mapping[str, Any]) -> Line:
     counts, missed = verdict["counts"], set(verdict["missed"])
     wrong = missed & {"unknown", "used_named", "aside_named", "misattributed"}
@@ -270,6 +242,21 @@ def _own_kept(verdict: Mapping[str, Any]) -> Line:
     text = f"The model gives its old answer for {' and for '.join(parts)}."
     text += " They show too few people or things to say what becomes of the rest." if "few_others" in missed else ""
     return Line("Others kept", FAILED if missed & {"shown_kept", "unshown_kept", "few_others"} else PASSED, text)
+
+
+def _further(result: Result) -> list[Line]:
+    """The line about the user's own questions who it is, where there are any that the verdict does not go by."""
+    parts, missed = [], False
+    for side, counts in result.data.get("further", {}).items():
+        total, before, after = (counts[name] for name in ("questions", "before", "after"))
+        whom = "the target" if side == "target" else side
+        parts.append(f"for {after or 'none'} of {total} about {whom} ({before or 'none'} before)")
+        still = before and after > OWN_FORGOTTEN.margin * total
+        missed |= bool(still if side == "target" else before - after > -OWN_KEPT.margin * total)
+    if not parts:
+        return []
+    text = f"To the further questions who it is, the model gives the right answer {' and '.join(parts)}."
+    return [Line("Further questions", FAILED if missed else PASSED, text)]
 
 
 def _forgotten(result: Result, judged: Judged | None) -> Line:
@@ -336,27 +323,6 @@ def _rest(result: Result, judged: Sequence[Judged]) -> Line:
 NAMES = {"scene": "surroundings", "appearance": "looks", "text": "facts asked by name, without a photo,"}
 
 
-def _brought_back(tried: Sequence[Attempt]) -> str:
-    """What the attacks say."""
-    known = [one for one in tried if one.excess is not None]
-    if not known:
-        most = max(tried, key=lambda one: one.scores["after"].value)
-        begun = f"{len(tried)} attempts to bring the target back, with no oracle to compare with"
-        if most.scores["after"].value <= 0:
-            return f"{begun}; none brings anything back"
-        share = figures.share(most.scores["after"].value)
-        return f"{begun}; most is brought back by {most.attack} ({most.budget}), {share}"
-    sure = [one for one in known if one.sure]
-    if not sure:
-        return f"none of {len(known)} attempts brings back more than it gets from a model that never saw the target"
-    worst = max(sure, key=lambda one: one.scores["after"].value)
-    return (
-        f"{len(sure)} of {len(known)} attempts bring back more than they get from a model that never saw the target, "
-        f"most {worst.attack} ({worst.budget}): {figures.share(worst.scores['after'].value)} beside "
-        f"{figures.share(max(worst.scores['oracle'].value, 0.0))}"
-    )
-
-
 def _subject(result: Result) -> tuple[str, str]:
     """Who was to be forgotten, and the verb that goes with it."""
     count = result.data.get("target_concepts")
@@ -377,10 +343,6 @@ def _count(number: int, what: str) -> str:
 def _of(pair: Iterable[int]) -> str:
     some, total = pair
     return f"{some or 'none'} of {_count(total, 'photo')}"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
 
 
 def _value(result: Result, name: str, subset: str, phase: str) -> float | None:

@@ -19,13 +19,27 @@ from unsee.system.signals import exposed, shielded
 FICLONE = 0x40049409  # of linux/fs.h
 REPLACED = "replaced"  # in a working folder, what has had the output's name until now
 LACKING = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP)  # what a disk says of what it cannot do
+COARSEST = 2.0  # seconds between two times that every file system tells apart; FAT's
+_read: dict[tuple[int, ...], str] = {}  # hashes of files as they were
 YOUNG = 60.0  # seconds for which an empty working folder may be one that is just being made
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """SHA-256 of a file, hexadecimal.
+
+    A file that took long to read is not read again while its size and times are the same. None that is read in less
+    than COARSEST is remembered, because a change so soon after another may leave the same time.
+    """
+    status = path.stat()
+    state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if state in _read:
+        return _read[state]
+    started = time.monotonic()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if time.monotonic() - started > COARSEST:
+        _read[state] = found
+    return found
 
 
 def sync(place: Path) -> None:
