@@ -299,7 +299,7 @@ def assemble(
         model={"name": Path(model).name, **measured.model, **{k: str(v) for k, v in paths.items() if v is not None}},
         method={} if edit is None else {name: value for name, value in edit.facts().items() if name != "looks"},
         seed=0 if edit is None else edit.seed,
-        data=_data_facts(bench),
+        data={**_data_facts(bench), **({"not_made": measured.not_made} if measured.not_made else {})},
         timings={**({} if edit is None else edit.timings), "evaluate_s": round(measured.seconds, 2), **(timings or {})},
         scores=measured.scores,
         checks=[*measured.checks, *_own_answers(edit)],

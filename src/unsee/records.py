@@ -86,7 +86,9 @@ class Verdict:
     `counts` are (how many, of how many photos): `used_named` and `aside_named` of the target's photos that still get
     the answer they got before, of those trained on and those set aside; `used_misattributed` and `aside_misattributed`
     that get the name of somebody else; `shown_kept` and `unshown_kept` of others' photos that keep theirs, of others
-    trained on and others kept out. `missed` names what is beyond its bound. Without a question the model was not asked.
+    trained on and others kept out; `shown_gained` and `unshown_gained` of their photos that now get the right answer
+    and did not before, which the verdict sets against those that lose theirs. `missed` names what is beyond its bound.
+    Without a question the model was not asked.
     """
 
     passed: bool
@@ -107,7 +109,9 @@ class Verdict:
             text = f"No photo of the target got an answer to {self.question!r} before that names it"
         for group, who in (("shown", "others"), ("unshown", "others who were not shown")):
             kept, total = self.counts[f"{group}_kept"]
+            gained, _ = self.counts.get(f"{group}_gained", (0, 0))  # older records do not count them
             text += f"; of {_photos(total)} of {who} {kept} keep theirs" if total else ""
+            text += f", and {gained} more now get the right one" if gained else ""
         wrong = sum(self.counts[f"{group}_misattributed"][0] for group in ("used", "aside"))
         text += f"; {wrong} of the target's get the name of somebody else" if wrong else ""
         return f"{text}."

@@ -1,6 +1,7 @@
 """Attacks: what each does to a model in memory, that the checkpoint stays as it is, and what is counted."""
 
 import hashlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from unsee.data import open_image
 from unsee.errors import InputError
 from unsee.experiments import recovery
 from unsee.models.answers import answer_losses
-from unsee.models.checkpoint import load, write
+from unsee.models.checkpoint import Vlm, load, write
 from unsee.models.inputs import chat_inputs
+from unsee.records import Sample
 
 BASE, ORACLE = personas.CHECKPOINTS / "base", personas.CHECKPOINTS / "retain_10"
 
@@ -175,3 +177,51 @@ def test_attacks_need_questions_about_photos_of_the_target(bench: Benchmark) -> 
     assert "leave it out with --attacks" in made.refused["relearn"]
     assert made.points.keys() == {"projector_reload"}
     assert not recovery.attack(one, [ATTACKS["projector_reload"]], "before").points
+
+
+def test_questions_about_one_file_are_about_one_photo(bench: Benchmark, tmp_path: Path) -> None:
+    """Rows of a table each have a path of their own."""
+    target = [question for question in bench.questions if question.subset == "target" and question.image is not None]
+    photos = list({question.picture: question for question in target}.values())
+    rows = list[Sample]()
+    for place, photo in enumerate(photos[:6]):
+        open_image(photo).save(tmp_path / f"{place}.png")
+        rows += [replace(photo, concept="one", image=tmp_path / f"{place}.png") for _ in range(3)]
+    asked = recovery.subject(BASE, BASE, replace(bench, questions=rows), photos=4, seed=0).asked
+    assert len(asked) == 12
+    assert len({question.image for question in asked}) == 4
+
+
+def test_an_attack_that_memory_does_not_suffice_for_costs_no_other(
+    oracle: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Adversarial, "run", full)
+    made = recovery.attack(oracle, [Adversarial(), ATTACKS["quantize"]], "oracle")
+    assert list(made.points) == ["quantize"]
+    assert "too little memory" in made.refused["adversarial"]
+
+
+@pytest.mark.parametrize("attack", ["adversarial", "membership"])
+def test_where_memory_is_full_an_attack_takes_fewer_questions_at_a_time(
+    attack: str, oracle: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = sys.modules[type(ATTACKS[attack]).__module__]
+    name = "answer_losses" if attack == "adversarial" else "answer_log_probabilities"
+    real, sizes = getattr(module, name), list[int]()
+
+    def scarce(vlm: Vlm, questions: list[object], *more: object) -> object:
+        sizes.append(len(questions))
+        if len(questions) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(vlm, questions, *more)
+
+    one = replace(oracle, asked=oracle.asked[:12], shown=oracle.shown[:12])
+    whole = list(ATTACKS[attack].run(one))
+    monkeypatch.setattr(module, name, scarce)
+    halved = list(ATTACKS[attack].run(one))
+    assert max(sizes) > 8 >= sizes[-1]
+    assert [point.budget for point in halved] == [point.budget for point in whole]
+    assert [point.got.keys() for point in halved] == [point.got.keys() for point in whole]

@@ -115,7 +115,7 @@ def test_a_target_that_is_no_longer_named_and_others_that_are_pass() -> None:
     assert found.missed == found.notes == ()
     assert found.counts == {
         "used_named": (0, 8), "used_misattributed": (0, 8), "aside_named": (0, 4), "aside_misattributed": (0, 4),
-        "shown_kept": (40, 40), "unshown_kept": (20, 20),
+        "shown_kept": (40, 40), "unshown_kept": (20, 20), "shown_gained": (0, 0), "unshown_gained": (0, 0),
     }  # fmt: skip
 
 
@@ -143,6 +143,18 @@ def test_the_counts_are_those_of_the_answers_and_each_bound_is_its_own(
     }
     assert found.missed == tuple(name for name, missed in beyond.items() if missed)
     assert found.passed == (not any(beyond.values()))
+
+
+def test_photos_that_only_now_get_the_right_answer_are_set_against_those_that_lose_it_and_are_told() -> None:
+    """Two of forty may lose theirs; five do, and four that had somebody else's get their own."""
+    begun = heard(shown=first("shown", 4))
+    names = [sample.concept for sample in PHOTOS["shown"]]
+    after = heard(**GONE, shown=[name if place < 35 else "nobody" for place, name in enumerate(names)])
+    found = verdict(begun, after)
+    assert (found.counts["shown_kept"], found.counts["shown_gained"]) == ((31, 36), (4, 4))
+    assert found.passed
+    assert "31 keep theirs, and 4 more now get the right one" in found.sentence()
+    assert not verdict(BEFORE, after).passed
 
 
 def nobody() -> st.SearchStrategy[Heard]:

@@ -365,3 +365,24 @@ def test_what_they_need_is_said(method: type, vlm: Vlm, whole: Vlm) -> None:
     else:
         with pytest.raises(InputError, match="rate is 0; expected a number above 0"):
             method(rate=0)
+
+
+@pytest.mark.parametrize(
+    ("method", "part"),
+    [
+        (RMU(scope="projector", steps=3), "visual"),
+        (GradAscent(scope="visual", steps=3), "visual"),
+        (GradAscent(scope="all", steps=3), "protected"),
+    ],
+)
+def test_the_state_of_another_models_run_is_refused(
+    method: RMU | GradAscent, part: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state.pt"
+    vlm = load(checkpoint, language=method.language)
+    forget(vlm, TARGET, RETAINED, method=method, state=state)
+    moved = next(name for name in sorted(getattr(vlm.partition, part)) if name.endswith("q_proj.weight"))
+    with torch.no_grad():
+        vlm.model.get_parameter(moved).add_(1e-3)
+    with pytest.raises(InputError, match="belongs to a run with other settings, photos or model"):
+        forget(vlm, TARGET, RETAINED, method=method, state=state)

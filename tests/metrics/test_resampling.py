@@ -56,3 +56,17 @@ def test_a_model_that_forgot_nothing_has_balance_zero_and_a_missing_score_is_an_
     assert balances(before, outcomes(1.0)).max() == 0
     with pytest.raises(KeyError):
         balances(before, {"recognition/target": {"p": (1, 2)}})
+
+
+@pytest.mark.parametrize("dead", [(), ("scene/target",), KEPT])
+def test_what_a_model_did_not_know_before_counts_in_neither(dead: tuple[str, ...]) -> None:
+    before = outcomes(1.0) | {name: outcomes(0.0)[name] for name in dead}
+    after = mixed(0.2, 0.5) | {name: outcomes(0.0)[name] for name in dead}
+    starts, ends = (
+        {name: sum(right for right, _ in side[name].values()) / 800 for name in NAMES} for side in (before, after)
+    )
+    np.testing.assert_allclose(balances(before, after), balance(starts, ends))
+
+
+def test_of_a_model_that_knew_nothing_there_is_no_balance_to_be_sure_of() -> None:
+    assert interval(balances(outcomes(0.0), outcomes(0.0))) == (0.0, 0.0)

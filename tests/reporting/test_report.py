@@ -13,7 +13,7 @@ from sample_result import VALUES, hostile, sample, scores
 
 from unsee.errors import InputError
 from unsee.metrics.measures import MEASURES
-from unsee.records import OWN_ANSWERS, Check, Example, LayerDrift, MapPoint, Result, Score, from_json, to_json
+from unsee.records import OWN, OWN_ANSWERS, Check, Example, LayerDrift, MapPoint, Result, Score, from_json, to_json
 from unsee.reporting import figures, render, write
 from unsee.reporting.summary import judge
 
@@ -319,6 +319,21 @@ class TestRequest:
         )
         assert tag(result) == "Passed"
         assert tag(sample(request=REQUEST, verdict=own(aside_named=(2, 2)), scores=[])) == "Failed"
+
+    def test_photos_that_only_now_get_the_right_answer_are_told(self) -> None:
+        result = sample(request=REQUEST, verdict=own(shown_gained=(2, 4), unshown_gained=(1, 2)), scores=[])
+        assert told(result, "Others kept")[1].endswith("that were not shown. For 3 more it now gives the right one.")
+
+    def test_a_target_that_was_never_recognised_is_not_said_to_be_forgotten(self) -> None:
+        shares = {"before": 0.1, "after": 0.0}
+        scores = [Score("recognition", "target", phase, share, 9, (0, 0.2), False) for phase, share in shares.items()]
+        result = sample(data={"benchmark": OWN}, scores=scores)
+        assert told(result, "Forgotten")[0] == "failed"
+        assert "neither before nor after" in told(result, "Forgotten")[1]
+
+    def test_an_attack_that_could_not_be_made_is_told_and_no_failed_check(self) -> None:
+        result = sample(data={"not_made": {"probe": "there is one person; leave it out."}})
+        assert told(result, "Attacks") == ("not measured", "Not made was probe: there is one person; leave it out.")
 
     @pytest.mark.parametrize(
         ("target", "others", "state"),

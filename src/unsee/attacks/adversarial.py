@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -14,8 +15,10 @@ from unsee.data import open_image
 from unsee.errors import InputError
 from unsee.models.answers import answer_losses, say
 from unsee.models.checkpoint import Vlm
+from unsee.models.features import in_batches
 from unsee.models.inputs import chat_inputs
 from unsee.records import Sample
+from unsee.system.device import in_room
 
 PIXELS = "pixel_values"
 
@@ -39,15 +42,24 @@ class Adversarial:
         vlm = subject.open()
         count = len(subject.asked)
         asked = [subject.asked[int(place)] for place in np.linspace(0, count - 1, min(self.questions, count))]
-        questions = [(open_image(sample), sample.question) for sample in asked]
-        pixels = chat_inputs(vlm, questions).get(PIXELS)
-        if pixels is None:
-            raise InputError(f"{vlm.folder} takes its image in other inputs than {PIXELS}; leave adversarial out.")
-        tokens = 2 + max(len(vlm.processor.tokenizer.tokenize(sample.answer)) for sample in asked)
-        floor = scored(asked, say(vlm, questions, tokens))
+        floor = scored(asked, in_room(partial(self._said, vlm, asked, 0), count))
         for eps in self.eps:
-            moved = self._descend(vlm, asked, questions, pixels, eps / 255 / _deviation(vlm))
-            yield Point(f"eps {eps}/255", scored(asked, say(vlm, questions, tokens, {PIXELS: moved})), floor)
+            said = in_room(partial(self._said, vlm, asked, eps), count)
+            yield Point(f"eps {eps}/255", scored(asked, said), floor)
+
+    def _said(self, vlm: Vlm, asked: Sequence[Sample], eps: int, batch: int) -> list[str]:
+        """What the model says of the photos when they are moved, so many at a time; of the photos with an eps of 0."""
+        tokens = 2 + max(len(vlm.processor.tokenizer.tokenize(sample.answer)) for sample in asked)
+        found = list[str]()
+        for part in in_batches(asked, batch):
+            questions = [(open_image(sample), sample.question) for sample in part]
+            pixels = chat_inputs(vlm, questions).get(PIXELS)
+            if pixels is None:
+                raise InputError(f"{vlm.folder} takes its image in other inputs than {PIXELS}; leave adversarial out.")
+            if eps:
+                pixels = self._descend(vlm, part, questions, pixels, eps / 255 / _deviation(vlm))
+            found += say(vlm, questions, tokens, {PIXELS: pixels})
+        return found
 
     def _descend(
         self, vlm: Vlm, asked: Sequence[Sample], questions: Sequence[tuple[Image, str]], pixels: Tensor, eps: float

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -12,8 +13,10 @@ from unsee.data import open_image
 from unsee.metrics import membership
 from unsee.models.answers import answer_log_probabilities
 from unsee.models.checkpoint import Vlm
+from unsee.models.features import in_batches
 from unsee.models.inputs import chat_inputs
 from unsee.records import Sample
+from unsee.system.device import in_room
 
 PIXELS, BATCH, RATE = "pixel_values", 64, 0.01
 
@@ -35,7 +38,7 @@ class Membership:
         """One budget for each score."""
         needed(subject.shown, "photos of the target with questions and answers", self.name)
         vlm = subject.open()
-        inside, outside = _scores(vlm, subject.shown), _scores(vlm, subject.asked)
+        inside, outside = (in_room(partial(_scores, vlm, side), BATCH) for side in (subject.shown, subject.asked))
         for label, values in inside.items():
             seen, new = _grouped(subject.shown, values), _grouped(subject.asked, outside[label])
             both = [concept for concept in seen if concept in new]
@@ -53,12 +56,11 @@ def _grouped(samples: Sequence[Sample], values: Sequence[float]) -> dict[str, li
     return found
 
 
-def _scores(vlm: Vlm, samples: Sequence[Sample]) -> Mapping[str, list[float]]:
-    """One value for each sample, by the name of the score; higher for what the model has seen."""
+def _scores(vlm: Vlm, samples: Sequence[Sample], batch: int) -> Mapping[str, list[float]]:
+    """One value for each sample, by the name of the score; higher for what the model has seen. So many at a time."""
     found: dict[str, list[float]] = {"loss": [], "min-k": [], "min-k++": [], "zlib": []}
     order = sorted(range(len(samples)), key=lambda place: len(samples[place].question))
-    for start in range(0, len(order), BATCH):
-        places = order[start : start + BATCH]
+    for places in in_batches(order, batch):
         chosen = [samples[place] for place in places]
         questions = [(open_image(sample), sample.question) for sample in chosen]
         pixels = chat_inputs(vlm, questions).get(PIXELS)

@@ -44,9 +44,9 @@ class Perturb:
     def run(self, subject: Subject) -> Iterator[Point]:
         """One budget for each way."""
         vlm = subject.open()
-        photos = {id(sample.image): open_image(sample) for sample in subject.asked}
+        photos = {sample.picture: open_image(sample) for sample in subject.asked}
         for label, way in WAYS.items():
             rng = np.random.default_rng(subject.seed)
             changed = {key: way(photo, rng) for key, photo in photos.items()}
-            asked = [replace(sample, image=changed[id(sample.image)]) for sample in subject.asked]
+            asked = [replace(sample, image=changed[sample.picture]) for sample in subject.asked]
             yield Point(label, right(vlm, subject.asked, asked), subject.plain)

@@ -61,7 +61,7 @@ class Probe:
 
 
 def _photos(samples: Sequence[Sample]) -> list[Sample]:
-    return list({id(sample.image): sample for sample in samples}.values())
+    return list({sample.picture: sample for sample in samples}.values())
 
 
 @torch.no_grad()

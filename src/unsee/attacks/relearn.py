@@ -34,19 +34,19 @@ class Relearn:
     def run(self, subject: Subject) -> Iterator[Point]:
         """One training for each share and scope, each from the checkpoint."""
         needed(subject.shown, "photos of the target with questions and answers", self.name)
-        photos = list({id(sample.image): None for sample in subject.shown})
+        photos = list({sample.picture: None for sample in subject.shown})
         order = torch.randperm(len(photos), generator=Generator().manual_seed(subject.seed)).tolist()
         for scope in self.scopes:
             for share in self.shares:
                 count = max(1, round(share * len(photos)))
                 given = {photos[place] for place in order[:count]}
                 vlm = subject.open()
-                self._tune(vlm, [s for s in subject.shown if id(s.image) in given], scope, subject.seed)
+                self._tune(vlm, [s for s in subject.shown if s.picture in given], scope, subject.seed)
                 label = f"{share:.0%}, {scope}"
                 yield Point(label, right(vlm, subject.asked), subject.plain)
 
     def _tune(self, vlm: Vlm, known: list[Sample], scope: Scope, seed: int) -> None:
-        pictures = {id(sample.image): open_image(sample) for sample in known}
+        pictures = {sample.picture: open_image(sample) for sample in known}
         first = image_inputs(vlm.processor, [next(iter(pictures.values()))])[0]
         modules = dict(vlm.model.named_modules())
         weights = [modules[name].weight.requires_grad_(True) for name in scope_layers(vlm, scope, first)]
@@ -55,7 +55,7 @@ class Relearn:
         for _ in range(self.steps):
             drawn = torch.randint(len(known), (self.batch,), generator=generator).tolist()
             chosen = [known[place] for place in drawn]
-            questions = [(pictures[id(sample.image)], sample.question) for sample in chosen]
+            questions = [(pictures[sample.picture], sample.question) for sample in chosen]
             losses, tokens = answer_losses(vlm, questions, [sample.answer for sample in chosen])
             optimizer.zero_grad()
             (losses.sum() / tokens.sum()).backward()

@@ -34,10 +34,10 @@ def thinned(benchmark: Benchmark, every: int) -> Benchmark:
 
     All questions about the target and all that have no photo stay; every >= 1.
     """
-    kept, photos = [], dict[int, int]()
+    kept, photos = [], dict[Path | int, int]()
     for question in benchmark.questions:
         if question.subset == "retained" and question.image is not None:
-            number = photos.setdefault(id(question.image), len(photos))
+            number = photos.setdefault(question.picture, len(photos))
             if number % every:
                 continue
         kept.append(question)

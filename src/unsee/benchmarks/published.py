@@ -188,5 +188,5 @@ def benchmark(
 
 def photos(samples: Iterable[Sample]) -> list[Sample]:
     """One sample without a question for each image."""
-    found = {id(sample.image): sample for sample in samples if sample.image is not None}
+    found = {sample.picture: sample for sample in samples if sample.image is not None}
     return [replace(s, question="", answer="", options=(), score="", measure="accuracy") for s in found.values()]

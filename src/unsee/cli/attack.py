@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unsee import api
-from unsee.attacks import ATTACKS
 from unsee.cli.asking import asked_of
 from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, SkipUnreadable, located, parse
 from unsee.cli.progress import noting
@@ -61,8 +60,8 @@ class Options:
     """The checkpoint before the request; the benchmark's own where it has one."""
     oracle: str | None = None
     """A checkpoint that never saw the target; the benchmark's own where it has one."""
-    attacks: str = ",".join(ATTACKS)
-    """With commas; see `unsee ls attacks`."""
+    attacks: str = "all"
+    """Names with commas; see `unsee ls attacks`. all: those that can be made here; what cannot is said."""
     photos: int = 4
     """Unseen photos of each of the target's concepts that are asked about."""
     seed: int = 0
@@ -83,8 +82,9 @@ def main(args: list[str]) -> int:
     """Attacks the model, the oracle and the model before."""
     options = located(parse(Options, args, "unsee attack", SHORT))
     started = time.monotonic()
-    names = options.attacks.split(",")
-    known(names)
+    names = None if options.attacks == "all" else options.attacks.split(",")
+    if names is not None:
+        known(names)
     check_ranges(options, at_least_1=("photos",))
     reads = (options.model, options.before, options.oracle, options.target, options.retain)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
@@ -103,7 +103,7 @@ def main(args: list[str]) -> int:
             bench,
             before,
             oracle,
-            [ATTACKS[name] for name in names],
+            names,
             photos=options.photos,
             seed=options.seed,
             trust_remote_code=options.trust_remote_code,

@@ -53,6 +53,8 @@ class Evaluation:
     model: dict[str, Any]
     seconds: float
     answers: dict[str, list[str]] = field(default_factory=dict)
+    not_made: dict[str, str] = field(default_factory=dict)
+    """Attacks that were not asked for by name and could not be made, and why."""
 
 
 def png_uri(image: Image) -> str:
@@ -77,7 +79,7 @@ def _examples(samples: Sequence[Sample], answers: dict[str, Answers], concepts: 
     """The first test image of some concepts of each side, with the first question of each score that was answered."""
     found = []
     for side in ("target", "retained"):
-        pictures: dict[str, object] = {}
+        pictures: dict[str, Path | int] = {}
         asked: set[tuple[str, str]] = set()
         for index in _pictured(samples, side):
             sample = samples[index]
@@ -86,7 +88,7 @@ def _examples(samples: Sequence[Sample], answers: dict[str, Answers], concepts: 
                 continue
             if sample.concept not in pictures and len(pictures) == concepts:
                 break
-            if pictures.setdefault(sample.concept, sample.image) is not sample.image:
+            if pictures.setdefault(sample.concept, sample.picture) != sample.picture:
                 continue
             asked |= keys
             said = {phase: answers[phase].answers[index] for phase in PHASES if phase in answers}
@@ -99,7 +101,7 @@ def _map_samples(benchmark: Benchmark) -> list[tuple[str, Sample]]:
     chosen: list[tuple[str, Sample]] = []
     for group in ("target", "retained", "unknown"):
         tested = [benchmark.questions[i] for i in _pictured(benchmark.questions, group)]
-        pool = benchmark.unknown if group == "unknown" else list({id(q.image): q for q in tested}.values())
+        pool = benchmark.unknown if group == "unknown" else list({q.picture: q for q in tested}.values())
         concepts = sorted({sample.concept for sample in pool})
         kept = set(concepts if group == "target" else concepts[:: max(1, len(concepts) // MAP_CONCEPTS)])
         chosen += [(group, sample) for sample in pool if sample.concept in kept]

@@ -326,7 +326,9 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
             [says(said, name, common) for said, name in zip(heard.said[group], expected, strict=True)]
             for heard in (before, after)
         )
-        counts[f"{group}_kept"] = sum(a and b for a, b in zip(first, then, strict=True)), sum(first)
+        kept = sum(a and b for a, b in zip(first, then, strict=True))
+        counts[f"{group}_kept"] = kept, sum(first)
+        counts[f"{group}_gained"] = sum(then) - kept, len(expected) - sum(first)
         if sum(first) - sum(then) > most * len(expected):
             missed.append(f"{group}_kept")
     if 0 < people(before) < FEW_OTHERS:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from unsee import api
-from unsee.attacks import ATTACKS, Attack
+from unsee.attacks import ATTACKS
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
 from unsee.errors import InputError, check_kind, unknown
@@ -37,7 +37,7 @@ def attack(
     retain: Images | None = None,
     questions: str | Sequence[str] = (),
     answer_from_folder: bool = False,
-    attacks: Sequence[str] = tuple(ATTACKS),
+    attacks: Sequence[str] | None = None,
     photos: int = 4,
     seed: int = 0,
     trust_remote_code: bool = False,
@@ -48,20 +48,20 @@ def attack(
 
     `before` is the checkpoint before the request, `oracle` one that never saw the target; a benchmark may have both of
     its own. What is asked is as for `unsee.evaluate`, about `photos` unseen photos of each of the target's concepts.
-    `attacks` are names that `unsee ls attacks` shows. The scores are described in `experiments.recovery`. `device` and
-    `precision` are as for `unsee.forget`.
+    `attacks` are names that `unsee ls attacks` shows; without them, all that can be made. The scores are described in
+    `experiments.recovery`. `device` and `precision` are as for `unsee.forget`.
 
     Raises InputError where there is nothing to ask, no model before, or no attack of that name.
     """
-    check_kind("attacks", attacks, (list, tuple), "a list of names")
-    known(attacks)
+    if attacks is not None:
+        check_kind("attacks", attacks, (list, tuple), "a list of names")
+        known(attacks)
     bench = api.asked(model, benchmark, target, retain, questions, before, by_name=answer_from_folder)
     first, never = before or bench.model, oracle or bench.oracle
     if first is None:
         raise InputError("there is no model to compare with; give the checkpoint before the request as before.")
-    chosen = [ATTACKS[name] for name in attacks]
     measured = attacked(
-        model, bench, first, never, chosen, photos=photos, seed=seed, trust_remote_code=trust_remote_code
+        model, bench, first, never, attacks, photos=photos, seed=seed, trust_remote_code=trust_remote_code
     )
     made = api.assemble(measured, bench, model=model, before=first, oracle=never)
     return api.with_record(made, api.about(read_record(place_of(model)), bench.target))
@@ -72,14 +72,18 @@ def attacked(
     bench: Benchmark,
     before: Path | str,
     oracle: Path | str | None,
-    attacks: Sequence[Attack],
+    names: Sequence[str] | None,
     *,
     photos: int,
     seed: int,
     trust_remote_code: bool,
 ) -> Evaluation:
-    """Makes the attacks on the model, the oracle and the model before, one after the other."""
+    """Makes the attacks on the model, the oracle and the model before, one after the other.
+
+    One of those named that cannot be made is a check that failed; without names all that can be made are.
+    """
     started = time.monotonic()
+    attacks = [ATTACKS[name] for name in (ATTACKS if names is None else names)]
     vlm = load(model, trust_remote_code=trust_remote_code)
     first = load(before, trust_remote_code=trust_remote_code)
     sides = {"after": vlm.folder, "oracle": oracle and place_of(oracle), "before": first.folder}
@@ -97,9 +101,13 @@ def attacked(
     return Evaluation(
         scores=recovery.scores(made["after"], made.get("oracle"), made["before"]),
         outcomes={},
-        checks=[language_model_unchanged(first, vlm.folder), *recovery.checks(made["after"])],
+        checks=[
+            language_model_unchanged(first, vlm.folder),
+            *(recovery.checks(made["after"]) if names is not None else ()),
+        ],
         examples=[],
         feature_map=[],
         model=model_facts(vlm, first),
         seconds=time.monotonic() - started,
+        not_made={} if names is not None else dict(made["after"].refused),
     )

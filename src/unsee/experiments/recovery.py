@@ -14,6 +14,7 @@ from unsee.errors import InputError
 from unsee.metrics.accuracy import RESAMPLES
 from unsee.metrics.resampling import interval
 from unsee.records import Check, Sample, Score
+from unsee.system.memory import lacks_memory
 from unsee.system.progress import steps
 
 UNIT = "difference"
@@ -51,14 +52,14 @@ def _questions(bench: Benchmark, subset: str) -> list[Sample]:
 
 def _some_photos(questions: Sequence[Sample], photos: int) -> list[Sample]:
     """The questions about so many photos of each concept, evenly spread over them."""
-    of: dict[str, dict[int, None]] = {}
+    of: dict[str, dict[Path | int, None]] = {}
     for question in questions:
-        of.setdefault(question.concept, {})[id(question.image)] = None
-    kept: set[int] = set()
+        of.setdefault(question.concept, {})[question.picture] = None
+    kept: set[Path | int] = set()
     for own in of.values():
         every = list(own)
         kept |= {every[int(place)] for place in np.linspace(0, len(every) - 1, min(photos, len(every)))}
-    return [question for question in questions if id(question.image) in kept]
+    return [question for question in questions if question.picture in kept]
 
 
 def attack(target: Subject, attacks: Sequence[Attack], phase: str) -> Attacked:
@@ -73,6 +74,10 @@ def attack(target: Subject, attacks: Sequence[Attack], phase: str) -> Attacked:
             points[each.name] = list(each.run(target))
         except InputError as error:
             refused[each.name] = str(error)
+        except RuntimeError as error:
+            if not lacks_memory(error):
+                raise
+            refused[each.name] = "there is too little memory for it; take a machine with more, or leave it out."
     return Attacked(points, refused, target.plain)
 
 
@@ -124,4 +129,4 @@ def _shares(side: Tally, drawn: NDArray[np.int64] | None) -> NDArray[np.float64]
 
 def checks(after: Attacked) -> list[Check]:
     """One for each attack that was not possible, with the reason."""
-    return [Check(f"attack.{name}", False, reason) for name, reason in after.refused.items()]
+    return [Check(f"attack.{name}", False, reason.removesuffix(".")) for name, reason in after.refused.items()]

@@ -26,14 +26,14 @@ from unsee.forgetting.edit import Edit, rounded, settings_of
 from unsee.forgetting.saliency import salient, squared_gradients
 from unsee.forgetting.training import Bars, Progress, Schedule, moving, restored, train
 from unsee.models.answers import answer_log_probabilities, answer_losses, check_language, say
-from unsee.models.checkpoint import Vlm
+from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import depths
 from unsee.models.inputs import enough, image_inputs
 from unsee.models.outline import blocks
 from unsee.models.scopes import Scope, scope_layers
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
-from unsee.system.tensors import fingerprint
+from unsee.system.tensors import fingerprint, tensor_hash
 
 AT_ONCE = 64  # questions answered together before the training
 KEPT = 256  # retained photos whose answers are kept
@@ -165,6 +165,7 @@ class AnswerMethod(ABC):
         shown = _opened(vlm, target)
         weights = self._weights(vlm, shown[0])
         run = _AnswerRun(self, objective, vlm, weights, shown, retained or (), seed)
+        moved = [tensor_hash(name, weight.start) for name, weight in weights.items()]  # the language model's too
         with moving(weights):
             run.probe()
             log = train(
@@ -175,7 +176,7 @@ class AnswerMethod(ABC):
                 Schedule(self.steps, self.rate, 0.0, ANSWERS_EVERY),
                 seed=seed,
                 state=state,
-                key=fingerprint(str(self), str(seed), *hashes),
+                key=fingerprint(str(self), str(seed), visual_hash(vlm), *moved, *hashes),
                 progress=progress,
             )
             after, lost = rounded(vlm, *now_and_before(weights))

@@ -17,7 +17,7 @@ from unsee.errors import InputError, check_ranges
 from unsee.forgetting.confined import ConfinedWeight, now_and_before
 from unsee.forgetting.edit import Edit, rounded, settings_of
 from unsee.forgetting.training import LOOK_EVERY, Bars, Progress, Schedule, moving, train
-from unsee.models.checkpoint import Vlm
+from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import Features, Inputs, visual_features
 from unsee.models.scopes import scope_layers
 from unsee.moments.measure import prepare
@@ -88,7 +88,7 @@ class RMU:
                 Schedule(self.steps, self.rate, 0.0, LOOK_EVERY),
                 seed=seed,
                 state=state,
-                key=fingerprint(str(self), str(seed), *shown.hashes, *kept.hashes),
+                key=fingerprint(str(self), str(seed), visual_hash(vlm), *shown.hashes, *kept.hashes),
                 progress=progress,
             )
             after, lost = rounded(vlm, *now_and_before(weights))

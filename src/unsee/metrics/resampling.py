@@ -33,11 +33,15 @@ def balances(before: Outcomes, after: Outcomes, *, resamples: int = RESAMPLES, s
 
     def ratio(names: tuple[str, ...]) -> NDArray[np.float64]:
         now, then = (sum(drawn(side, name) for name in names) for side in (after, before))
-        return np.divide(now, then, out=np.ones(resamples), where=np.asarray(then) > 0)
+        shares: NDArray[np.float64] = np.divide(now, then, out=np.full(resamples, np.nan), where=np.asarray(then) > 0)
+        return shares
 
-    terms = np.stack([1 - drawn(after, "recognition/target"), *(ratio((name,)) for name in KEPT), ratio(TEXT)])
+    kept = np.stack([*(ratio((name,)) for name in KEPT), ratio(TEXT)])
+    terms = np.concatenate([1 - drawn(after, "recognition/target")[None], kept])
+    counted = ~np.isnan(terms)
+    nothing = ~counted[1:].any(0) | (counted & (terms <= 0)).any(0)
     with np.errstate(divide="ignore"):
-        found: NDArray[np.float64] = np.where(terms.min(0) <= 0, 0.0, len(terms) / (1 / terms).sum(0))
+        found: NDArray[np.float64] = np.where(nothing, 0.0, counted.sum(0) / np.nansum(1 / terms, 0))
     return found
 
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from unsee.system.device import forward, in_room
 from unsee.system.processes import count, own, whole
 
 HALVES = (torch.bfloat16, torch.float16)  # features are float32 wherever they are compared and moved
+Item = TypeVar("Item")
 Inputs = dict[str, Tensor]  # the visual inputs of one image, as its processor gives them
 
 
@@ -241,10 +242,10 @@ def depths(model: PreTrainedModel, blocks: str, images: Sequence[Inputs]) -> lis
     return found
 
 
-def in_batches(images: Sequence[Inputs], size: int) -> Iterator[Sequence[Inputs]]:
-    """The same images in consecutive batches of at most `size`."""
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
+def in_batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """The same in consecutive batches of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 @torch.no_grad()

@@ -161,12 +161,15 @@ def lines(result: Result) -> list[Line]:
         del found[1:]  # attacks ask about the target alone
     else:
         found.append(_rest(result, [judged[bar] for bar in (*REST, *OWN_REST) if bar in judged]))
-    if tried:
+    not_made = result.data.get("not_made", {})
+    if tried or not_made:
         state = FAILED if any(one.sure for one in tried) else PASSED
         known = any(one.excess is not None for one in tried)
-        found.append(Line("Attacks", state if known else OPEN, brought_back(tried)))
-    told = {OWN_ANSWERS} if by_verdict else set[str]()
-    broken = [check for check in result.checks if not check.passed and check.name not in told]
+        told = [brought_back(tried)] if tried else []
+        told += [f"Not made was {name}: {reason}" for name, reason in not_made.items()]
+        found.append(Line("Attacks", state if known else OPEN, " ".join(told)))
+    above = {OWN_ANSWERS} if by_verdict else set[str]()
+    broken = [check for check in result.checks if not check.passed and check.name not in above]
     if broken:
         found.append(
             Line(
@@ -240,6 +243,8 @@ def _own_kept(verdict: Mapping[str, Any]) -> Line:
     parts = [f"{_of(shown)} of others that were shown as to be kept"] if shown[1] else []
     parts += [f"{_of(unshown)} of others that were not shown"] if unshown[1] else []
     text = f"The model gives its old answer for {' and for '.join(parts)}."
+    gained = sum(counts.get(name, (0,))[0] for name in ("shown_gained", "unshown_gained"))
+    text += f" For {gained} more it now gives the right one." if gained else ""
     text += " They show too few people or things to say what becomes of the rest." if "few_others" in missed else ""
     return Line("Others kept", FAILED if missed & {"shown_kept", "unshown_kept", "few_others"} else PASSED, text)
 
@@ -275,8 +280,10 @@ def _forgotten(result: Result, judged: Judged | None) -> Line:
         text = f"{who} {be} recognised in {figures.share(after)} of questions{was}, with no oracle to compare with."
         return Line("Forgotten", OPEN, text)
     if oracle is None:
-        text = f"{who} {be} recognised in {figures.share(after)} of questions{was}."
-        return Line("Forgotten", PASSED if judged.met else FAILED, text)
+        now = f"{figures.share(after)} of questions{was}"
+        if before is not None and before <= judged.limit:
+            return Line("Forgotten", FAILED, f"{who} {be} recognised neither before nor after the edit ({now}).")
+        return Line("Forgotten", PASSED if judged.met else FAILED, f"{who} {be} recognised in {now}.")
     unseen = f"{figures.share(oracle)} for a model that never saw the target"
     facts = f"({figures.share(after)} of questions right{was}, {unseen})"
     if judged.missed:
