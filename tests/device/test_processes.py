@@ -51,6 +51,39 @@ def test_a_request_is_the_same(unsee: Run, checkpoint: Path, target: Path, retai
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 
 
+NARROW = """
+import sys
+import torch
+from unsee.cli.main import main
+from unsee.models import features
+from unsee.system.processes import rank
+
+collated = features.collated
+
+def narrow(images):
+    if rank() == 1 and len(images) > 4:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return collated(images)
+
+features.collated = narrow
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_where_one_process_has_less_memory_the_request_is_the_same(
+    unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "narrow.py").write_text(NARROW)
+    given = ("forget", "--model", checkpoint, "--target", target, "--retain", retained, *QUICK)
+    alone = unsee(*given, "--out", tmp_path / "one")
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    command = [*launcher, tmp_path / "narrow.py", *given, "--out", tmp_path / "two"]
+    both = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert both.returncode == alone, both.stderr
+    assert "batches of" in both.stderr
+    assert worst(stored(tmp_path / "one"), stored(tmp_path / "two")) < SAME
+
+
 def test_moments_are_the_same_under_torchrun(unsee: Run, checkpoint: Path, retained: Path, tmp_path: Path) -> None:
     given = ("moments", "--model", checkpoint, "--retain", retained)
     assert unsee(*given, "--out", tmp_path / "one") == 0

@@ -22,7 +22,7 @@ from unsee.models.features import device_of
 from unsee.system.disk import allow, is_plain, is_there
 from unsee.system.memory import lacks_memory
 from unsee.system.output import with_file
-from unsee.system.processes import count, first, same, summed
+from unsee.system.processes import anyone, count, first, same, summed
 from unsee.system.progress import report
 from unsee.system.tensors import fingerprint, tensor_hash
 
@@ -293,13 +293,19 @@ def _step(
     warm = min(1.0, (run.step + 1) / max(1.0, 0.05 * schedule.steps))
     rate = run.factor * schedule.rate * warm * (0.5 + 0.5 * math.cos(math.pi * run.step / schedule.steps))
     while True:
+        full: RuntimeError | None = None
         try:
             for part in loss(Generator().manual_seed(seed * 1_000_003 + run.step)):
                 part.backward()
-            break
         except RuntimeError as error:
-            if smaller is None or not lacks_memory(error) or not smaller():
+            if smaller is None or not lacks_memory(error):
                 raise
+            full = error
+        # Parts are numbered by their size: where one process needs smaller ones, all make the step again.
+        if smaller is None or not (anyone(full is not None) if shared else full):
+            break
+        if not smaller():
+            raise full or InputError("another process has too little memory for one image; give it more.")
         for weight in run.weights.values():
             weight.weight.grad = None
     if shared and count() > 1:

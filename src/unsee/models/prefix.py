@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from unsee.models.features import Inputs, visual_features
+from unsee.system.device import in_room
 
 STATE_BYTES = 1 << 29  # of what is kept for all images
 SAID = 64  # integers that are sizes or positions; where an image has more they are a mask
@@ -156,7 +157,7 @@ def prefix_states(
     if bare is None or axis is None:
         return None
     found = replace(bare, axis=axis)
-    states = found.states(model, images, batch, most)
+    states = in_room(lambda size: found.states(model, images, size, most), batch)
     if states is None:
         return None
     places = _probes(images)

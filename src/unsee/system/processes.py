@@ -55,6 +55,15 @@ def summed(tensors: Iterable[Tensor]) -> None:
             dist.all_reduce(tensor)
 
 
+def anyone(says: bool) -> bool:
+    """Whether any process says so."""
+    if count() == 1:
+        return says
+    said = torch.tensor(int(says))
+    dist.all_reduce(said, dist.ReduceOp.MAX)
+    return bool(said)
+
+
 def same(value: T) -> T:
     """The first process's value, for all."""
     if count() == 1:
