@@ -140,7 +140,9 @@ def forget(
         if _passed(tried[-1]) or (tried[-1].verdict is not None and "unknown" in tried[-1].verdict.missed):
             break  # what the model never named cannot be seen to be forgotten
     best = min(tried, key=_shortfall)
-    return replace(best, request=request, replies=hearing.replies(best.weights))
+    spent = {name: round(sum(edit.timings[name] for edit in tried), 2) for name in best.timings}
+    made = {**best.method, "attempts": len(tried)}
+    return replace(best, method=made, timings=spent, request=request, replies=hearing.replies(best.weights))
 
 
 def _method(given: Method | str | None) -> Method:

@@ -1,6 +1,7 @@
 """Scores from answers: pairs of questions about one fact, utility, and what is compared with another model."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,21 @@ def test_confidence_is_compared_with_that_before_and_the_oracles() -> None:
     assert values["forget_quality", "one_minus_js", "before"] < 1
     ratios = {phase: Answers(a.answers, a.values, a.confidence, ratios=True) for phase, a in answers.items()}
     assert not any(s.name == "c_dis" for s in scores(made, ratios)), "truth ratios are no probabilities"
+
+
+@pytest.mark.parametrize(
+    ("said", "share"),
+    [
+        (["Bob Lee", "nobody", "Ann Day"], 1 / 3),
+        (["This is Bob Lee.", "bob lee", "Ann Day"], 2 / 3),
+        (["Ann Day, not Bob Lee", "Bob", ""], 0.0),  # her own name is no other's, and half a name is none
+    ],
+)
+def test_another_persons_name_is_found_in_sentences(said: list[str], share: float) -> None:
+    photo = Path("photo.png")
+    target = [Sample(photo, "Ann Day", "Who?", "Ann Day", score="recognition", subset="target") for _ in said]
+    other = Sample(photo, "Bob Lee", "Who?", "Bob Lee", score="recognition", subset="retained")
+    made = Benchmark("x", "", None, None, [], [], [*target, other], [])
+    answers = Answers([*said, "Bob Lee"], [0.0] * 4, [])
+    values = {(s.name, s.subset): s.value for s in scores(made, {"after": answers})}
+    assert values["misattributed", "target"] == pytest.approx(share)

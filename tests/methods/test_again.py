@@ -4,6 +4,7 @@ import pytest
 
 from unsee import api
 from unsee.evaluation.hearing import Hearing
+from unsee.forgetting.edit import Edit
 from unsee.methods import NSCVF
 from unsee.records import Verdict
 
@@ -41,8 +42,18 @@ def test_the_better_of_two_attempts_stands(
     monkeypatch.setattr(Hearing, "best_share", lambda *_: (1.0, next(given)))
     monkeypatch.setattr("unsee.forgetting.settings.STEPS", 2)
     monkeypatch.setattr(NSCVF, "attempts", lambda self, **_: [self, NSCVF(steps=3, **QUICK)])
+    spent, once = list[float](), NSCVF.forget
+
+    def timed(self: NSCVF, *args: object, **more: object) -> Edit:
+        edit = once(self, *args, **more)
+        spent.append(edit.timings["forget_s"])
+        return edit
+
+    monkeypatch.setattr(NSCVF, "forget", timed)
     edit = api.forget(vlm, target, retained, method=NSCVF(**QUICK), tell=told.append)
     assert next(given, None) is None
+    assert edit.method["attempts"] == len(spent) == runs
+    assert edit.timings["forget_s"] == pytest.approx(sum(spent), abs=0.01)
     assert edit.verdict == verdicts[left]
     assert edit.method["steps"] == (2, 3)[left]
     assert any("is made again" in text for text in told) == (runs == 2)

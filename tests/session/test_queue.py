@@ -106,7 +106,7 @@ def test_photos_that_wait_cannot_be_seen_and_are_erased(two: Path, waiting: Path
 def test_what_waits_is_what_was_given(waiting: Path, key: Path, people: Path) -> None:
     given = [sample for sample in data.load(people) if sample.concept == "concept_1"]
     kept = secret.read(key, waiting, Session(waiting).settings.salt)
-    found = queue.read(waiting / "queue" / "r1.safetensors", "r1", kept)
+    found, _ = queue.read(waiting / "queue" / "r1.safetensors", "r1", kept)
     assert data.validate(found, "target") == data.validate(given, "target")
     assert {sample.concept for sample in found} == {"concept_1"}
 
@@ -255,3 +255,16 @@ def test_the_commands(waiting: Path, key: Path, people: Path, unsee: Run, capsys
     weights = load_file(waiting / WEIGHTS)
     assert weights
     assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_files_that_could_not_be_read_when_a_request_was_queued_stand_in_its_certificate(
+    waiting: Path, key: Path, people: Path, unsee: Run, tmp_path: Path
+) -> None:
+    photos = shutil.copytree(people / "concept_5", tmp_path / "photos")
+    (photos / "broken.jpg").write_bytes(b"no picture")
+    given = ("--target", photos, "--id", "r2", "--later", "--secret", key)
+    assert unsee("session", "forget", waiting, *given) == 2
+    assert unsee("session", "forget", waiting, *given, "--skip-unreadable") == 0
+    warned = {str(each["id"]): str(each["warnings"]) for each in settle(waiting, key)}
+    assert "1 files of the target could not be read and were skipped" in warned["r2"]
+    assert "skipped" not in warned["r0"]

@@ -145,9 +145,9 @@ def _later(options: Forget) -> int:
         if name not in known and said[name] != plain[name]:
             raise InputError(f"--{name.replace('_', '-')} says how a request is made; give it to unsee session settle.")
     session = _open(options.dir, secret=options.secret)
-    session.later(
-        given(options.target, skip=options.skip_unreadable), options.id, reason=options.reason, key=options.key
-    )
+    skipped = list[str]()
+    target = given(options.target, skip=options.skip_unreadable, left_out=skipped)
+    session.later(target, options.id, reason=options.reason, key=options.key, skipped=len(skipped))
     out(f"{options.id} waits, with {len(session.queued())} in the queue; unsee session settle makes them all.")
     _after(session)
     return 0

@@ -13,6 +13,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from unsee.errors import InputError
 from unsee.models.foreign import first_line
 from unsee.records import Sample
+from unsee.system.device import chosen
 
 SCALE, TOKENS, BATCH = 10, 8, 8  # highest score; most tokens of a reply; replies at once
 PROMPT = """You grade an answer. Compare it with the right answer: does it state the same facts?
@@ -43,12 +44,13 @@ class LocalJudge:
     @torch.no_grad()
     def __call__(self, prompts: Sequence[str]) -> list[str]:
         """Raises InputError where the folder holds no such model."""
+        device = chosen()
         try:
             tokenizer: Any = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, padding_side="left")
             config = AutoConfig.from_pretrained(self.folder, local_files_only=True)
             text = config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
             opened: Any = AutoModelForCausalLM if text else AutoModelForImageTextToText
-            model = opened.from_pretrained(self.folder, local_files_only=True).eval()
+            model = opened.from_pretrained(self.folder, local_files_only=True).eval().to(device)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise InputError(
                 f"the judge in {self.folder} cannot be opened ({first_line(error)}); expected a language model of "
@@ -64,7 +66,7 @@ class LocalJudge:
                 padding=True,
                 add_special_tokens=not tokenizer.chat_template,
             )
-            inputs = {name: asked[name] for name in ("input_ids", "attention_mask")}
+            inputs = {name: asked[name].to(device) for name in ("input_ids", "attention_mask")}
             said = model.generate(
                 **inputs, do_sample=False, num_beams=1, max_new_tokens=TOKENS, pad_token_id=tokenizer.pad_token_id
             )

@@ -1,6 +1,6 @@
 """From what models said of a benchmark to its scores; each is a mean over questions, with an interval over concepts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import harmonic_mean
 
@@ -11,8 +11,8 @@ from unsee.metrics.fluency import fluency
 from unsee.metrics.forget_quality import c_dis, ks_p_value, one_minus_js
 from unsee.metrics.measures import TRUTH_GONE
 from unsee.metrics.modality import MODALITIES
-from unsee.metrics.normal import normal
 from unsee.metrics.resampling import Outcomes
+from unsee.metrics.same import says
 from unsee.records import Check, Sample, Score
 
 LOOKS = ("scene", "appearance", "text")  # what is to stay of a target's photos and of what is written about it
@@ -56,8 +56,10 @@ def judge_scores(judge: Judge, benchmark: Benchmark, answers: Mapping[str, Answe
     samples = benchmark.questions
     own = [i for i, sample in enumerate(samples) if sample.measure in OPEN]
     found, read, total = list[Score](), 0, 0
-    for phase, each in answers.items():
-        values = judged(judge, [samples[i] for i in own], [each.answers[i] for i in own])
+    said = [each.answers[i] for each in answers.values() for i in own]
+    every = judged(judge, [samples[i] for i in own] * len(answers), said)
+    for place, phase in enumerate(answers):
+        values = every[place * len(own) : (place + 1) * len(own)]
         found += _means(samples, zip(own, values, strict=True), phase, "_judged", "judged")
         read, total = read + sum(value is not None for value in values), total + len(values)
     detail = f"{total - read} of {total} replies are no number from 0 to 10, and do not count"
@@ -115,13 +117,18 @@ def drawn_together(samples: Sequence[Sample]) -> list[str]:
 
 def _misattributed(samples: Sequence[Sample], said: Sequence[str], phase: str) -> list[Score]:
     """Of the target's photos whose concept is asked for, how many get the name of another concept: a new wrong."""
-    names = {normal(sample.concept) for sample in samples}
+    names = {sample.concept for sample in samples}
     asked = [i for i, s in enumerate(samples) if s.subset == "target" and s.image is not None and s.answer == s.concept]
     if not asked:
         return []
-    wrong = [float(normal(said[i]) in names - {normal(samples[i].concept)}) for i in asked]
+    wrong = [float(_another(said[i], samples[i].concept, names)) for i in asked]
     mean, interval = accuracy(wrong, drawn_together([samples[i] for i in asked]))
     return [Score("misattributed", "target", phase, mean, len(asked), interval, higher_is_better=False)]
+
+
+def _another(said: str, own: str, names: Collection[str]) -> bool:
+    """Whether an answer, a name or a sentence, says one of the names and not a photo's own."""
+    return not says(said, own) and any(says(said, name) for name in names)
 
 
 def _paired(samples: Sequence[Sample], values: Sequence[float], phase: str) -> list[Score]:

@@ -18,13 +18,13 @@ from unsee.session.secret import Secret
 from unsee.system.tensors import opened, write
 
 FORMAT = "unsee-queue-1"
-CONCEPTS = "concepts"
+CONCEPTS, SKIPPED = "concepts", "skipped_files"
 
 
-def save(file: Path, identifier: str, samples: Sequence[Sample], secret: Secret) -> None:
-    """Writes the photos of a request and what their concepts are called, and nothing that can be read without a secret.
+def save(file: Path, identifier: str, samples: Sequence[Sample], secret: Secret, skipped: int = 0) -> None:
+    """Writes the photos of a request and what their concepts are called, which cannot be read without a secret.
 
-    Of a photo its pixels are kept, as PNG, and nothing of its file.
+    Of a photo its pixels are kept, as PNG, and nothing of its file. So many files were `skipped`, as could not be read.
     """
     tensors = {}
     for number, sample in enumerate(samples):
@@ -34,11 +34,14 @@ def save(file: Path, identifier: str, samples: Sequence[Sample], secret: Secret)
     names = json.dumps([sample.concept for sample in samples]).encode()
     tensors[CONCEPTS] = _hidden(secret, f"{identifier} {CONCEPTS}", names)
     file.parent.mkdir(exist_ok=True)
-    write(file, tensors, FORMAT, {})
+    write(file, tensors, FORMAT, {SKIPPED: skipped})
 
 
-def read(file: Path, identifier: str, secret: Secret) -> list[Sample]:
-    """The photos of a request, decoded. Raises BrokenSessionError where they are not what was written for this id."""
+def read(file: Path, identifier: str, secret: Secret) -> tuple[list[Sample], int]:
+    """The photos of a request, decoded, and how many files were skipped.
+
+    Raises BrokenSessionError where they are not what was written for this id.
+    """
     try:
         stored = opened(file, FORMAT)
         tensors = stored.read(stored.sums)
@@ -46,9 +49,10 @@ def read(file: Path, identifier: str, secret: Secret) -> list[Sample]:
         photos = (
             _clear(secret, f"{identifier} photo_{number}", tensors[f"photo_{number}"]) for number in range(len(names))
         )
-        return [
+        samples = [
             Sample(decode(photo, f"a photo of {identifier}"), name) for photo, name in zip(photos, names, strict=True)
         ]
+        return samples, int(stored.facts.get(SKIPPED, 0))  # older sessions did not count them
     except (InputError, ValueError, KeyError, TypeError) as error:
         raise BrokenSessionError(
             f"the photos of {identifier} cannot be read ({error}); restore the session from a copy, or withdraw it."

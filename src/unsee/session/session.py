@@ -171,8 +171,12 @@ class Session:
             run: dict[str, Any] = {"benchmark": benchmark, "keep_undo": keep_undo, "keep_anyway": keep_anyway}
             return self._entered(asked, retain, public, asking, signer, **run, progress=progress, tell=tell)[0]
 
-    def later(self, target: Images, identifier: str, *, reason: str = "", key: Path | None = None) -> None:
+    def later(
+        self, target: Images, identifier: str, *, reason: str = "", key: Path | None = None, skipped: int = 0
+    ) -> None:
         """Queues a request: its images wait in the folder, encrypted by the session's secret, until `settle`.
+
+        So many files were `skipped`, as could not be read; its certificate will say so.
 
         Raises InputError for a session that was made without a secret, and as `forget` does.
         """
@@ -188,7 +192,7 @@ class Session:
             facts = {"id": identifier, "reason": reason, "target_hashes": asked.hashes, **signer.facts}
             with self.store.change("queue", facts, sign=signer.sign) as files:
                 if self._secret is not None:  # it was checked
-                    queue.save(files / queue_file(identifier), identifier, asked.target, self._secret)
+                    queue.save(files / queue_file(identifier), identifier, asked.target, self._secret, skipped)
 
     def settle(
         self,
@@ -288,11 +292,11 @@ class Session:
         if self._secret is None:  # a session without one queues nothing
             raise BrokenSessionError(f"{self.folder} has requests that wait, and no secret; restore it from a copy.")
         facts = entry.facts
-        samples = queue.read(self.store.path(queue_file(facts["id"])), facts["id"], self._secret)
+        samples, skipped = queue.read(self.store.path(queue_file(facts["id"])), facts["id"], self._secret)
         hashes = [self._salted(digest) for digest in data.validate(samples, "target")]
         if hashes != facts["target_hashes"]:
             raise BrokenSessionError(f"the photos of {facts['id']} are not those that were queued; restore a copy.")
-        return Asked(facts["id"], facts["reason"], samples, hashes, entry.time)
+        return Asked(facts["id"], facts["reason"], samples, hashes, entry.time, skipped)
 
     def undo(self, identifier: str, *, key: Path | None = None) -> None:
         """Takes back the last request that stands: weights and state are again, bit for bit, what they were before it.

@@ -1,7 +1,6 @@
 """Where models compute, in which precision they run forward, and what is done where the memory there is full."""
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -13,6 +12,7 @@ import torch
 
 from unsee.errors import InputError, unknown
 from unsee.system.memory import lacks_memory
+from unsee.system.processes import told
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -84,7 +84,7 @@ def chosen(name: str | None = None) -> torch.device:
     name = name or asked().device
     if name == AUTO:
         # of several processes that share the work, each has a GPU of its own
-        own = int(os.environ.get("LOCAL_RANK", "0")) % max(1, torch.cuda.device_count())
+        own = told("LOCAL_RANK", 0) % max(1, torch.cuda.device_count())
         return torch.device("cuda", own) if torch.cuda.is_available() else torch.device(CPU)
     try:
         device = torch.device(name)

@@ -73,7 +73,7 @@ def same(value: T) -> T:
     return held[0]
 
 
-def _told(name: str, otherwise: int) -> int:
+def told(name: str, otherwise: int) -> int:
     """A number that a launcher left in the environment. Raises InputError for what is none."""
     value = os.environ.get(name, str(otherwise))
     if not value.isdecimal():
@@ -87,12 +87,12 @@ def together() -> Iterator[None]:
 
     Raises InputError where they do not find each other.
     """
-    if _told("WORLD_SIZE", 1) == 1:
+    if told("WORLD_SIZE", 1) == 1:
         yield
         return
-    here, gpus = _told("LOCAL_WORLD_SIZE", 1), torch.cuda.device_count()
+    here, gpus = told("LOCAL_WORLD_SIZE", 1), torch.cuda.device_count()
     if gpus:
-        torch.cuda.set_device(_told("LOCAL_RANK", 0) % gpus)
+        torch.cuda.set_device(told("LOCAL_RANK", 0) % gpus)
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if here <= gpus else "gloo")  # nccl wants a GPU for each
     except (ValueError, RuntimeError) as error:
