@@ -327,7 +327,7 @@ def _data_facts(bench: Benchmark) -> dict[str, Any]:
         facts["protocol"] = bench.protocol
     for role, samples in (("target", bench.target), ("retained", bench.retained)):
         if samples:
-            hashes = sorted(data.content_hash(data.open_image(s.image)) for s in samples if s.image is not None)
+            hashes = sorted(data.hash_of(s) for s in samples if s.image is not None)
             facts[f"{role}_images"] = len(samples)
             facts[f"{role}_concepts"] = len({s.concept for s in samples})
             facts[f"{role}_sha256"] = hashlib.sha256("".join(hashes).encode()).hexdigest()

@@ -38,7 +38,20 @@ def test_weights_with_which_no_answer_is_a_number_fail(ground: Ground) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"return_dict_in_generate": True}, {"num_beams": 4, "num_return_sequences": 2}, {"do_sample": True, "top_k": 3}],
+    [
+        {"return_dict_in_generate": True},
+        {"num_beams": 4, "num_return_sequences": 2},
+        {"do_sample": True, "top_k": 3},
+        {"guidance_scale": 1.5},
+        {"watermarking_config": {"bias": 5.0, "greenlist_ratio": 0.25}},
+        {"stop_strings": ["a"]},
+        {"prompt_lookup_num_tokens": 3},
+        {"penalty_alpha": 0.6, "top_k": 4},
+        {"dola_layers": "high"},
+        {"min_new_tokens": 6, "no_repeat_ngram_size": 2, "bad_words_ids": [[5]]},
+        {"repetition_penalty": 3.0, "suppress_tokens": [5, 6]},
+        {"cache_implementation": "static", "max_length": 20},
+    ],
 )
 def test_a_models_own_settings_for_generation_change_no_answer(settings: dict[str, Any], ground: Ground) -> None:
     expected = asked(ground.copy())

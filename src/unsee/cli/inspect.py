@@ -44,7 +44,7 @@ class Options:
 def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
     """What the command prints, as plain values; counts are of numbers, each storage once."""
     folder, empty, partition = skeleton(model, trust_remote_code=trust_remote_code)
-    processor = open_processor(folder, trust_remote_code=trust_remote_code)
+    processor = open_processor(folder, empty, trust_remote_code=trust_remote_code)
     stored = headers(folder)
     visual = visual_places(folder, empty, partition)
     sizes = {name: parameter.numel() for name, parameter in empty.named_parameters()}

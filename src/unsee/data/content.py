@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
@@ -10,6 +11,9 @@ from unsee.data.images import describe, open_image
 from unsee.data.similar import Look, like, look
 from unsee.errors import InputError
 from unsee.records import Sample
+from unsee.system.disk import file_state
+
+_known: dict[tuple[int, ...], str] = {}  # hashes of files as they were
 
 
 def content_hash(image: Image.Image) -> str:
@@ -18,6 +22,25 @@ def content_hash(image: Image.Image) -> str:
     digest = hashlib.sha256(f"{rgb.width}x{rgb.height}:".encode())
     digest.update(rgb.tobytes())
     return digest.hexdigest()
+
+
+def hash_of(source: Sample | Path | Image.Image) -> str:
+    """`content_hash` of an image that has to be opened; a file that did not change since is not read again.
+
+    Raises InputError where it cannot be read.
+    """
+    picture = source.image if isinstance(source, Sample) else source
+    if not isinstance(picture, Path):
+        return content_hash(open_image(source))
+    with suppress(OSError):  # it is said when the file is opened
+        if (known := _known.get(file_state(picture))) is not None:
+            return known
+    return _remembered(picture, content_hash(open_image(source)))
+
+
+def _remembered(file: Path, digest: str) -> str:
+    _known[file_state(file)] = digest
+    return digest
 
 
 def validate(samples: Iterable[Sample], role: str, looks: dict[str, Look] | None = None) -> list[str]:
@@ -87,9 +110,13 @@ def _hashed(samples: Iterable[Sample], role: str, looks: dict[str, Look] | None 
     """
 
     def read() -> str:
+        if looks is None:
+            return hash_of(sample)
         image = open_image(sample)
         digest = content_hash(image)
-        if looks is not None and digest not in looks:
+        if isinstance(sample.image, Path):
+            _remembered(sample.image, digest)
+        if digest not in looks:
             looks[digest] = look(image)
         return digest
 

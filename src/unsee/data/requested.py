@@ -6,8 +6,7 @@ import secrets
 from collections.abc import Sequence
 
 from unsee.data.aside import Divided
-from unsee.data.content import content_hash
-from unsee.data.images import open_image
+from unsee.data.content import hash_of
 from unsee.records import Request, Sample
 
 
@@ -37,7 +36,7 @@ def request_of(parts: Divided, identifier: str, time: str) -> Request:
 
 def _hashes(samples: Sequence[Sample], salt: str) -> tuple[str, ...]:
     photos = {sample.picture: sample for sample in samples if sample.image is not None}
-    return tuple(keyed(content_hash(open_image(sample)), salt.encode()) for sample in photos.values())
+    return tuple(keyed(hash_of(sample), salt.encode()) for sample in photos.values())
 
 
 def shown_in(request: Request, samples: Sequence[Sample]) -> list[str]:
@@ -45,7 +44,7 @@ def shown_in(request: Request, samples: Sequence[Sample]) -> list[str]:
     where = dict.fromkeys(request.used, "used") | dict.fromkeys(request.aside, "aside")
     key, found = request.salt.encode(), list[str]()
     for sample in samples:
-        digest = None if sample.image is None else keyed(content_hash(open_image(sample)), key)
+        digest = None if sample.image is None else keyed(hash_of(sample), key)
         found.append("" if digest is None else where.get(digest, ""))
     return found
 

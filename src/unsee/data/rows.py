@@ -55,7 +55,7 @@ def image_file(relative: object, root: Path, where: str) -> Path:
         raise InputError(f"{where} names the image {named}, which is a folder's name; correct the path.")
     path = root / relative
     try:
-        inside = not Path(relative).is_absolute() and path.resolve().is_relative_to(root.resolve())
+        inside = path.resolve().is_relative_to(root.resolve())
         exists = path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links in a circle
         reason = shown(str(error).partition(": ")[0])
@@ -65,6 +65,8 @@ def image_file(relative: object, root: Path, where: str) -> Path:
             f"{where} names the image {named}, which lies outside {root}; expected a relative path within that "
             "folder, so copy the image into it."
         )
+    if Path(relative).is_absolute():
+        raise InputError(f"{where} names the image {named} by an absolute path; expected one relative to {root}.")
     if not exists:
         raise InputError(f"{where} names the image {named}, which is no file in {root}; correct the path.")
     return path

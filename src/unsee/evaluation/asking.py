@@ -18,7 +18,7 @@ from transformers import LogitsProcessor, PreTrainedModel
 from unsee.data import describe, open_image
 from unsee.data.images import pixels
 from unsee.errors import InputError, UnaskableError
-from unsee.models.answers import GREEDY, Finite, decoded, followed, padded
+from unsee.models.answers import Finite, decoded, followed, padded
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import CROSSINGS, HALVES, Inputs
 from unsee.models.foreign import in_words
@@ -169,7 +169,7 @@ def _generate(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, **options: An
         in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again", UnaskableError),
         seen_once(vlm.model, images),
     ):
-        said = GREEDY | {"logits_processor": [Finite(vlm.folder)]} | options
+        said = {"logits_processor": [Finite(vlm.folder)]} | options
         return vlm.model.generate(**inputs, pad_token_id=pad, **said)
 
 

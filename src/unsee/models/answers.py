@@ -18,8 +18,6 @@ from unsee.models.foreign import in_words
 from unsee.models.inputs import chat_inputs
 
 Questions = Sequence[tuple[Image | None, str]]
-# Whatever a checkpoint's own settings for generation are.
-GREEDY = {"do_sample": False, "num_beams": 1, "num_return_sequences": 1, "return_dict_in_generate": False}
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
@@ -58,7 +56,7 @@ def say(vlm: Vlm, questions: Questions, tokens: int, changed: Mapping[str, Tenso
     model: Any = vlm.model
     with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
         output = model.generate(
-            **inputs, **GREEDY, logits_processor=[Finite(vlm.folder)], pad_token_id=tokenizer.pad_token_id,
+            **inputs, logits_processor=[Finite(vlm.folder)], pad_token_id=tokenizer.pad_token_id,
             max_new_tokens=tokens,
         )  # fmt: skip
     return decoded(vlm, inputs, output)

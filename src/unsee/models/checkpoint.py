@@ -41,6 +41,7 @@ from unsee.models.carried import carried, check_plain
 from unsee.models.families import FAMILIES
 from unsee.models.features import device_of
 from unsee.models.foreign import in_words
+from unsee.models.greedy import answer_greedily
 from unsee.models.inputs import image_inputs
 from unsee.models.locate import Partition, locate
 from unsee.models.outline import Outline, outline
@@ -48,7 +49,7 @@ from unsee.models.processors import open_processor
 from unsee.models.shards import DTYPES, INDEX, Stored, header, headers, patch, places, shards
 from unsee.models.sizes import check_layers
 from unsee.system import hub
-from unsee.system.device import CPU, chosen
+from unsee.system.device import CPU, as_by_default, chosen
 from unsee.system.disk import clone, file_hash, linked
 from unsee.system.memory import Memory, plan
 from unsee.system.output import SESSION
@@ -136,6 +137,8 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
     check_layers(file, raw)
     with in_words(f"{file} cannot be read", "expected a transformers config"):
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    if getattr(config, "_attn_implementation", None) not in (None, "eager", "sdpa"):
+        config._attn_implementation = None  # kernels of other packages, which need not be here
     family = FAMILIES.get(config.model_type)
     if family is not None and family.refused:
         raise InputError(f"{folder} holds a {config.model_type} model, which is not supported: {family.refused}.")
@@ -239,6 +242,7 @@ def _visual_part(vlm: Vlm) -> PreTrainedModel:
     return model
 
 
+@as_by_default()
 def load(
     model: str | Path,
     *,
@@ -257,7 +261,7 @@ def load(
     place = device if isinstance(device, torch.device) else chosen(device)
     folder, empty, partition = skeleton(model, trust_remote_code=trust_remote_code)
     shards(folder)
-    processor = open_processor(folder, trust_remote_code=trust_remote_code)
+    processor = open_processor(folder, empty, trust_remote_code=trust_remote_code)
     followed(folder, empty, partition, processor)
     stored = _stored(folder, empty, partition)
     named = _renamed(empty, stored)
@@ -301,6 +305,7 @@ def _whole(vlm: Vlm, place: torch.device, *, trust_remote_code: bool) -> PreTrai
     half = found == {torch.bfloat16} or (found == {torch.float16} and place.type != CPU)  # no good on a CPU
     loaded: Any = AutoModelForImageTextToText.from_pretrained(
         vlm.folder,
+        config=_config(vlm.folder, trust_remote_code=trust_remote_code),
         dtype=found.pop() if half else torch.float32,
         local_files_only=True,
         trust_remote_code=trust_remote_code,
@@ -309,6 +314,7 @@ def _whole(vlm: Vlm, place: torch.device, *, trust_remote_code: bool) -> PreTrai
     )
     opened: PreTrainedModel = loaded[0]
     check_whole(vlm.folder, opened, loaded[1])
+    answer_greedily(opened)
     return opened
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from transformers import AutoProcessor, ProcessorMixin
+from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin
 from transformers.utils.import_utils import is_torchvision_available
 
 from unsee.errors import InputError
+from unsee.models.completing import complete
 from unsee.models.foreign import in_words
 from unsee.models.sizes import check_picture_sizes
 
@@ -66,8 +67,13 @@ def _import_pixtral() -> None:
     vars(import_module(folder))["PixtralProcessor"] = processing.PixtralProcessor
 
 
-def open_processor(folder: Path, *, trust_remote_code: bool = False) -> ProcessorMixin:
-    """The processor of a checkpoint folder. Raises InputError where it is missing, damaged or takes no images."""
+def open_processor(
+    folder: Path, model: PreTrainedModel | None = None, *, trust_remote_code: bool = False
+) -> ProcessorMixin:
+    """The processor of a checkpoint folder, with what it lacks and its `model` says.
+
+    Raises InputError where it is missing, damaged or takes no images.
+    """
     then = "expected the image processor and tokenizer beside the weights"
     with in_words(f"{folder} has no usable processor", then), without_videos():
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -76,9 +82,8 @@ def open_processor(folder: Path, *, trust_remote_code: bool = False) -> Processo
             f"{folder} has no image processor; "
             "expected preprocessor_config.json or processor_config.json beside the weights."
         )
-    tokenizer: Any = getattr(processor, "tokenizer", None)
-    if tokenizer is not None and tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # questions of a batch are padded, and no padding is read
     pictures: Any = processor.image_processor
     check_picture_sizes(folder, pictures.to_dict())
+    if model is not None:
+        complete(processor, model)
     return processor

@@ -26,9 +26,11 @@ from unsee.session.ledger import (
 from unsee.session.secret import salted
 from unsee.session.settings import GUARD, Settings
 from unsee.session.store import creation
+from unsee.system.device import as_by_default
 from unsee.system.environment import environment
 
 
+@as_by_default()
 def create(
     folder: Path | str,
     model: str | Path,

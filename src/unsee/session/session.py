@@ -45,6 +45,7 @@ from unsee.session.request import Asked, Others, Wanted, Work, anchored, by_laye
 from unsee.session.secret import Secret
 from unsee.session.state import State
 from unsee.session.store import Store, check_hashes, link
+from unsee.system.device import as_by_default
 
 
 class Session:
@@ -233,6 +234,7 @@ class Session:
             with self.store.change("withdraw", facts, remove=gone, sign=signer.sign):
                 pass
 
+    @as_by_default()
     def _entered(
         self,
         asked: tuple[Asked, ...],

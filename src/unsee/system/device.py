@@ -59,10 +59,30 @@ def compute(device: str | None = None, precision: str | None = None) -> None:
     _asked.set(wanted)
 
 
+@contextmanager
+def as_by_default() -> Iterator[None]:
+    """While open, gradients are taken and new tensors are float32 on the CPU, whatever a notebook has set; a decorator.
+
+    torch's modes that hold where it is called hold again afterwards.
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    torch.set_default_dtype(torch.float32)
+    if device.type != CPU:
+        torch.set_default_device(CPU)
+    try:
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        if device.type != CPU:
+            torch.set_default_device(device)
+
+
 def computes(work: Callable[Given, Made]) -> Callable[Given, Made]:
     """The same function, run on the `device` and in the `precision` that it is given by these names."""
 
     @wraps(work)
+    @as_by_default()
     def run(*args: Given.args, **kwargs: Given.kwargs) -> Made:
         device, precision = kwargs.get("device"), kwargs.get("precision")
         with computing(None if device is None else str(device), None if precision is None else str(precision)):

@@ -24,14 +24,19 @@ _read: dict[tuple[int, ...], str] = {}  # hashes of files as they were
 YOUNG = 60.0  # seconds for which an empty working folder may be one that is just being made
 
 
+def file_state(path: Path) -> tuple[int, ...]:
+    """What changes wherever a file is written: which it is, its size and its times."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, hexadecimal.
 
     A file that took long to read is not read again while its size and times are the same. None that is read in less
     than COARSEST is remembered, because a change so soon after another may leave the same time.
     """
-    status = path.stat()
-    state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    state = file_state(path)
     if state in _read:
         return _read[state]
     started = time.monotonic()

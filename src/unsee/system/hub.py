@@ -20,7 +20,7 @@ def on_hub(name: str | Path) -> str | None:
 def refuse(name: str | Path, expected: str) -> InputError:
     """The error for a folder that is not here."""
     text = str(name)
-    hint = f"; for the hub's write {HUB}{text} or add --hub" if text.count("/") == 1 and text[0] not in "./" else ""
+    hint = f"; for the hub's write {HUB}{text} or add --hub" if text.count("/") == 1 and text[0] not in "./~" else ""
     return InputError(f"{text} is not a folder; expected {expected}{hint}.")
 
 
@@ -32,12 +32,18 @@ def folder(name: str | Path, kind: Literal["model", "dataset"], expected: str, l
     check_kind("the folder", name, (str, Path), expected)
     found = on_hub(name)
     if found is None:
-        if Path(name).is_dir():
-            return Path(name)
+        place = Path(name).expanduser() if str(name).startswith("~") else Path(name)
+        if place.is_dir():
+            return place
         raise refuse(name, expected)
     try:
         return Path(snapshot_download(found, repo_type=kind, ignore_patterns=list(leave)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"the hub cannot be reached, or HF_HUB_OFFLINE is set, and no copy of the {kind} {found} is in its cache; "
+            "fetch it where there is a network, or give a folder."
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise InputError(
             f"the hub does not give the {kind} {found} ({type(error).__name__}); check the name."
         ) from error
