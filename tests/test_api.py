@@ -1,6 +1,8 @@
 """The library as it is used from Python: paths, images and names; what it gives back can be looked at and tried."""
 
 import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +135,33 @@ def test_a_page_is_made_of_a_file_and_of_nothing_else(edit: Edit, tmp_path: Path
         NSCVF(steps="a")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="cannot be read"):
         unsee.report(tmp_path / "none.json", tmp_path / "p")
+
+
+@contextmanager
+def default(setter: Callable[[Any], None], value: object, before: object) -> Iterator[None]:
+    setter(value)
+    try:
+        yield
+    finally:
+        setter(before)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.set_grad_enabled(mode=False),
+        lambda: default(torch.set_default_dtype, torch.float64, torch.float32),
+        lambda: default(torch.set_default_dtype, torch.bfloat16, torch.float32),
+        lambda: default(torch.set_default_device, "meta", None),
+    ],
+)
+def test_what_a_notebook_has_set_of_torch_changes_nothing(
+    state: Callable[[], AbstractContextManager[Any]], checkpoint: Path, retained: Path, edit: Edit
+) -> None:
+    with state():
+        now = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_dtype()
+        again = unsee.forget(str(checkpoint), images(4, seed=9), str(retained), method=METHOD, ask="Who is this?")
+        assert now == (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_dtype())
+    assert all(torch.equal(value, again.weights[name]) for name, value in edit.weights.items())

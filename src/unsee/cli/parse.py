@@ -15,6 +15,7 @@ import tyro
 
 from unsee.cli.configured import Off, switched
 from unsee.errors import InputError
+from unsee.system.disk import at_home
 from unsee.system.hub import HUB, on_hub
 from unsee.system.terminal import is_text, one_line, printable
 
@@ -93,7 +94,7 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
     of EVERYWHERE, where and how models compute, hold from then on.
     """
     text = re.sub(r"\n {4}", "\n", (get_origin(kind) or kind).__doc__ or "").strip()
-    given = _computing(args)
+    given = [_at_home(word) for word in _computing(args)]
     every = "--help-all" in given
     given = ["--help" if word == "--help-all" else word for word in given]
     if any(isinstance(word, Off) for word in given):
@@ -120,6 +121,12 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
             raise
     _check_texts(options)
     return options
+
+
+def _at_home(word: str) -> str:
+    """With the home folder for the ~ that begins a path: behind a = no shell writes it, nor does one read a file."""
+    name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{name}{equals}{at_home(value)}" if value.startswith("~/") else word
 
 
 def _help(kind: type[Any]) -> str:

@@ -14,6 +14,7 @@ from unsee.data.shards import expanded, read_tar
 from unsee.data.tables import read_parquet, read_saved
 from unsee.errors import InputError
 from unsee.records import Sample
+from unsee.system.disk import at_home
 
 Reader = Callable[[Path], list[Sample]]
 Images = Path | str | Sequence[Sample | Path | str | Image.Image]
@@ -29,7 +30,7 @@ def samples_of(images: Images) -> list[Sample]:
     Raises InputError for what is no image, no path and no sample.
     """
     if isinstance(images, str | Path):
-        return load(Path(images))
+        return load(Path(at_home(images)))
     if not isinstance(images, Sequence):
         raise InputError(f"{type(images).__name__} is no photos; expected {EXPECTED}, or a list of paths or images.")
     return [_sample(each) for each in images]
@@ -41,8 +42,11 @@ def _sample(given: Sample | Path | str | Image.Image) -> Sample:
     if isinstance(given, Image.Image):
         return Sample(given, "one")
     if isinstance(given, str | Path):
-        check_header(Path(given))
-        return Sample(Path(given), "one")
+        file = Path(at_home(given))
+        if file.is_dir():
+            raise InputError(f"{file} is a folder, in a list of photos; give the folder alone, or its files.")
+        check_header(file)
+        return Sample(file, "one")
     raise InputError(f"{type(given).__name__} is no photo; expected a path, an image of Pillow, or a Sample.")
 
 

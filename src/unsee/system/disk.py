@@ -24,6 +24,11 @@ _read: dict[tuple[int, ...], str] = {}  # hashes of files as they were
 YOUNG = 60.0  # seconds for which an empty working folder may be one that is just being made
 
 
+def at_home(path: str | Path) -> str:
+    """A path with the home folder for the ~ that it begins with; as it is where there is no home."""
+    return os.path.expanduser(path)  # noqa: PTH111 # that of Path raises where there is none
+
+
 def file_state(path: Path) -> tuple[int, ...]:
     """What changes wherever a file is written: which it is, its size and its times."""
     status = path.stat()

@@ -7,6 +7,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from unsee.errors import InputError, check_kind
+from unsee.system.disk import at_home
 
 HUB = "hf://"  # before OWNER/NAME
 
@@ -32,7 +33,7 @@ def folder(name: str | Path, kind: Literal["model", "dataset"], expected: str, l
     check_kind("the folder", name, (str, Path), expected)
     found = on_hub(name)
     if found is None:
-        place = Path(name).expanduser() if str(name).startswith("~") else Path(name)
+        place = Path(at_home(name))
         if place.is_dir():
             return place
         raise refuse(name, expected)
