@@ -1,5 +1,5 @@
 # make demo: install into .venv and run the main job, offline.   make test: everything that CI checks.
-# make bench: all methods on three splits and seeds, then the ablation, into docs/; 68 minutes of two cores, goes on
+# make bench: all methods on two splits and three seeds, then the ablation, into docs/; hours of two cores, goes on
 # where it was interrupted.   make bench-quick: one split, one seed.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv

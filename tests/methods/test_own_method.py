@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import unsee as package
+from second_device import SAME, second_device, worst
 from unsee import methods
 from unsee.errors import InputError
 from unsee.experiments.entries import entry
@@ -92,3 +93,12 @@ def test_a_session_of_ones_own_method_is_not_one_of_another(place: Path, unsee) 
     assert unsee("session", "init", place / "s", *model) == 0
     with pytest.raises(InputError, match="made by nscvf, not by tomean:ToMean"):
         Session(place / "s", method="tomean:ToMean")
+
+
+def test_it_forgets_on_another_device(place: Path) -> None:
+    from tomean import ToMean
+
+    given = {"target": place / "target", "retain": place / "others", "method": ToMean(steps=3), "ask": "never"}
+    here = package.forget(place / "model", **given, device="cpu")
+    with second_device() as device:
+        assert worst(here.weights, package.forget(place / "model", **given, device=device).weights) < SAME

@@ -33,7 +33,7 @@ SHORT = {
 
 @dataclass(frozen=True)
 class Options:
-    """Measure what the retained photos put into every visual layer, and keep it in one file.
+    """Measure what the retained photos put into the layers that the default method trains, and keep it in one file.
 
     The file holds sums and averages over photos and the SHA-256 of each photo, no photo. Among them are averages over
     the photos of each concept from which a blurred picture of it can be made: treat it as personal data. Where the

@@ -31,8 +31,8 @@ NAMES = ("model", "before", "oracle", "data", "onto", "edited")  # options that 
 AskOption = Annotated[
     tuple[str, ...],
     tyro.conf.arg(
-        help="Whether the model itself is asked about the photos, before and after. auto: where it fits into memory; "
-        "never; or the question to ask, as with --question."
+        help="Whether the model itself is asked about the photos. auto: where it fits into memory; never; or the "
+        "question to ask."
     ),
 ]
 Questions = Annotated[

@@ -25,8 +25,9 @@ class Divided:
 def divided(target: Sequence[Sample], retained: Sequence[Sample], seed: int) -> Divided:
     """Sets aside a fifth of each target concept's photos, at least two of four, and a sixth of the retained concepts.
 
-    Of two or three photos one is set aside, of a single one none. Of fewer than six retained concepts, and of retained
-    photos that are not sorted into concepts, a sixth of the photos is not shown; of fewer than twelve photos none.
+    At most MOST_CONCEPTS of these and MOST_PHOTOS photos are not shown. Of two or three photos one is set aside, of a
+    single one none. Of fewer than six retained concepts, and of retained photos that are not sorted into concepts, a
+    sixth of the photos is not shown; of fewer than twelve photos none.
     """
     draw = Random(f"aside/{seed}")
     wanted = [_pictures(own) for own in _by_concept(target).values()]

@@ -105,7 +105,8 @@ class FeatureSettings:
     runs: int | Literal["auto", "read"] = AUTO
     """What describes an image. A number: into how many groups of neighbouring tokens its features are averaged; 1: one
     mean over all tokens; 0: every token by itself, or 16 groups where the number of tokens varies or is large. read:
-    the directions that the language model's answers depend on. auto: read where the language model is asked, else 1."""
+    the directions that the language model's answers depend on. auto: read where the language model is asked; else
+    1, 16 or 0, whichever tells the concepts of photos apart best that were kept out of it."""
     share: float | Literal["auto"] = AUTO
     """Share of the layers to train, counted back from the connector: above 0, 1 for all. All are trained where
     features enter the language model in several places. auto: .43, and .65 for more than three targets at once."""
