@@ -258,7 +258,17 @@ def with_record(result: Result, record: Mapping[str, Any]) -> Result:
     if not record:
         return result
     request = plain(record.get("request"))
-    return replace(result, method=record.get("method", {}), seed=record.get("seed", 0), request=request)
+    then, now = record.get("files_after", {}), result.model.get("weights_sha256", {})
+    changed = [name for name, digest in now.items() if then.get(name, digest) != digest]
+    checks = [Check("record", False, f"{name} is not what it was when unsee.json was written") for name in changed[:1]]
+    made = replace(
+        result,
+        method=record.get("method", {}),
+        seed=record.get("seed", 0),
+        request=request,
+        checks=[*result.checks, *checks],
+    )
+    return replace(made, state=state(lines(made)))
 
 
 def request_result(edit: Edit, folder: Path | str, *, name: str = "", with_photos: bool = True) -> Result:

@@ -1,6 +1,7 @@
 """What is measured of retained photos is kept for later runs: the same numbers, and never those of something else."""
 
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -151,3 +152,19 @@ def test_a_request_says_nothing_of_the_target_there(
     other = photo_folder(tmp_path / "other", 3, seed=9)
     assert unsee("forget", *given, "--target", other, "--out", tmp_path / "b", "--seed", 1) in (0, 1)
     assert sorted(file.name for file in (tmp_path / "cache").iterdir()) == kept
+
+
+def test_what_was_kept_of_other_photos_is_not_taken_for_these(
+    vlm: Vlm, retained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whole files, under the names of others: as after a restore that mixed two folders up."""
+    one, two = (replace(vlm, cache=tmp_path / name) for name in ("one", "two"))
+    first = measured(one, retained)
+    measured(two, photo_folder(tmp_path / "others", 3, seed=7, concepts=4))
+    for kind in ("hashes", "features", "gram"):
+        others = sorted((tmp_path / "two").glob(f"{kind}-*"))
+        for file, other in zip(sorted((tmp_path / "one").glob(f"{kind}-*")), others, strict=True):
+            shutil.copyfile(other, file)
+    with caplog.at_level("WARNING", "unsee"):
+        same(first, measured(one, retained))
+    assert "it was kept under another name" in caplog.text

@@ -101,3 +101,9 @@ def test_layers_that_were_not_measured_are_named(
     assert "--all-layers" in capsys.readouterr().err
     assert unsee("moments", *model, "--retain", retained, "--all-layers", "--out", file, "--overwrite") == 0
     assert unsee("forget", "closed_form", *given, "--sweeps", 1) in (0, 1)
+
+
+def test_one_file_is_not_added_to_itself(vlm: Vlm, samples: list[Sample]) -> None:
+    one = measured(vlm, samples)
+    with pytest.raises(InputError, match="a and a have counted the same photo"):
+        merged([one, one], ["a", "a"])

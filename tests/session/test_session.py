@@ -330,6 +330,14 @@ def test_verify_finds_a_changed_model(session: Path, checkpoint: Path, tmp_path:
         file.write(" ")
     with pytest.raises(BrokenSessionError, match=r"generation_config.json is not what it was when the session began"):
         verify(tmp_path / "own")
+    shutil.copyfile(checkpoint / "generation_config.json", moved / "generation_config.json")
+    (moved / "adapter_config.json").write_text("{}")
+    with pytest.raises(BrokenSessionError, match=r"adapter_config.json is not what it was"):
+        verify(tmp_path / "own")
+    (moved / "adapter_config.json").unlink()
+    (moved / "model.safetensors").unlink()
+    with pytest.raises(BrokenSessionError, match=r"model.safetensors is not what it was"):
+        verify(tmp_path / "own")
     shutil.rmtree(moved)
     with pytest.raises(BrokenSessionError, match="is not there; put it back, or use unsee session relocate"):
         verify(tmp_path / "own")

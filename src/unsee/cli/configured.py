@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from unsee.errors import InputError, check_file
+from unsee.errors import InputError, check_file, shown
 
 SWITCHES = ("quiet", "verbose")  # off where the file says false, with every command
 
@@ -39,14 +39,20 @@ def _from_file(file: Path, typed: Collection[str]) -> list[str]:
     check_file(file, "a file of options in TOML")
     try:
         values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file} cannot be read as TOML ({error}); expected lines such as seed = 1.") from error
     for table in [value for value in values.values() if isinstance(value, dict)]:
         values |= table
     words = list[str]()
     for name, value in values.items():
         option = f"--{name.replace('_', '-')}"
-        if isinstance(value, dict) or option in typed or (value is False and name in SWITCHES):
+        if isinstance(value, dict):
+            continue
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise InputError(f"{file} sets {shown(name)}, which is no option's name; expected lines such as seed = 1.")
+        if name in SWITCHES and not isinstance(value, bool):
+            raise InputError(f"{file} sets {name} to {shown(str(value))}; expected true or false.")
+        if option in typed or (value is False and name in SWITCHES):
             continue
         words.append(Off(option) if value is False else option)
         if not isinstance(value, bool):

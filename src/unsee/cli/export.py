@@ -59,6 +59,11 @@ def main(args: list[str]) -> int:
             "version of unsee."
         )
     edited = load(options.edited, trust_remote_code=options.trust_remote_code)
+    if record.get("weights_after", visual_hash(edited)) != visual_hash(edited):
+        raise InputError(
+            f"the visual module of {options.edited} is not the one that its {RECORD} was written of; give the "
+            "checkpoint as unsee wrote it."
+        )
     served = load(options.onto, trust_remote_code=options.trust_remote_code)
     if visual_hash(served) != before_it:
         raise InputError(

@@ -41,7 +41,7 @@ from unsee.models.shards import headers, shards
 from unsee.moments.file import read
 from unsee.records import OWN_ANSWERS, Result, Sample
 from unsee.reporting.summary import FAILED
-from unsee.system.output import ANSWERS, refuse_existing
+from unsee.system.output import ANSWERS, refuse_cache, refuse_existing
 from unsee.system.processes import first
 from unsee.system.terminal import as_text
 
@@ -126,6 +126,7 @@ def main(args: list[str]) -> int:
     quiet()
     reads = (options.model, options.target, options.retain, options.public, options.moments)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
+    refuse_cache(options.cache, (*reads, options.out))
     skipped = list[str]()
     target, retained = _photos(options, skipped)
     own_questions = asked_of_target(options.questions, target)

@@ -21,7 +21,7 @@ from unsee.models.checkpoint import load
 from unsee.moments.file import is_moments, read, save
 from unsee.moments.measure import measure, waiting_place
 from unsee.moments.merge import alike, merged
-from unsee.system.output import refuse_existing
+from unsee.system.output import refuse_cache, refuse_existing
 from unsee.system.processes import first
 
 SHORT = {
@@ -111,6 +111,7 @@ def main(args: list[str]) -> int:
     options = located(parse(Options, args, "unsee moments", SHORT))
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.retain), mine=is_moments)
+    refuse_cache(options.cache, (options.model, options.retain))
     vlm = replace(load(options.model, trust_remote_code=options.trust_remote_code), cache=options.cache)
     samples = data.samples_of(given(options.retain, skip=options.skip_unreadable))
     bounds = vlm.bounds(options.memory)

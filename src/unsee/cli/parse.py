@@ -1,15 +1,17 @@
 """Reads a command's options into its dataclass."""
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from shutil import get_terminal_size
 from textwrap import fill
 from typing import Annotated, Any, TypeVar, get_origin
+from unittest.mock import patch
 
 import tyro
 
@@ -24,6 +26,7 @@ EVERYWHERE = {
     "--device": "auto, cpu, cuda, cuda:N or mps: where models compute; auto is a GPU where there is one",
     "--precision": "auto, float32 or bfloat16: how they run forward; auto is bfloat16 on a GPU that computes in it",
 }
+NARROWEST, WIDEST = 40, 120
 HEADINGS = ("positional arguments", "options")  # what the tables of the parser's own help begin with
 HOW = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 Groups = Mapping[str, Sequence[str]]  # headings of --help, each with the options under it
@@ -79,6 +82,8 @@ KeepAnyway = Annotated[bool, tyro.conf.arg(help="Write what came of it even wher
 
 def asked(ask: tuple[str, ...], questions: tuple[str, ...] = ()) -> str | tuple[str, ...]:
     """What `unsee.forget` takes as `ask`. Raises InputError where questions are given and none may be asked."""
+    if len(ask) > 1 and (word := next((each for each in ask if each in ("auto", "never")), "")):
+        raise InputError(f"--ask takes {word} alone; write it without another word, or give questions and no {word}.")
     if questions and ask == ("never",):
         raise InputError("--question asks the model and --ask never forbids it; leave one of them out.")
     if questions:
@@ -102,6 +107,7 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
     helped = bool({"-h", "--help"} & set(given))
     brief = short if helped and not every else None
     with ExitStack() as stack:
+        stack.enter_context(_bounded())
         told = stack.enter_context(redirect_stdout(StringIO())) if helped else None
         if any(one_line(word) != word for word in given):  # the parser quotes what was typed as it is
             stack.enter_context(_cleaned())
@@ -123,6 +129,16 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
     return options
 
 
+def _width() -> int:
+    """Characters in a line of help: beyond the most the parser sets tables side by side, below the least none fits."""
+    return min(max(get_terminal_size().columns, NARROWEST), WIDEST)
+
+
+def _bounded() -> AbstractContextManager[object]:
+    """While open, the parser takes the terminal for that wide."""
+    return patch.dict(os.environ, {"COLUMNS": str(_width())})
+
+
 def _at_home(word: str) -> str:
     """With the home folder for the ~ that begins a path: behind a = no shell writes it, nor does one read a file."""
     name, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
@@ -131,7 +147,7 @@ def _at_home(word: str) -> str:
 
 def _help(kind: type[Any]) -> str:
     """What a command says of its options."""
-    with redirect_stdout(StringIO()) as told, suppress(SystemExit):
+    with _bounded(), redirect_stdout(StringIO()) as told, suppress(SystemExit):
         tyro.cli(kind, args=["--help"], config=HOW)
     return told.getvalue()
 
@@ -211,7 +227,7 @@ def _filled(line: str) -> str:
     """A line of prose in lines no wider than the terminal; a command of an example stays as it is."""
     if re.match(r" {2}unsee ", line):
         return line
-    return fill(line, get_terminal_size().columns, subsequent_indent=" " * 4 if line.startswith(" ") else "")
+    return fill(line, _width(), subsequent_indent=" " * 4 if line.startswith(" ") else "")
 
 
 def _readable(text: str) -> str:

@@ -52,8 +52,8 @@ ADVICE = {
 }  # by how a file's name ends
 # What Pillow's readers raise on damaged files.
 DAMAGE = (
-    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, RuntimeError, struct.error,
-    zlib.error,
+    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError, RuntimeError, AssertionError,
+    struct.error, zlib.error,
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """A JSONL file of questions with right answers, about photos or about nothing but text."""
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,8 @@ def _sample(line: bytes, file: Path, where: str, targets: Collection[str]) -> Sa
     for key in ("question", "answer"):
         if not row.get(key, "").strip():
             raise InputError(f'{where} has no "{key}"; expected a line like {EXAMPLE}.')
+    if not re.search(r"\w", row["answer"]):
+        raise InputError(f'{where} has {shown(row["answer"])} as "answer", which holds no word; write what is right.')
     subset = row.get("subset", "")
     if subset not in SUBSETS:
         raise InputError(

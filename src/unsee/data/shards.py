@@ -40,7 +40,7 @@ def expanded(path: Path) -> list[Path]:
         names = (f"{number:0{len(found[1])}}" for number in range(first, last + 1))
         return [path.with_name(path.name.replace(found[0], name)) for name in names]
     if "*" in path.name:
-        shards = sorted(path.parent.glob(path.name))
+        shards = [] if "**" in path.name else sorted(path.parent.glob(path.name))
         if not shards:
             raise InputError(f"no file is called {path}; correct the pattern.")
         return shards

@@ -13,7 +13,7 @@ from torch import Tensor
 from unsee import __version__
 from unsee.errors import InputError, MissedError, check_kind
 from unsee.models.checkpoint import Vlm, hashes, load, part_way, visual_hash, write
-from unsee.records import SCHEMA, LayerDrift, Reply, Request, Verdict
+from unsee.records import SCHEMA, LayerDrift, Reply, Request, Verdict, check_schema
 from unsee.system.disk import file_hash, is_plain
 from unsee.system.environment import environment, now
 from unsee.system.output import RECORD, with_folder
@@ -177,13 +177,17 @@ def read_record(folder: Path) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
+        if "weights_before" in record:  # older ones have other fields
+            check_schema("unsee", record, str(file))
         made = record.get("method", {})
         record["method"] = {name: value for name, value in made.items() if name != "looks"}
         record["seed"] = int(record.get("seed", 0))
         if record.get("request"):
             given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in record["request"].items()}
             record["request"] = Request(**given)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{file} is not as unsee writes it ({error}); copy the checkpoint here again.") from error
     found: dict[str, Any] = record
     return found

@@ -11,13 +11,14 @@ from unsee.models.shards import INDEX, shards
 from unsee.system.disk import is_there
 from unsee.system.output import WRITTEN
 
-KNOWN = (
+NAMED_SO = (
     *("config.json", "generation_config.json", "configuration.json", INDEX),
     *("*processor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
     *("added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "tekken.json", "tokenizer.model"),
     *("spiece.model", "sentencepiece*.model", "*.tiktoken", "chat_template.json", "*.jinja", "*.py"),
     *("README*", "*.md", "LICEN[CS]E*", "NOTICE*", "COPYING*", "USE_POLICY*"),
 )
+BINARY = ("tokenizer.model", "spiece.model", "sentencepiece*.model")  # the others are text
 TEXT = 64 << 20  # bytes: a tokenizer may have tens of millions; no known file but weights is larger
 READ = ("*.json", "*.jinja", "*.model", "*.safetensors", "merges.txt", "vocab.txt")  # what is opened
 NAMED = 5  # files left out that are named
@@ -72,7 +73,27 @@ def _plain(folder: Path) -> list[Path]:
     return sorted(file for file in files if not any(p.startswith(".") for p in file.relative_to(folder).parts))
 
 
+def named_so(folder: Path) -> list[Path]:
+    """The files that are called as such that belong to a checkpoint, whatever is in them: few have an ending."""
+    return [file for file in _plain(folder) if _matches(file, folder) and file.stat().st_size <= TEXT]
+
+
+def _matches(file: Path, folder: Path) -> bool:
+    """Beside the weights, or a chat template in a folder."""
+    patterns = NAMED_SO if file.parent == folder else ("*.jinja",)
+    return any(fnmatch(file.name, pattern) for pattern in patterns)
+
+
 def _is_known(file: Path, folder: Path) -> bool:
-    """Whether a file is one that copies have: beside the weights, or a chat template in a folder."""
-    patterns = KNOWN if file.parent == folder else ("*.jinja",)
-    return any(fnmatch(file.name, pattern) for pattern in patterns) and file.stat().st_size <= TEXT
+    """Whether a file is one that copies have: called so, and text where such files are."""
+    if not _matches(file, folder) or file.stat().st_size > TEXT:
+        return False
+    return any(fnmatch(file.name, pattern) for pattern in BINARY) or _is_text(file)
+
+
+def _is_text(file: Path) -> bool:
+    """Whether a file is text: numbers and pictures under a text's name are not."""
+    try:
+        return "\0" not in file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return False

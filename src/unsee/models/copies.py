@@ -1,11 +1,13 @@
 """Copies of visual weights that would travel along with a checkpoint that has forgotten."""
 
-from unsee.errors import InputError
-from unsee.models.carried import carried
-from unsee.models.checkpoint import Vlm
-from unsee.models.shards import Stored, header, shards
+import torch
 
-LOOKED, NEEDLE, PLAIN = 3, 256, 16  # the largest weights; bytes of each that are looked for; different ones at least
+from unsee.errors import InputError
+from unsee.models.carried import named_so
+from unsee.models.checkpoint import Vlm
+from unsee.models.shards import DTYPES, Stored, header, shards
+
+LOOKED, NUMBERS, PLAIN = 3, 64, 16  # the largest weights; numbers of each that are looked for; different bytes at least
 
 
 def refuse_copies(vlm: Vlm) -> None:
@@ -16,7 +18,7 @@ def refuse_copies(vlm: Vlm) -> None:
     """
     weights = sorted(vlm.stored.values(), key=lambda place: place.stop - place.start, reverse=True)
     largest, known = ({n for place in some for n in _needle(place)} for some in (weights[:LOOKED], weights))
-    for file in set(carried(vlm.folder)) - set(shards(vlm.folder)):
+    for file in set(named_so(vlm.folder)) - set(shards(vlm.folder)):
         content = file.read_bytes()
         if any(needle in content for needle in largest):
             raise InputError(f"{file} holds visual weights of this model, which a copy would hand on; take it out.")
@@ -30,9 +32,16 @@ def refuse_copies(vlm: Vlm) -> None:
 
 
 def _needle(place: Stored) -> list[bytes]:
-    """Some bytes from the middle of a tensor, if they are told from others by more than a few values."""
-    middle = (place.start + place.stop) // 2
+    """Some numbers from the middle of a tensor as bytes, in each dtype of floats, but for those of a few values."""
+    if place.dtype not in DTYPES:
+        return []
+    size = DTYPES[place.dtype].itemsize
+    numbers = (place.stop - place.start) // size
+    some = min(NUMBERS, numbers)
+    if not some:
+        return []
     with place.file.open("rb") as file:
-        file.seek(max(place.start, middle - NEEDLE // 2))
-        found = file.read(min(NEEDLE, place.stop - place.start))
-    return [found] if len(set(found)) >= PLAIN else []
+        file.seek(place.start + (numbers - some) // 2 * size)
+        found = torch.frombuffer(bytearray(file.read(some * size)), dtype=DTYPES[place.dtype])
+    every = [found.to(dtype).view(torch.uint8).numpy().tobytes() for dtype in DTYPES.values()]
+    return [each for each in every if len(set(each)) >= PLAIN]

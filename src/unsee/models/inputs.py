@@ -124,12 +124,12 @@ def chat_inputs(vlm: "Vlm", questions: Sequence[Question], shots: Sequence[Seque
     if shots and not vlm.processor.chat_template:
         raise InputError(f"the processor in {vlm.folder} has no chat template to show examples in; ask zero-shot.")
     options = {"padding": True, "padding_side": "left"}
+    token = getattr(vlm.processor, "image_token", None)
+    held = bool(token) and any(str(token) in text for _, text in questions)
+    then = f"leave {token} out of the question: it stands for the photo" if held else "copy its files here again"
+    what = f"the processor in {vlm.folder} cannot make a question of an image and a text"
     with (
-        in_words(
-            f"the processor in {vlm.folder} cannot make a question of an image and a text",
-            "copy its files here again",
-            UnaskableError,
-        ),
+        in_words(what, then, UnaskableError),
         within(ASKING),
     ):
         if not vlm.processor.chat_template:

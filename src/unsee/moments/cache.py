@@ -27,7 +27,7 @@ from unsee.system.output import with_file
 from unsee.system.processes import count, first, summed
 from unsee.system.tensors import TensorFile, fingerprint, opened, write
 
-FORM = "unsee-cache-1"
+FORM, NAME = "unsee-cache-1", "name"  # what says of which photos, model and layer a file is
 LOG = logging.getLogger("unsee")
 Kept = tuple[TensorFile, dict[str, Tensor]]
 
@@ -95,6 +95,8 @@ class Cache:
         try:
             if is_there(file):
                 stored = opened(file, FORM)
+                if stored.facts.get(NAME) != file.stem:
+                    raise ValueError("it was kept under another name")  # noqa: TRY301 # as every other damage
                 kept = stored, stored.read(stored.sums)
         except (ValueError, InputError) as error:
             LOG.warning("%s of the cache is damaged and is made again (%s)", file.name, error)
@@ -108,7 +110,7 @@ class Cache:
         """Writes a file; where the disk refuses, that is said and the work goes on without."""
 
         def fill(part: Path) -> None:
-            write(part, tensors, FORM, facts)
+            write(part, tensors, FORM, {**facts, NAME: file.stem})
             allow(part, 0o600)
 
         if not first():

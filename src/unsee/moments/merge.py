@@ -45,11 +45,12 @@ def merged(parts: Sequence[Moments], names: Sequence[str]) -> Moments:
     first = parts[0]
     for part, name in zip(parts[1:], names[1:], strict=True):
         _check(first, part, names[0], name)
-    seen: dict[str, str] = {}
-    for part, name in zip(parts, names, strict=True):
+    seen: dict[str, int] = {}
+    for place, part in enumerate(parts):
         for digest in part.hashes:
-            if seen.setdefault(digest, name) != name:
-                raise InputError(f"{seen[digest]} and {name} have counted the same photo; measure one without it.")
+            if (other := seen.setdefault(digest, place)) != place:
+                both = f"{names[other]} and {names[place]}"
+                raise InputError(f"{both} have counted the same photo; measure one without it.")
     like = [part for part in parts if alike(first, part)]
     found = _scatters([part.scatter for part in like])
     starts = dict(zip(map(id, like), _starts([part.scatter for part in like]), strict=True))

@@ -78,6 +78,7 @@ NO_MEMORY = (
     "Cannot allocate memory",
     "failed to map segment",
     "could not create a primitive",
+    "can't start new thread",
 )
 
 

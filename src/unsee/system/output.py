@@ -75,6 +75,13 @@ def refuse_existing(
     _refuse_taken(out, overwrite=overwrite, mine=mine)
 
 
+def refuse_cache(cache: Path | None, others: Iterable[Path | str | None]) -> None:
+    """Raises InputError where a folder for a cache lies in what the command reads or writes."""
+    for other in others:
+        if cache is not None and other is not None and cache.resolve().is_relative_to(Path(other).resolve()):
+            raise InputError(f"the cache {cache} lies in {other}, which is read or written; name a folder of its own.")
+
+
 def _refuse_taken(out: Path, *, overwrite: bool, mine: Mine) -> None:
     if not is_there(out):
         return
