@@ -149,3 +149,15 @@ def test_any_truncation_ends_in_a_sentence_or_in_whole_photos(
         assert "one.tar" in str(error)  # noqa: PT017 # either outcome is right
     else:
         assert samples
+
+
+def test_a_photo_that_cannot_be_read_is_named_by_its_shard(tmp_path: Path) -> None:
+    """Not by the folder where it lies meanwhile, which is gone when the user reads of it."""
+    cut = Image.effect_noise((64, 64), 50)
+    made = io.BytesIO()
+    cut.save(made, format="PNG")
+    one, two = load(shard(tmp_path / "photos-7.tar", {"a.png": png(1), "b.png": made.getvalue()[:-900]}))
+    assert open_image(one).size == (8, 6)
+    with pytest.raises(InputError, match=r"^photos-7\.tar/\d+-b\.png ") as error:
+        open_image(two)
+    assert "unsee-photos" not in str(error.value)

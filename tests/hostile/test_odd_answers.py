@@ -114,3 +114,12 @@ def test_a_log_that_is_full_is_said_once(ground: Ground) -> None:
     said = ground.said.readouterr().err
     assert said.count("/dev/full cannot be written any more") == 1
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "text", ['{"max_new_tokens": 0}', "[1]", '{"cache_implementation": "nope"}', "no JSON", '{"a":' * 3000]
+)
+def test_settings_for_generation_that_are_none_are_named(text: str, ground: Ground) -> None:
+    (ground.copy() / "generation_config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"generation_config\.json cannot be used .*correct it, or take it out"):
+        load(ground.model, language=True)

@@ -107,3 +107,18 @@ def test_one_file_is_not_added_to_itself(vlm: Vlm, samples: list[Sample]) -> Non
     one = measured(vlm, samples)
     with pytest.raises(InputError, match="a and a have counted the same photo"):
         merged([one, one], ["a", "a"])
+
+
+def test_why_the_model_is_not_asked_is_said(
+    checkpoint: Path,
+    retained: Path,
+    tmp_path: Path,
+    unsee: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("unsee.evaluation.hearing.available", lambda: 0)
+    given = ("moments", "--model", checkpoint, "--retain", retained)
+    assert unsee(*given, "--out", tmp_path / "moments") == 0
+    said = capsys.readouterr().err
+    assert "does not fit into memory, so that it is not asked, and photos are described by means" in said

@@ -43,7 +43,7 @@ class Options:
     out: Path
     """Folder for the cells; a comparison that was cut off goes on."""
     benchmark: str = "personas"
-    """See `unsee ls benchmarks`."""
+    """personas; the published ones bring no model along and none that never saw the target."""
     methods: str = ",".join(METHODS)
     """With commas: methods, variants of them such as nscvf_no_null_space, `ablation` for all of these, or methods of
     your own as package.module:Class."""

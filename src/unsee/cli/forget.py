@@ -87,8 +87,8 @@ class Options(Generic[Chosen]):
     seed: int = 0
     """Of everything that is random."""
     preset: Literal["fast", "default", "resistant"] = "default"
-    """Of nscvf. fast: fewer steps; resistant: several times as long, against attackers who have the weights. Settings
-    that are given count more."""
+    """Of nscvf. fast: fewer steps; resistant: several times as long, on more layers, against attackers who have the
+    weights. Settings that are given count more."""
     memory: Literal["normal", "low"] = "normal"
     """low trains a few layers at a time, each for its share of the steps, and holds far less."""
     cache: CacheFolder = None

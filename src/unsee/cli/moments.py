@@ -11,7 +11,7 @@ from unsee.cli.parse import AskOption, CacheFolder, SkipUnreadable, asked, locat
 from unsee.cli.photos import given
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.cli.telling import out
+from unsee.cli.telling import out, tell
 from unsee.cli.unfinished import unfinished
 from unsee.errors import InputError
 from unsee.evaluation.described import described
@@ -123,7 +123,7 @@ def main(args: list[str]) -> int:
     ):
         like = None if options.like is None else read(options.like, vlm)
         ask = "never" if like is not None else asked(options.ask)
-        reader, unnamed = described(vlm, samples, options.seed, ask)
+        reader, unnamed = described(vlm, samples, options.seed, ask, lambda text: tell(f"{text}."))
         wanted = NSCVF().moment_settings(options.seed)
         share = 1.0 if options.all_layers else SHARE_MANY
         measured, _ = measure(

@@ -80,6 +80,7 @@ def _init(args: list[str]) -> int:
             key=options.key,
             secret_file=options.secret,
             trust_remote_code=options.trust_remote_code,
+            tell=lambda text: tell(f"{text}."),
         )
     session = Session(options.dir)
     first = session.entries[0].facts

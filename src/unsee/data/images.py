@@ -37,6 +37,7 @@ TURNS = {
 }  # by EXIF orientation; 1 is upright
 ORIENTATION = 0x0112  # a tag of EXIF
 SUBFILE, INSIDE, RAW, SIDES = 254, 330, 50706, (256, 257)  # of TIFF: kind of a page, those inside it, DNG, its size
+UNPACKED = "unsee-photos"  # what the folder is called for photos that lie in other files; nobody knows it
 BIG = 43  # of a TIFF whose places have 8 bytes
 PAGES = 64  # of a TIFF, that are looked at; as many inside of one
 PHONE = "save it as JPEG first, as phones do on request and heif-convert does"
@@ -102,11 +103,11 @@ def check_header(path: Path) -> None:
 
 def describe(source: Sample | Path | Image.Image) -> str:
     """The words for this image in an error sentence: its file where there is one."""
-    if isinstance(source, Sample):
-        if isinstance(source.image, Path):
-            return str(source.image)
-        return f"a sample of concept {source.concept!r} in memory"
-    return str(source) if isinstance(source, Path) else "an image in memory"
+    picture = source.image if isinstance(source, Sample) else source
+    if isinstance(picture, Path):
+        inside = next((place for place, part in enumerate(picture.parts) if part.startswith(f".{UNPACKED}.")), None)
+        return str(picture) if inside is None else "/".join(picture.parts[inside + 1 :])
+    return f"a sample of concept {source.concept!r} in memory" if isinstance(source, Sample) else "an image in memory"
 
 
 class _Jpeg(JpegImageFile):

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from unsee.data.images import check_header
+from unsee.data.images import UNPACKED, check_header
 from unsee.errors import OutputError
 from unsee.system.disk import workspace
 
@@ -24,7 +24,7 @@ _numbers = count()
 def _folder() -> Path:
     opened = ExitStack()
     atexit.register(opened.close)
-    return opened.enter_context(workspace(Path(tempfile.gettempdir()), "unsee-photos"))
+    return opened.enter_context(workspace(Path(tempfile.gettempdir()), UNPACKED))
 
 
 def unpacked(data: bytes, source: str, name: str) -> Path:

@@ -4,33 +4,36 @@ from collections import Counter
 from collections.abc import Sequence
 
 from unsee.data.aside import Divided
-from unsee.errors import InputError, UnaskableError
-from unsee.evaluation.hearing import AUTO, NEVER, Ask, opened_whole
-from unsee.evaluation.self_check import QUESTIONS, SHOWN, UNSHOWN, Heard, asked_photos, hear, unnamed_answer
+from unsee.errors import UnaskableError
+from unsee.evaluation.hearing import AUTO, NEVER, Ask, Tell, opened_whole, questions_of, silent
+from unsee.evaluation.self_check import SHOWN, UNSHOWN, Heard, asked_photos, hear, unnamed_answer
 from unsee.evaluation.self_check import reader as made_reader
 from unsee.models.checkpoint import Vlm
 from unsee.moments.reading import Reader, can_be_read
 from unsee.records import Sample
 
+UNREAD = "so that it is not asked, and photos are described by means over their tokens"
 
-def described(vlm: Vlm, retained: Sequence[Sample], seed: int, ask: Ask = AUTO) -> tuple[Reader | None, str]:
+
+def described(
+    vlm: Vlm, retained: Sequence[Sample], seed: int, ask: Ask = AUTO, tell: Tell = silent
+) -> tuple[Reader | None, str]:
     """Who says what the model reads of retained photos, and what it says most often of people who do not exist.
 
     None, and nothing, where it is not asked: with "never", and with "auto" where it does not fit into memory, cannot
-    answer, or cannot be asked. Raises InputError for an empty question.
+    answer, or cannot be asked, which is told. Raises InputError for an empty question.
     """
-    questions = QUESTIONS if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
-    if not questions or not all(question.strip() for question in questions):
-        raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")
-    whole = None if ask == NEVER else opened_whole(vlm, needed=ask != AUTO)
+    questions = questions_of(ask)
+    whole = None if ask == NEVER else opened_whole(vlm, needed=ask != AUTO, tell=tell, then=UNREAD)
     if whole is None:
         return None, ""
     photos = asked_photos(Divided([], [], list(retained), []), whole.model.num_parameters(), seed)
     try:
         heard = max((hear(whole, photos, question) for question in questions), key=_telling)
-    except UnaskableError:
+    except UnaskableError as error:
         if ask != AUTO:
             raise
+        tell(f"{str(error).rstrip('.')}, {UNREAD}")
         return None, ""
     unnamed = unnamed_answer(whole, heard, seed)
     return (made_reader(whole, heard, unnamed) if can_be_read(whole) else None), unnamed

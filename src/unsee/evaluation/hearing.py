@@ -167,9 +167,7 @@ def heard_before(
     Raises InputError for an empty question, and for retained photos that the model takes for the target, which are left
     out with `drop_similar`.
     """
-    questions = QUESTIONS if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
-    if not all(question.strip() for question in questions) or not questions:
-        raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")
+    questions = questions_of(ask)
     whole = None if ask == NEVER else opened_whole(vlm, needed=ask != AUTO, tell=tell)
     if whole is None:
         return Hearing(Divided(list(target), [], list(retained), []))
@@ -193,29 +191,38 @@ def heard_before(
     return _without_similar(hearing, before, tell, drop=drop_similar)
 
 
-def opened_whole(vlm: Vlm, *, needed: bool, tell: Tell = silent) -> Vlm | None:
+def questions_of(ask: Ask) -> tuple[str, ...]:
+    """What a model is asked. Raises InputError for an empty question."""
+    questions = QUESTIONS if ask == AUTO else (ask,) if isinstance(ask, str) else tuple(ask)
+    if not questions or not all(question.strip() for question in questions):
+        raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")
+    return questions
+
+
+def opened_whole(vlm: Vlm, *, needed: bool, tell: Tell = silent, then: str = UNASKED) -> Vlm | None:
     """The model with its language model; None where that cannot answer, or unless `needed` does not fit into memory.
 
-    `tell` is given why. Raises InputError where it is `needed` and its processor cannot make a question.
+    `tell` is given why, and what comes of it, `then`. Raises InputError where it is `needed` and its processor cannot
+    make a question.
     """
     sizes = sum(place.stop - place.start for place in headers(vlm.folder).values())
     if not needed and (IN_MEMORY * sizes > available() or IN_DEVICE * sizes > free_on(vlm.device)):
-        tell(f"the language model does not fit into memory, {UNASKED}")
+        tell(f"the language model does not fit into memory, {then}")
         return None
     own_code = type(vlm.model).__module__.startswith("transformers_modules")  # trusted when the model was opened
     if not needed and vlm.quantised:
-        tell(f"the language model is quantised, {UNASKED}")
+        tell(f"the language model is quantised, {then}")
         return None
     whole = load(vlm.folder, language=True, trust_remote_code=own_code, device=vlm.device)
     if not isinstance(whole.model, GenerationMixin):
-        tell(f"a {type(whole.model).__name__} cannot answer, {UNASKED}")
+        tell(f"a {type(whole.model).__name__} cannot answer, {then}")
         return None
     try:
         chat_inputs(whole, [(Image.new("RGB", PROBE), QUESTIONS[0])])
     except InputError as error:
         if needed:
             raise
-        tell(f"{str(error).rstrip('.')}, {UNASKED}")
+        tell(f"{str(error).rstrip('.')}, {then}")
         return None
     _set(whole, visual_parameters(vlm.model, vlm.partition))
     return whole

@@ -38,6 +38,10 @@ def subject(
     InputError where there is none.
     """
     asked = _some_photos(_questions(bench, "target"), photos)
+    if not asked and _questions(bench, "target_seen"):
+        raise InputError(
+            "all photos of the target were trained on, and an attack is tried on others; give such with --target."
+        )
     if not asked:
         raise InputError(f"{bench.name} asks nothing about photos of the target; an attack has nothing to bring back.")
     shown = _questions(bench, "target_seen") or [s for s in bench.target if s.question and s.answer]

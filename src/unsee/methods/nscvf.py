@@ -59,6 +59,6 @@ class NSCVF(FeatureMethod):
 
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"steps": 100},
-    "resistant": {"harden": 1.0, "resist": 1.0, "depths": 1.0, "distill": 12.0},
+    "resistant": {"harden": 1.0, "resist": 1.0, "depths": 1.0, "share": 0.65, "distill": 12.0},
 }
 """Settings by what is wanted: a request in less time, or one that withstands attackers who have the weights."""

@@ -41,7 +41,7 @@ from unsee.models.carried import carried, check_plain
 from unsee.models.families import FAMILIES
 from unsee.models.features import device_of
 from unsee.models.foreign import in_words
-from unsee.models.greedy import answer_greedily
+from unsee.models.greedy import answer_greedily, check_settings
 from unsee.models.inputs import image_inputs
 from unsee.models.locate import Partition, locate
 from unsee.models.outline import Outline, outline
@@ -287,6 +287,8 @@ def load(
             f"{held[odd].file} stores {odd} as {held[odd].dtype}, expected floats: the language model seems to be "
             "quantised, which its config does not say, and cannot be asked; --ask never does without it."
         )
+    if language:
+        check_settings(folder)
     with in_words(f"the weights in {folder} cannot be read", "copy the checkpoint here again"):
         opened = _whole(vlm, place, trust_remote_code=trust_remote_code) if language else _visual_part(vlm)
     if left := unused(empty, held):

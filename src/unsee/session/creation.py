@@ -11,7 +11,7 @@ from unsee import __version__, data
 from unsee.data import Images
 from unsee.errors import InputError
 from unsee.evaluation.described import described
-from unsee.evaluation.hearing import AUTO, NEVER, Ask
+from unsee.evaluation.hearing import AUTO, NEVER, Ask, Tell, silent
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import hashes, load
@@ -45,11 +45,13 @@ def create(
     key: Path | None = None,
     secret_file: Path | None = None,
     trust_remote_code: bool = False,
+    tell: Tell = silent,
 ) -> None:
     """Makes a session: measures the retained images once, and hashes every file of the model.
 
     Without `method`, each request is made by NSCVF. Where it describes images by what the model reads, the model is
-    asked about the retained ones as `ask` says (see `unsee.evaluation.described`), this once. With `key`, every entry
+    asked about the retained ones as `ask` says (see `unsee.evaluation.described`), this once, and `tell` is given
+    why it is not. With `key`, every entry
     of the ledger is signed. With `secret_file`, the operator's secret outside the folder, hashes of photos are keyed by
     it and the guard is encrypted with it; each request needs it again.
 
@@ -70,7 +72,7 @@ def create(
         bounds = vlm.bounds(memory)
         with waiting_place(bounds, files.parent, "moments") as scratch:
             read = isinstance(method, FeatureMethod) and isinstance(method.runs, str)
-            reader, unnamed = described(vlm, samples, seed, ask if read else NEVER)
+            reader, unnamed = described(vlm, samples, seed, ask if read else NEVER, tell)
             wanted = method.moment_settings(seed)
             moments, _ = measure(vlm, samples, wanted, bounds, scratch, reader=reader, alone=True, whole=True)
             hashed = tuple(salted(digest, salt, hidden) for digest in moments.hashes)
