@@ -354,8 +354,8 @@ class TestRequest:
         result = sample(request=REQUEST, verdict=own(), scores=[], data={"further": further})
         assert told(result, "Further questions") == (
             state,
-            f"To the further questions who it is, the model gives the right answer for {target[1] or 'none'} of 20 "
-            f"about the target ({target[0] or 'none'} before) and for {others[1] or 'none'} of 100 about others "
+            f"Asked further who it is, the model is right in {target[1] or 'none'} of 20 about the target "
+            f"({target[0] or 'none'} before) and in {others[1] or 'none'} of 100 about others "
             f"({others[0] or 'none'} before).",
         )
         assert tag(result) == state.capitalize()

@@ -255,12 +255,12 @@ def _further(result: Result) -> list[Line]:
     for side, counts in result.data.get("further", {}).items():
         total, before, after = (counts[name] for name in ("questions", "before", "after"))
         whom = "the target" if side == "target" else side
-        parts.append(f"for {after or 'none'} of {total} about {whom} ({before or 'none'} before)")
+        parts.append(f"{after or 'none'} of {total} about {whom} ({before or 'none'} before)")
         still = before and after > OWN_FORGOTTEN.margin * total
         missed |= bool(still if side == "target" else before - after > -OWN_KEPT.margin * total)
     if not parts:
         return []
-    text = f"To the further questions who it is, the model gives the right answer {' and '.join(parts)}."
+    text = f"Asked further who it is, the model is right in {' and in '.join(parts)}."
     return [Line("Further questions", FAILED if missed else PASSED, text)]
 
 
