@@ -183,8 +183,8 @@ def show(result: Result) -> None:
     for score in result.scores:
         name = f"{score.name}/{score.subset}"
         row = rows.setdefault(name, {"score": name, **dict.fromkeys((p for p in PHASES if p in phases), "")})
-        spread = f" ±{(score.ci95[1] - score.ci95[0]) / 2:.3f}" if score.n else ""
-        row[score.phase] = f"{score.value:.3f}{spread}"
-    print_table(list(rows.values()))
+        low, high = (f"{end:.2f}".removeprefix("0") for end in score.ci95)
+        row[score.phase] = f"{score.value:.3f}" + (f" {low}-{high}" if score.n else "")
+    print_table(list(rows.values()), title="scores and their intervals of 95 %")
     print_checks(result.checks)
     print_lines(result)

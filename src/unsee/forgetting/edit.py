@@ -177,7 +177,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         return {}
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        if "weights_before" in record:  # older ones have other fields
+        if isinstance(record, dict) and isinstance(record.get("weights_before"), str):  # older ones have other fields
             check_schema("unsee", record, str(file))
         made = record.get("method", {})
         record["method"] = {name: value for name, value in made.items() if name != "looks"}
