@@ -39,7 +39,8 @@ def hash_of(source: Sample | Path | Image.Image) -> str:
 
 
 def _remembered(file: Path, digest: str) -> str:
-    _known[file_state(file)] = digest
+    with suppress(OSError):  # a file that is gone meanwhile is not asked about again
+        _known[file_state(file)] = digest
     return digest
 
 

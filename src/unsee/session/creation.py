@@ -50,10 +50,9 @@ def create(
     """Makes a session: measures the retained images once, and hashes every file of the model.
 
     Without `method`, each request is made by NSCVF. Where it describes images by what the model reads, the model is
-    asked about the retained ones as `ask` says (see `unsee.evaluation.described`), this once, and `tell` is given
-    why it is not. With `key`, every entry
-    of the ledger is signed. With `secret_file`, the operator's secret outside the folder, hashes of photos are keyed by
-    it and the guard is encrypted with it; each request needs it again.
+    asked about the retained ones as `ask` says (see `unsee.evaluation.described`), this once, and `tell` is given why
+    it is not. With `key`, every entry of the ledger is signed. With `secret_file`, the operator's secret outside the
+    folder, hashes of photos are keyed by it and the guard is encrypted with it; each request needs it again.
 
     Raises InputError where `folder` exists, the model or the images cannot be used, or the method would change the
     language model.
