@@ -1,6 +1,7 @@
 """`unsee inspect`: what it prints is what the model is, and it opens no weight."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,3 +70,15 @@ def test_a_damaged_file_is_named(
         (tmp_path / file.name).write_bytes(file.read_bytes()[: -1 if file.suffix == ".safetensors" else None])
     assert unsee("inspect", "--model", tmp_path) == 2
     assert "model.safetensors is truncated" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_asked_is_said_before_the_work(
+    unsee: Run, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "copy"))
+    (copy / "chat_template.jinja").write_text("{{ raise_exception('photos are not for sale') }}", encoding="utf-8")
+    for model, asked in ((checkpoint, True), (copy, False)):
+        assert unsee("inspect", "--model", model, "--json") == 0
+        quirks = json.loads(capsys.readouterr().out)["quirks"]
+        assert any("cannot be asked" in quirk for quirk in quirks) != asked
+    assert any("photos are not for sale" in quirk for quirk in quirks)

@@ -4,13 +4,16 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from PIL.Image import new as new_image
+
 from unsee.cli.parse import located, parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.cli.telling import out, out_json
-from unsee.models.checkpoint import PROBE, followed, skeleton, unused, visual_places
+from unsee.errors import InputError
+from unsee.models.checkpoint import PROBE, Vlm, followed, skeleton, unused, visual_places
 from unsee.models.families import FAMILIES
-from unsee.models.inputs import tokens_vary
+from unsee.models.inputs import chat_inputs, tokens_vary
 from unsee.models.outline import SHARE, last_layers
 from unsee.models.processors import open_processor
 from unsee.models.shards import headers
@@ -66,6 +69,12 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
         quirks.append(
             f"the number of tokens depends on the size of the image; here it is that of {width} x {height} pixels"
         )
+    try:
+        chat_inputs(
+            Vlm(folder, empty, empty, processor, partition, {}, {}), [(new_image("RGB", PROBE), "Who is this?")]
+        )
+    except InputError as error:
+        quirks.append(f"it cannot be asked, so that distances alone would say whether it forgets: {error}")
     if left := unused(empty, stored):
         quirks.append(f"{len(left)} stored tensors are not used by the model, {left[0]} first")
     if unread:
