@@ -69,10 +69,9 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
         quirks.append(
             f"the number of tokens depends on the size of the image; here it is that of {width} x {height} pixels"
         )
+    bare = Vlm(folder, empty, empty, processor, partition, {}, {})
     try:
-        chat_inputs(
-            Vlm(folder, empty, empty, processor, partition, {}, {}), [(new_image("RGB", PROBE), "Who is this?")]
-        )
+        chat_inputs(bare, [(new_image("RGB", PROBE), "Who is this?")])
     except InputError as error:
         quirks.append(f"it cannot be asked, so that distances alone would say whether it forgets: {error}")
     if left := unused(empty, stored):
