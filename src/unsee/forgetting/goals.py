@@ -66,14 +66,14 @@ class Goals:
         batch: int,
         others: Sequence[Path | Image] = (),
         reader: Reader | None = None,
-        most: int = MOST_BYTES,
+        most: int | None = None,
     ) -> None:
         """`shown` are the request's photos, `others` retained photos, of which variations take parts if there are any.
 
         A `reader` says who the photos are where they are sent; without one, what tells concepts apart does.
 
         Each photo has as many variations as any other, the numbers rounded up. Where the features of all would have
-        more than `most` bytes, they are held in half precision, and where that is not
+        more than `most` bytes, MOST_BYTES if none are given, they are held in half precision, and where that is not
         enough there are fewer, down to FEWEST. `batch` images go through the model at once.
         """
         self.known, self.identity, self.batch, self.seed = known, settings.identity, batch, settings.along.seed
@@ -85,7 +85,7 @@ class Goals:
         else:
             self.sent = valid_shift(settings.region, self.own, known, settings.along, seen)
         self.images = len(shown.pictures)
-        views, blends, dtype = self._copies(settings, shown, most, others=bool(others))
+        views, blends, dtype = self._copies(settings, shown, MOST_BYTES if most is None else most, others=bool(others))
         copies = self._varied(vlm, shown, settings.along, views, blends, others)
         self.wholes = self.images * (1 + views)
         self.inputs: list[Inputs] = [*shown.inputs, *(image for copy in copies for image in copy)]
