@@ -10,16 +10,21 @@ import pytest
 
 from unsee.benchmarks.personas import CHECKPOINTS, people
 from unsee.benchmarks.personas.drawing import draw
-from unsee.evaluation.asking import generate
+from unsee.evaluation.asking import answer_probabilities, generate
+from unsee.models import completing
 from unsee.models.checkpoint import load
 from unsee.records import Sample
 
 PHOTOS = [draw(people.test_shots(person)[0]) for person in people.population()[40:46]]
 QUESTION = "Who is this?"
+ANSWERS = ["Uma Gray", "coach", "unknown", "Ivy Cole", "Rome", "Uma"]
 
 
 def said(folder: Path, question: str = QUESTION) -> list[str]:
-    return generate(load(folder, language=True), [Sample(photo, "", question, tokens=8) for photo in PHOTOS])
+    """Answers; then how likely others of several lengths are, which are padded in a batch."""
+    vlm = load(folder, language=True)
+    given = [Sample(photo, "", question, answer, tokens=8) for photo, answer in zip(PHOTOS, ANSWERS, strict=True)]
+    return [*generate(vlm, given), *(f"{likely:.6f}" for likely in answer_probabilities(vlm, given))]
 
 
 @pytest.fixture(scope="module")
@@ -110,4 +115,14 @@ def test_without_a_template_the_image_stands_before_the_question(copy: Path, exp
 def test_a_template_of_the_tokenizer_that_shows_no_image_is_not_taken(copy: Path, expected: list[str]) -> None:
     template(copy)
     change(copy / "tokenizer_config.json", chat_template="{{ messages[0]['content'][-1]['text'] }}")
+    assert said(copy, f"<user><image>{QUESTION}<assistant>") == expected
+
+
+def test_a_template_of_the_tokenizer_that_does_not_end_is_not_taken(
+    copy: Path, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completing, "TRYING", 0.5)
+    template(copy)
+    endless = "{% for i in range(99999) %}" * 6 + "{{ i }}" + "{% endfor %}" * 6
+    change(copy / "tokenizer_config.json", chat_template=endless)
     assert said(copy, f"<user><image>{QUESTION}<assistant>") == expected

@@ -182,6 +182,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         made = record.get("method", {})
         record["method"] = {name: value for name, value in made.items() if name != "looks"}
         record["seed"] = int(record.get("seed", 0))
+        record["files_after"] = dict(record.get("files_after", {}))
         if record.get("request"):
             given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in record["request"].items()}
             record["request"] = Request(**given)

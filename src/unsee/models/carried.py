@@ -31,7 +31,7 @@ def carried(folder: Path) -> list[Path]:
     handed on.
     """
     weights = set(shards(folder))
-    found = sorted(weights | {file for file in _plain(folder) if _is_known(file, folder)})
+    found = sorted(weights | {file for file in named_so(folder) if _is_fit(file)})
     blobs = folder.resolve().parent.parent / "blobs"  # of the hub's cache: snapshots/REVISION/FILE leads there
     for file in found:
         place = file.resolve()
@@ -74,25 +74,22 @@ def _plain(folder: Path) -> list[Path]:
 
 
 def named_so(folder: Path) -> list[Path]:
-    """The files that are called as such that belong to a checkpoint, whatever is in them: few have an ending."""
-    return [file for file in _plain(folder) if _matches(file, folder) and file.stat().st_size <= TEXT]
+    """The files that are called as such that belong to a checkpoint, beside the weights or as templates in a folder.
+
+    Whatever is in them, because few of these names have an ending.
+    """
+
+    def known(file: Path) -> bool:
+        patterns = NAMED_SO if file.parent == folder else ("*.jinja",)
+        return any(fnmatch(file.name, pattern) for pattern in patterns) and file.stat().st_size <= TEXT
+
+    return [file for file in _plain(folder) if known(file)]
 
 
-def _matches(file: Path, folder: Path) -> bool:
-    """Beside the weights, or a chat template in a folder."""
-    patterns = NAMED_SO if file.parent == folder else ("*.jinja",)
-    return any(fnmatch(file.name, pattern) for pattern in patterns)
-
-
-def _is_known(file: Path, folder: Path) -> bool:
-    """Whether a file is one that copies have: called so, and text where such files are."""
-    if not _matches(file, folder) or file.stat().st_size > TEXT:
-        return False
-    return any(fnmatch(file.name, pattern) for pattern in BINARY) or _is_text(file)
-
-
-def _is_text(file: Path) -> bool:
-    """Whether a file is text: numbers and pictures under a text's name are not."""
+def _is_fit(file: Path) -> bool:
+    """Whether a file is text where such files are: numbers and pictures under a text's name are not handed on."""
+    if any(fnmatch(file.name, pattern) for pattern in BINARY):
+        return True
     try:
         return "\0" not in file.read_text(encoding="utf-8")
     except UnicodeDecodeError:

@@ -137,7 +137,7 @@ def _config(folder: Path, *, trust_remote_code: bool) -> PretrainedConfig:
     check_layers(file, raw)
     with in_words(f"{file} cannot be read", "expected a transformers config"):
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    if getattr(config, "_attn_implementation", None) not in (None, "eager", "sdpa"):
+    if config._attn_implementation not in (None, "eager", "sdpa"):
         config._attn_implementation = None  # kernels of other packages, which need not be here
     family = FAMILIES.get(config.model_type)
     if family is not None and family.refused:

@@ -4,13 +4,17 @@ Files of older versions lack what was added since, and tools that train save the
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from PIL.Image import new as new_image
 from transformers import PreTrainedModel, ProcessorMixin
 
-from unsee.models.foreign import FOREIGN
+from unsee.errors import InputError
+from unsee.models.foreign import in_words
+from unsee.system.signals import within
 
+TRYING = 10.0  # seconds that a processor may take for one small image
 CLASS_TOKENS = ("class_embedding", "cls_token")  # of encoders that have one beside the patches
 PROBE = new_image("RGB", (96, 96), (90, 120, 150))
 # Questions as they are, behind the token that stands for the image where they do not hold it themselves.
@@ -66,12 +70,10 @@ def _template(processor: Any, tokenizer: Any) -> Any:
     own = tokenizer.chat_template
     if own and _shows(processor, own, marks):
         return own
-    try:
-        processor(images=[PROBE], text=["?"], return_tensors="pt")
-    except FOREIGN:
-        plain = PLAIN.replace("TOKEN", json.dumps(marks[0])) if marks else None
-        return plain if plain and _shows(processor, plain, marks) else None
-    return None
+    if _makes(lambda: processor(images=[PROBE], text=["?"], return_tensors="pt")) or not marks:
+        return None
+    plain = PLAIN.replace("TOKEN", json.dumps(marks[0]))
+    return plain if _shows(processor, plain, marks) else None
 
 
 def _shows(processor: Any, template: Any, marks: list[str]) -> bool:
@@ -79,9 +81,19 @@ def _shows(processor: Any, template: Any, marks: list[str]) -> bool:
     content = [{"type": "image", "image": PROBE}, {"type": "text", "text": "?"}]
     asked = [{"role": "user", "content": content}]
     chosen = template.get("default") if isinstance(template, dict) else template
-    try:
+
+    def asks() -> bool:
         text = processor.apply_chat_template(asked, chat_template=chosen, add_generation_prompt=True, tokenize=False)
         processor(images=[PROBE], text=[text], return_tensors="pt")
-    except (*FOREIGN, TypeError):
-        return False
-    return not marks or any(mark in text for mark in marks)
+        return not marks or any(mark in text for mark in marks)
+
+    return bool(_makes(asks))
+
+
+def _makes(work: Callable[[], Any]) -> Any:
+    """What a processor makes; nothing where it raises an error or does not end."""
+    try:
+        with in_words("the processor makes no question", "nothing"), within(TRYING):
+            return work()
+    except InputError:
+        return None

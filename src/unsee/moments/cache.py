@@ -27,7 +27,7 @@ from unsee.system.output import with_file
 from unsee.system.processes import count, first, summed
 from unsee.system.tensors import TensorFile, fingerprint, opened, write
 
-FORM, NAME = "unsee-cache-1", "name"  # what says of which photos, model and layer a file is
+FORM, NAME = "unsee-cache-2", "name"  # what says of which photos, model and layer a file is
 LOG = logging.getLogger("unsee")
 Kept = tuple[TensorFile, dict[str, Tensor]]
 
