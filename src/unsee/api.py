@@ -17,7 +17,7 @@ from unsee.evaluation.evaluate import evaluate as measure_answers
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
 from unsee.evaluation.photos import photo_questions
-from unsee.evaluation.self_check import cost
+from unsee.evaluation.self_check import cost, misled
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit, read_record
 from unsee.forgetting.training import Progress
@@ -132,13 +132,13 @@ def forget(
     reader = hearing.reader
     for attempt in method.attempts(asked=reader is not None and moments is None):
         if tried:
-            tell("the request missed its aim and is made again, with images described by the means of their tokens")
+            tell("training moved what the model does not read; made again, with images described by means of tokens")
         place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
         edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=reader, **given)
         share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
         tried.append(replace(edit.scaled(share), verdict=verdict))
-        if _passed(tried[-1]) or (tried[-1].verdict is not None and "unknown" in tried[-1].verdict.missed):
-            break  # what the model never named cannot be seen to be forgotten
+        if verdict is None or verdict.passed or not misled(verdict):
+            break  # images described otherwise have helped no request that came near (docs/log.md)
     best = min(tried, key=_shortfall)
     spent = {name: round(sum(edit.timings[name] for edit in tried), 2) for name in best.timings}
     made = {**best.method, "attempts": len(tried)}

@@ -30,6 +30,7 @@ USED, ASIDE, SHOWN, UNSHOWN = GROUPS = ("used", "aside", "shown", "unshown")
 SUBSETS = {ASIDE: "target", USED: "target_seen", SHOWN: "retained", UNSHOWN: "unshown"}  # of their scores
 NAMED = 0.15  # share of the target's photos that may still be named
 LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
+MISLED = 0.25  # share of the photos that were trained on and get a wrong answer, above which what was moved is not read
 UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
 SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with gradient
 STRANGERS, OFTEN = 96, 0.15  # people who do not exist that are asked about; how often they must get one answer
@@ -365,6 +366,18 @@ def cost(found: Verdict) -> float:
         wrong += [(f"{group}_misattributed", NAMED, True) for group in (USED, ASIDE)]
     shares = ((found.counts[name], most, bad) for name, most, bad in wrong)
     return sum((times if bad else total - times) / total / most for (times, total), most, bad in shares if total)
+
+
+def misled(found: Verdict) -> bool:
+    """Whether training moved something else than what the model reads.
+
+    Then even photos that it used keep their name, or photos of others that it held lose theirs. One that missed its
+    aim on photos that it did not see was not misled. False where the model was not asked, or never named the target.
+    """
+    if "unknown" in found.missed:
+        return False
+    (named, used), (kept, shown) = (found.counts.get(name, (0, 0)) for name in ("used_named", "shown_kept"))
+    return named > MISLED * used or shown - kept > MISLED * shown
 
 
 def old_answers(before: Heard) -> list[Sample]:

@@ -51,10 +51,10 @@ class FeatureMethod(FeatureSettings, ABC):
         """The retained photos, if there are any, and their moments; Grams may wait in the folder `scratch`."""
 
     def attempts(self, *, asked: bool) -> list[Self]:
-        """The settings to try, one after the other until a request reaches its aim.
+        """The settings to try, each where training by those before it moved what the model does not read.
 
-        Where the model is `asked`, what it reads describes images at first; on some models means of tokens say better
-        who somebody is, and no measure told which before training (docs/log.md).
+        Where the model is `asked`, what it reads describes images at first; on some models means of tokens may say
+        better who somebody is, and no measure told which before training (docs/log.md).
         """
         return [self, replace(self, runs=1)] if asked and self.runs == AUTO else [self]
 
