@@ -14,7 +14,7 @@ from unsee.errors import InputError, check_kind, shown
 from unsee.evaluation import own
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
 from unsee.evaluation.evaluate import evaluate as measure_answers
-from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
+from unsee.evaluation.hearing import AUTO, Ask, Hearing, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
 from unsee.evaluation.photos import photo_questions
 from unsee.evaluation.self_check import cost, misled
@@ -26,9 +26,9 @@ from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.models.copies import refuse_copies
 from unsee.moments.file import read
 from unsee.moments.measure import prepare
-from unsee.moments.records import Moments
+from unsee.moments.records import Moments, Photos
 from unsee.records import Check, Result, Sample, plain, read_result
-from unsee.reporting.summary import lines, state
+from unsee.reporting import summary
 from unsee.system.device import computes
 from unsee.system.environment import environment, now
 from unsee.system.progress import visible
@@ -128,21 +128,34 @@ def forget(
         edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
         verdict = hearing.verdict(edit.weights, edit.method.get("final"))
         return replace(edit, verdict=verdict, request=request, replies=hearing.replies(edit.weights))
+    asked = hearing.reader is not None and moments is None
+    edit = _best(method.attempts(asked=asked), vlm, hearing, shown, state, tell, reader=hearing.reader, **given)
+    return replace(edit, request=request, replies=hearing.replies(edit.weights))
+
+
+def _best(
+    attempts: Sequence[FeatureMethod],
+    vlm: Vlm,
+    hearing: Hearing,
+    shown: Sequence[Sample] | Photos | None,
+    state: Path | None,
+    tell: Tell,
+    **given: Any,
+) -> Edit:
+    """The best edit of a few attempts, each made where training by those before moved what the model does not read."""
     tried = list[Edit]()
-    reader = hearing.reader
-    for attempt in method.attempts(asked=reader is not None and moments is None):
+    for attempt in attempts:
         if tried:
             tell("training moved what the model does not read; made again, with images described by means of tokens")
         place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
-        edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=reader, **given)
+        edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, **given)
         share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
         tried.append(replace(edit.scaled(share), verdict=verdict))
         if verdict is None or verdict.passed or not misled(verdict):
             break  # images described otherwise have helped no request that came near (docs/log.md)
     best = min(tried, key=_shortfall)
     spent = {name: round(sum(edit.timings[name] for edit in tried), 2) for name in best.timings}
-    made = {**best.method, "attempts": len(tried)}
-    return replace(best, method=made, timings=spent, request=request, replies=hearing.replies(best.weights))
+    return replace(best, method={**best.method, "attempts": len(tried)}, timings=spent)
 
 
 def _method(given: Method | str | None) -> Method:
@@ -169,12 +182,8 @@ def _public(
     return data.check_disjoint(targets, data.samples_of(public), drop=drop)
 
 
-def _passed(edit: Edit) -> bool:
-    return edit.verdict is None or edit.verdict.passed
-
-
 def _shortfall(edit: Edit) -> tuple[bool, float]:
-    return not _passed(edit), 0.0 if edit.verdict is None else cost(edit.verdict)
+    return (False, 0.0) if edit.verdict is None else (not edit.verdict.passed, cost(edit.verdict))
 
 
 def _check_not_counted(targets: Sequence[Sample], moments: Moments) -> None:
@@ -268,7 +277,7 @@ def with_record(result: Result, record: Mapping[str, Any]) -> Result:
         request=request,
         checks=[*result.checks, *checks],
     )
-    return replace(made, state=state(lines(made)))
+    return replace(made, state=summary.state(summary.lines(made)))
 
 
 def request_result(edit: Edit, folder: Path | str, *, name: str = "", with_photos: bool = True) -> Result:
@@ -291,7 +300,7 @@ def request_result(edit: Edit, folder: Path | str, *, name: str = "", with_photo
     facts = {key: value for key, value in made.model.items() if key != "path"}
     more = own.further(replies)
     made = replace(made, model=facts, data={**made.data, **({"further": more} if more else {})})
-    return replace(made, state=state(lines(made)))
+    return replace(made, state=summary.state(summary.lines(made)))
 
 
 def assemble(
@@ -323,7 +332,7 @@ def assemble(
         request=None if edit is None or edit.request is None else plain(edit.request),
         verdict=None if edit is None else plain(edit.told()),
     )
-    return replace(made, state=state(lines(made)))
+    return replace(made, state=summary.state(summary.lines(made)))
 
 
 def _own_answers(edit: Edit | None) -> list[Check]:
