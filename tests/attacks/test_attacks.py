@@ -76,6 +76,23 @@ def test_relearning_teaches_what_it_is_shown_and_the_same_each_time(oracle: Subj
     assert of(first) > sum(got for got, _ in first.floor.values()) / 6 + 0.3
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_relearning_trains_in_float32_what_is_held_in_half_precision(
+    dtype: torch.dtype, oracle: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float16 Adam's epsilon is 0, and a step would leave infinities."""
+    vlm = oracle.open()
+    vlm.model.to(dtype)
+    first = {name: value.detach().clone() for name, value in vlm.model.named_parameters()}
+    monkeypatch.setattr(Subject, "open", lambda _: vlm)
+    monkeypatch.setattr("unsee.attacks.relearn.right", lambda *_: {})
+    list(Relearn(shares=(1.0,), scopes=("visual",), steps=2).run(replace(oracle, shown=oracle.shown[:2])))
+    changed = {name for name, value in vlm.model.named_parameters() if not torch.equal(value, first[name])}
+    assert changed
+    assert changed <= set(vlm.partition.visual)
+    assert all(value.dtype == dtype and value.isfinite().all() for value in vlm.model.parameters())
+
+
 def moved(folder: Path, names: str) -> Path:
     """The model before with noise in every visual weight whose name holds `names`."""
     vlm = load(BASE)

@@ -157,6 +157,7 @@ def trusted(
     bars: dict[str, float] | None = None,
     steps: int = 0,
     die_at: int | None = None,
+    lowest: float = 1.0,
 ) -> tuple[list[torch.Tensor], torch.Tensor, TrainingLog]:
     """A run that looks after every step and sees `seen`: the weight at each look, the one that is left, and the log."""
     weight = Parameter(torch.zeros(2, 3))
@@ -183,6 +184,7 @@ def trusted(
         trust=Trust({"drift": 0.1}, "target"),
         state=state,
         key="k",
+        lowest=lowest,
     )
     return path, weight.detach().clone(), log
 
@@ -230,6 +232,15 @@ def test_where_no_state_was_good_the_weights_are_those_of_the_start_and_the_log_
     assert log.stopped == "no step brought the target nearer without moving what is retained"
     assert [look["retreat"] for look in log.looks] == [0.5, 0.25, 0.125]
     assert len(path) == 3
+
+
+def test_a_run_that_begins_near_its_goal_does_not_end_farther_from_it() -> None:
+    """As the second of several turns does, in which other layers move."""
+    _, left, log = trusted([at(0.12), at(0.11), at(0.3)], lowest=0.1)
+    assert torch.equal(left, torch.zeros(2, 3))
+    assert log.final == {}
+    path, left, _ = trusted([at(0.12), at(0.08)], lowest=0.1)
+    assert torch.equal(left, path[1])
 
 
 def test_a_run_that_goes_back_again_and_again_ends() -> None:

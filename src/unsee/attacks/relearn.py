@@ -13,6 +13,7 @@ from unsee.models.answers import answer_losses
 from unsee.models.checkpoint import Vlm
 from unsee.models.inputs import image_inputs
 from unsee.models.scopes import Scope, scope_layers
+from unsee.models.weights import in_float32
 from unsee.records import Sample
 
 
@@ -41,7 +42,8 @@ class Relearn:
                 count = max(1, round(share * len(photos)))
                 given = {photos[place] for place in order[:count]}
                 vlm = subject.open()
-                self._tune(vlm, [s for s in subject.shown if s.picture in given], scope, subject.seed)
+                with in_float32(vlm.model):
+                    self._tune(vlm, [s for s in subject.shown if s.picture in given], scope, subject.seed)
                 label = f"{share:.0%}, {scope}"
                 yield Point(label, right(vlm, subject.asked), subject.plain)
 

@@ -1,6 +1,6 @@
 """Parts of the model before put back into the edited one: forgetting that this undoes was hidden there."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from unsee.errors import InputError
 from unsee.models.checkpoint import Vlm
 from unsee.models.inputs import image_inputs
 from unsee.models.outline import blocks, outline, projector_layers
+from unsee.models.weights import assign
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class EncoderReload:
         for place, name in enumerate(names):
             own = _put_back(vlm.model, old, [name])
             yield Point(f"block {place}", right(vlm, subject.asked), subject.plain)
-            _give(vlm.model, own)
+            assign(dict(vlm.model.named_parameters()), own)
         projector = projector_layers(layers, vlm.outline)
         for place in reversed(range(len(names))):
             back = _put_back(vlm.model, old, [*names[place:], *projector])
@@ -77,11 +78,5 @@ def _put_back(model: nn.Module, old: nn.Module, modules: Sequence[str]) -> dict[
     before = dict(old.named_parameters())
     names = [name for name, _ in model.named_parameters() if name.startswith(tuple(f"{m}." for m in modules))]
     own = {name: model.get_parameter(name).detach().clone() for name in names}
-    _give(model, {name: before[name] for name in names})
+    assign(dict(model.named_parameters()), {name: before[name] for name in names})
     return own
-
-
-@torch.no_grad()
-def _give(model: nn.Module, values: Mapping[str, Tensor]) -> None:
-    for name, value in values.items():
-        model.get_parameter(name).copy_(value)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import torch
 from PIL import Image
 from torch import Tensor
 from transformers import GenerationMixin
@@ -41,6 +40,7 @@ from unsee.metrics.same import says
 from unsee.models.checkpoint import Vlm, load, part_way, visual_parameters
 from unsee.models.inputs import chat_inputs
 from unsee.models.shards import headers
+from unsee.models.weights import assign, restored
 from unsee.moments.reading import Reader, can_be_read
 from unsee.records import Reply, Sample, Verdict
 from unsee.system.device import free_on
@@ -224,27 +224,17 @@ def opened_whole(vlm: Vlm, *, needed: bool, tell: Tell = silent, then: str = UNA
             raise
         tell(f"{str(error).rstrip('.')}, {then}")
         return None
-    _set(whole, visual_parameters(vlm.model, vlm.partition))
+    assign(dict(whole.model.named_parameters()), visual_parameters(vlm.model, vlm.partition))
     return whole
 
 
 @contextmanager
 def with_weights(whole: Vlm, weights: Mapping[str, Tensor]) -> Iterator[None]:
     """The whole model with other weights; afterwards it has its own again."""
-    own = dict(whole.model.named_parameters())
-    start = {name: own[name].detach().clone() for name in weights}
-    _set(whole, weights)
-    try:
+    own = {name: parameter for name, parameter in whole.model.named_parameters() if name in weights}
+    with restored(own):
+        assign(own, weights)
         yield
-    finally:
-        _set(whole, start)
-
-
-@torch.no_grad()
-def _set(whole: Vlm, weights: Mapping[str, Tensor]) -> None:
-    parameters = dict(whole.model.named_parameters())
-    for name, value in weights.items():
-        parameters[name].copy_(value)
 
 
 def _confirmed(hearing: Hearing, before: Heard, alike: list[Sample]) -> list[Sample]:

@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from unsee.benchmarks.personas import Stream
 from unsee.evaluation.asking import generate
 from unsee.methods import NPO, NSCVF, ClosedForm, GradDiff, Method, Streaming
 from unsee.metrics.accuracy import exact_match
 from unsee.models.checkpoint import Vlm, load, visual_parameters
+from unsee.models.weights import assign
 from unsee.session.creation import create
 from unsee.session.ledger import STATE
 from unsee.session.session import Session
@@ -111,7 +110,7 @@ def run(
                 seconds, drift = _made(session, variant, stream, number)
             if number % every and not last:
                 continue
-            _show(vlm, session)
+            assign(visual_parameters(vlm.model, vlm.partition), session.weights())
             size = (folder / STATE).stat().st_size / 1e6
         measured = {"seconds": seconds, "state_mb": size, "drift": max(drift.values()), **_ask(vlm, stream, number)}
         rows.append(StreamRow(name, seed, number, **measured))
@@ -136,14 +135,6 @@ def _made(session: Session, variant: Variant, stream: Stream, number: int) -> tu
         session.settle(**given)
     made = json.loads((session.folder / "certificates" / f"r{number}.json").read_text())
     return made["seconds"], made["drift"]
-
-
-def _show(vlm: Vlm, session: Session) -> None:
-    """Gives the whole model the weights of the session."""
-    parameters = visual_parameters(vlm.model, vlm.partition)
-    with torch.no_grad():
-        for name, value in session.weights().items():
-            parameters[name].copy_(value)
 
 
 def _ask(vlm: Vlm, stream: Stream, number: int) -> dict[str, float]:

@@ -24,13 +24,14 @@ from unsee.errors import InputError, check_ranges
 from unsee.forgetting.confined import ConfinedWeight, now_and_before
 from unsee.forgetting.edit import Edit, rounded, settings_of
 from unsee.forgetting.saliency import salient, squared_gradients
-from unsee.forgetting.training import Bars, Progress, Schedule, moving, restored, train
+from unsee.forgetting.training import Bars, Progress, Schedule, moving, train
 from unsee.models.answers import answer_log_probabilities, answer_losses, check_language, say
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import depths
 from unsee.models.inputs import enough, image_inputs
 from unsee.models.outline import blocks
 from unsee.models.scopes import Scope, scope_layers
+from unsee.models.weights import in_float32, restored
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
 from unsee.system.tensors import fingerprint, tensor_hash
@@ -162,34 +163,35 @@ class AnswerMethod(ABC):
         if objective.retained and not retained:
             raise InputError(f"{self.name} needs retained photos in every request; give them.")
         hashes += validate(retained, "retained") if retained else ()
-        shown = _opened(vlm, target)
-        weights = self._weights(vlm, shown[0])
-        run = _AnswerRun(self, objective, vlm, weights, shown, retained or (), seed)
-        moved = [tensor_hash(name, weight.start) for name, weight in weights.items()]  # the language model's too
-        with moving(weights):
-            run.probe()
-            log = train(
-                weights,
-                run.loss,
-                run.look,
-                Bars({"answers": -1.0}),
-                Schedule(self.steps, self.rate, 0.0, ANSWERS_EVERY),
+        with in_float32(vlm.model):
+            shown = _opened(vlm, target)
+            weights = self._weights(vlm, shown[0])
+            run = _AnswerRun(self, objective, vlm, weights, shown, retained or (), seed)
+            moved = [tensor_hash(name, weight.start) for name, weight in weights.items()]  # the language model's too
+            with moving(weights):
+                run.probe()
+                log = train(
+                    weights,
+                    run.loss,
+                    run.look,
+                    Bars({"answers": -1.0}),
+                    Schedule(self.steps, self.rate, 0.0, ANSWERS_EVERY),
+                    seed=seed,
+                    state=state,
+                    key=fingerprint(str(self), str(seed), visual_hash(vlm), *moved, *hashes),
+                    progress=progress,
+                )
+                after, lost = rounded(vlm, *now_and_before(weights))
+            found = {"steps_made": log.steps, "looks": log.looks, "counted_images": len(retained or ())}
+            return Edit(
+                vlm=vlm,
+                weights=after,
+                method={"name": self.name, **settings_of(self), **found, **run.facts, "rounding_share": lost},
                 seed=seed,
-                state=state,
-                key=fingerprint(str(self), str(seed), visual_hash(vlm), *moved, *hashes),
-                progress=progress,
+                stopped=f"all steps were made: the answers' mean loss a token is {log.looks[-1]['answers']:.3g}",
+                timings={"moments_s": 0.0, "forget_s": round(time.monotonic() - started, 2)},
+                protected=tuple(name for name in after if name in vlm.partition.protected),
             )
-            after, lost = rounded(vlm, *now_and_before(weights))
-        found = {"steps_made": log.steps, "looks": log.looks, "counted_images": len(retained or ())}
-        return Edit(
-            vlm=vlm,
-            weights=after,
-            method={"name": self.name, **settings_of(self), **found, **run.facts, "rounding_share": lost},
-            seed=seed,
-            stopped=f"all steps were made: the answers' mean loss a token is {log.looks[-1]['answers']:.3g}",
-            timings={"moments_s": 0.0, "forget_s": round(time.monotonic() - started, 2)},
-            protected=tuple(name for name in after if name in vlm.partition.protected),
-        )
 
     def _weights(self, vlm: Vlm, picture: Image) -> dict[str, ConfinedWeight]:
         """The weights that move, by layer; `picture` tells which layers an image runs through."""
@@ -346,7 +348,7 @@ class _AnswerRun:
     @contextmanager
     def _before(self) -> Iterator[None]:
         """While open, the weights are what they were before the request."""
-        with restored([weight.weight for weight in self.weights.values()]):
+        with restored({name: weight.weight for name, weight in self.weights.items()}):
             for weight in self.weights.values():
                 weight.restore()
             yield

@@ -137,7 +137,7 @@ def contrastive(
             "memory": memory,
             "steps_made": sum(log.steps for log in logs),
             "looks": [look for log in logs for look in log.looks],
-            "final": logs[-1].final,
+            "final": next((log.final for log in reversed(logs) if log.final), {}),
             **run.facts(),
         },
         seed=seed,

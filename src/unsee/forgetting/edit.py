@@ -13,6 +13,7 @@ from torch import Tensor
 from unsee import __version__
 from unsee.errors import InputError, MissedError, check_kind
 from unsee.models.checkpoint import Vlm, hashes, load, part_way, visual_hash, write
+from unsee.models.weights import assign
 from unsee.records import SCHEMA, LayerDrift, Reply, Request, Verdict, check_schema
 from unsee.system.disk import file_hash, is_plain
 from unsee.system.environment import environment, now
@@ -65,10 +66,7 @@ class Edit:
         """
         own_code = type(self.vlm.model).__module__.startswith("transformers_modules")  # trusted when it was opened
         opened = load(self.vlm.folder, language=True, trust_remote_code=own_code, device=self.vlm.device)
-        parameters = dict(opened.model.named_parameters())
-        with torch.no_grad():
-            for name, value in self.weights.items():
-                parameters[name].copy_(value)
+        assign(dict(opened.model.named_parameters()), self.weights)
         return opened
 
     def save(

@@ -1,6 +1,6 @@
 """One run of contrastive visual forgetting: its images, where they go, its loss and its looks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import Parameter
 
 from unsee.errors import InputError
 from unsee.forgetting import losses
@@ -36,6 +37,7 @@ from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined, visual_features
 from unsee.models.outline import last_layers
 from unsee.models.prefix import Prefix, prefix_states
+from unsee.models.weights import assign, frozen_after
 from unsee.moments.records import Moments, Photos
 from unsee.records import LayerDrift
 from unsee.system.device import halved, sums_on
@@ -95,19 +97,16 @@ class FeatureRun:
     @contextmanager
     def put_back(self) -> Iterator[None]:
         """While open, weights may move; at the end they have their old values again and are frozen."""
-        modules = dict(self.vlm.model.named_modules())
-        try:
-            yield
-        finally:
-            for name, start in self.start.items():
-                weight = modules[name].weight
-                weight.requires_grad_(False)
-                weight.grad = None
-                weight.copy_(start)
+        weights = self._weights(name for turn in self._turns() for name in turn)
+        with frozen_after(weights):
+            try:
+                yield
+            finally:
+                assign(weights, self.start)
 
     def train(self, seed: int, state: Path | None, key: str, progress: Progress | None) -> list[TrainingLog]:
         """Trains the layers, in turns where the memory asks for it, the last ones first; keeps what came of them."""
-        settings, logs = self.settings, list[TrainingLog]()
+        settings, logs, lowest = self.settings, list[TrainingLog](), 1.0
         bars = Bars({"target": settings.stop_target, "drift": settings.stop_drift})
         turns = self._turns()
         for number, names in enumerate(turns):
@@ -138,7 +137,9 @@ class FeatureRun:
                 progress=progress,
                 smaller=self.smaller,
                 shared=True,
+                lowest=lowest,
             )
+            lowest = log.final.get("target", lowest)
             logs.append(log)
             self.drifts += [self._layer(name, weight) for name, weight in weights.items()]
             for weight in weights.values():
@@ -179,27 +180,27 @@ class FeatureRun:
             numbers += size
         return turns
 
+    def _weights(self, names: Iterable[str]) -> dict[str, Parameter]:
+        modules = dict(self.vlm.model.named_modules())
+        return {name: modules[name].weight for name in names}
+
     def _confined(self, names: Sequence[str]) -> dict[str, ConfinedWeight]:
         self.moments.check_layers(names)
-        settings, modules = self.settings, dict(self.vlm.model.named_modules())
-        spans, made = dict[str, Span](), {}
-        for name in names:
+        settings, spans, made = self.settings, dict[str, Span](), {}
+        for name, weight in self._weights(names).items():
             first = self.moments.first[name]
             if first not in spans and settings.null_space:
                 gram = self.moments.grams[first].to(sums_on(self.vlm.device))
                 spans[first] = span(gram, settings.criterion, settings.keep, settings.ridge)
-            weight = modules[name].weight
             made[name] = ConfinedWeight(weight, spans.get(first), self.vlm.dtype_of(f"{name}.weight"))
             weight.requires_grad_(True)
         return made
 
     def _round(self) -> None:
         """Rounds the trained weights to how they are stored, once, and measures what that changes."""
-        looked = self.look()
-        modules = dict(self.vlm.model.named_modules())
-        self.after, lost = rounded(self.vlm, {name: modules[name].weight for name in self.start}, self.start)
-        for name in self.start:
-            modules[name].weight.copy_(self.after[f"{name}.weight"])
+        looked, weights = self.look(), self._weights(self.start)
+        self.after, lost = rounded(self.vlm, weights, self.start)
+        assign(weights, {name: self.after[f"{name}.weight"] for name in weights})
         again = self.look()
         self.rounding = {"rounding_share": lost}
         self.rounding |= {f"rounding_{name}": again[name] - looked[name] for name in ("target", "drift")}

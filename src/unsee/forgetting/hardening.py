@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from unsee.forgetting.goals import Goals
 from unsee.forgetting.settings import FeatureSettings
-from unsee.forgetting.training import restored
 from unsee.models.features import Features
+from unsee.models.weights import assign, restored
 from unsee.system.processes import count, mine
 
 ASKED = 16  # target images of a step that are asked about with other weights
@@ -78,9 +78,10 @@ class Hardening:
 
         A step moves every number of a weight by `tamper` of the root of their mean square, along the gradient's sign.
         """
-        weights = list(self._weights(start).values())
+        layers = self._weights(start)
+        weights = list(layers.values())
         sizes = [self.settings.tamper * weight.float().square().mean().sqrt() for weight in start.values()]
-        with restored(weights):
+        with restored(layers):
             for _ in range(steps):
                 slopes = [torch.zeros_like(weight) for weight in weights]
                 for part in shown.split(self.batch):
@@ -97,11 +98,11 @@ class Hardening:
         """While open, these layers have the weights of before and take no gradient."""
         weights = self._weights(start)
         asked = {name: weight.requires_grad for name, weight in weights.items()}
-        with restored(list(weights.values())):
+        with restored(weights):
             try:
-                for name, weight in weights.items():
+                for weight in weights.values():
                     weight.requires_grad_(False)
-                    weight.copy_(start[name])
+                assign(weights, start)
                 yield
             finally:
                 for name, weight in weights.items():

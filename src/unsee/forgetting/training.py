@@ -1,7 +1,7 @@
 """The one training loop: a null-space step, a look every few steps, an early stop, and a state to resume from."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -108,18 +108,6 @@ def recomputed(model: PreTrainedModel) -> Iterator[None]:
         DefaultDeviceType.set_device_type(before)
         for layer in layers:
             layer.gradient_checkpointing = layer.training = False
-
-
-@contextmanager
-def restored(weights: Sequence[Tensor]) -> Iterator[None]:
-    """While open, the weights may be changed; then they have the values of before again."""
-    now = [weight.detach().clone() for weight in weights]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for weight, value in zip(weights, now, strict=True):
-                weight.copy_(value)
 
 
 @contextmanager
@@ -255,17 +243,18 @@ def train(
     progress: Progress | None = None,
     smaller: Callable[[], bool] | None = None,
     shared: bool = False,
+    lowest: float = 1.0,
 ) -> TrainingLog:
     """Moves `weights` down `loss`, each within its span and by an optimizer of its own.
 
     `loss` draws its batch from the generator it is given, which depends on the seed and the step alone, so that a run
     resumed from `state` makes the same steps as one that was never interrupted. `look` measures the run every few
     steps; it stops when `bars` are reached. With `trust`, a look that loses it sends the run back, and what is left at
-    the end is the best state that was looked at. `smaller` is called where memory does not suffice for a step: it makes
-    the parts of the loss smaller, and says whether it could. Where the loss is `shared`, each of several processes has
-    some of its parts, and gradients are added up; else each does all of it.
+    the end is the best state that was looked at; `lowest` is where what should fall begins. `smaller` is called where
+    memory does not suffice for a step: it makes the parts of the loss smaller, and says whether it could. Where the
+    loss is `shared`, each of several processes has some of its parts, and gradients are added up; else each does all.
     """
-    run = _Run(weights, schedule.optimizer)
+    run = _Run(weights, schedule.optimizer, lowest=lowest)
     if trust is not None:
         run.keep()
     if state is not None and is_there(state):

@@ -5,8 +5,8 @@ and that all layers are solved for at once, is ours.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -27,6 +27,7 @@ from unsee.linalg.subspace import retained_drift
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import all_features, visual_features
 from unsee.models.outline import hooked
+from unsee.models.weights import assign, frozen_after, restored
 from unsee.moments.measure import measure, prepare
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import LayerDrift, Sample
@@ -120,14 +121,12 @@ class ClosedForm:
         )
         modules = dict(vlm.model.named_modules())
         weights = {name: modules[name].weight for name in moments.first}
-        with _put_back(weights) as start:
+        with frozen_after(weights), restored(weights) as start:
             with recomputed(vlm.model) if bounds.frugal else nullcontext():
                 looks, stopped = self._swept(vlm, goals, moments, weights, progress)
             layers = _layers(moments, weights, start)
             after, lost = rounded(vlm, weights, start, "a larger ridge")
-            with torch.no_grad():
-                for name, weight in weights.items():
-                    weight.copy_(after[f"{name}.weight"])
+            assign(weights, {name: after[f"{name}.weight"] for name in weights})
             rounding = {"rounding_share": lost, "rounding_target": goals.look(vlm)["target"] - looks[-1]["target"]}
         found = {"steps_made": len(looks), "looks": looks, **goals.facts(), "counted_images": moments.count}
         return Edit(
@@ -160,20 +159,6 @@ class ClosedForm:
             if not went:
                 return looks, "no further step came nearer"
         return looks, "the limit of sweeps was reached"
-
-
-@contextmanager
-def _put_back(weights: Mapping[str, nn.Parameter]) -> Iterator[dict[str, Tensor]]:
-    """Gives the values of weights by name; when the block ends, they have these values again, and are frozen."""
-    start = {name: weight.detach().clone() for name, weight in weights.items()}
-    try:
-        yield start
-    finally:
-        with torch.no_grad():
-            for name, weight in weights.items():
-                weight.requires_grad_(False)
-                weight.grad = None
-                weight.copy_(start[name])
 
 
 def _layers(moments: Moments, weights: Mapping[str, nn.Parameter], start: Mapping[str, Tensor]) -> list[LayerDrift]:

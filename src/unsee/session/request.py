@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from unsee.errors import InputError, MissedError
@@ -19,6 +18,7 @@ from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
 from unsee.models.checkpoint import Vlm, visual_hash, visual_parameters
 from unsee.models.features import Inputs
+from unsee.models.weights import assign
 from unsee.moments.measure import prepare, retained_grams
 from unsee.moments.records import Photos
 from unsee.moments.states import entering
@@ -116,11 +116,10 @@ def by_layer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:
     """Sets visual parameters of a model to these values. Raises BrokenSessionError where one does not fit."""
     parameters = visual_parameters(vlm.model, vlm.partition)
-    with torch.no_grad():
-        for name, value in weights.items():
-            if parameters[name].shape != value.shape:
-                raise BrokenSessionError(f"{WEIGHTS} holds {name} as {tuple(value.shape)}, which does not fit.")
-            parameters[name].copy_(value)
+    for name, value in weights.items():
+        if parameters[name].shape != value.shape:
+            raise BrokenSessionError(f"{WEIGHTS} holds {name} as {tuple(value.shape)}, which does not fit.")
+    assign(parameters, weights)
 
 
 def edited(
