@@ -312,6 +312,21 @@ def test_a_damaged_state_is_refused_by_name(
     assert "state.pt" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["state_0.pt", "state_again.pt", "state_again_1.pt"])
+def test_the_state_of_a_part_of_a_run_is_kept_as_a_whole_one_is(
+    name: str, unsee: Run, asked: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of layers that take turns, and of a second attempt."""
+    state = tmp_path / ".out.unfinished" / name
+    state.parent.mkdir()
+    state.write_bytes(b"one of several")
+    assert unsee(*asked, "--out", tmp_path / "out") == 2
+    assert "was cut off and can go on: add --resume" in capsys.readouterr().err
+    asked[asked.index("--model") + 1] = tmp_path / "none"
+    assert unsee(*asked, "--out", tmp_path / "out", "--resume") == 2
+    assert state.read_bytes() == b"one of several"
+
+
 def test_an_output_on_the_model_itself_is_refused(
     unsee: Run, asked: list[object], checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ def unfinished(out: Path, name: str, done: str, *, resume: bool) -> Iterator[Pat
         try:
             stack.enter_context(parents(out))
             stack.enter_context(held(folder))
-            if not resume and is_plain(state):
+            if not resume and _kept(state):
                 raise InputError(
                     f"a run for {out} was cut off and can go on: add --resume, or remove {folder} to begin anew."
                 )
@@ -40,18 +40,18 @@ def unfinished(out: Path, name: str, done: str, *, resume: bool) -> Iterator[Pat
             raise InputError(
                 f"{folder} cannot be used ({error.strerror}); remove it, or name another output."
             ) from error
-        resumed = is_plain(state)
+        resumed = _kept(state)
         try:
             yield state
         except MissedError:
             _removed(folder, done)
             raise
         except KeyboardInterrupt:
-            if is_plain(state):
+            if _kept(state):
                 tell(f"what was {done} is kept: run again with --resume.")
             raise
         except InputError as error:
-            if isinstance(error, OutputError) and is_plain(state):
+            if isinstance(error, OutputError) and _kept(state):
                 raise InputError(f"{error} What was {done} is kept: run again with --resume.") from error
             if not resumed:
                 _removed(folder, done)
@@ -60,6 +60,11 @@ def unfinished(out: Path, name: str, done: str, *, resume: bool) -> Iterator[Pat
             with suppress(OSError):  # where there is a state in it
                 folder.rmdir()
         _removed(folder, done)
+
+
+def _kept(state: Path) -> bool:
+    """Whether there is a state, or one of a part of the run: of layers that take turns, of another attempt."""
+    return any(is_plain(file) for file in state.parent.glob(f"{state.stem}*{state.suffix}"))
 
 
 def _removed(folder: Path, done: str) -> None:

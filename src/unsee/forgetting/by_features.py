@@ -125,7 +125,8 @@ def contrastive(
     goals = Goals(vlm, shown, moments.features, wanted, bounds.images, others, reader, bounds.variations)
     run = FeatureRun(settings, vlm, goals, retained, moments, bounds)
     seen = shown.hashes + (() if retained is None else retained.hashes)
-    key = fingerprint(str(settings), memory, str(seed), moments.model, *moments.hashes, *seen)
+    asked = () if reader is None else (reader.question, reader.unnamed)
+    key = fingerprint(str(settings), memory, str(seed), moments.model, *asked, *moments.hashes, *seen)
     with recomputed(vlm.model) if bounds.frugal else nullcontext(), run.put_back():
         logs = run.train(seed, state, key, progress)
     return Edit(
