@@ -25,7 +25,7 @@ from unsee.methods import NSCVF, Method, find
 from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.models.copies import refuse_copies
 from unsee.moments.file import read
-from unsee.moments.measure import prepare
+from unsee.moments.measure import prepared
 from unsee.moments.records import Moments, Photos
 from unsee.records import Check, Result, Sample, plain, read_result
 from unsee.reporting import summary
@@ -120,8 +120,7 @@ def forget(
     hearing = hearing if moments is None else hearing.knowing(moments.unnamed)
     request = request_of(hearing.parts, identifier, now())
     if standing_in is not None and moments is not None:
-        bounds = vlm.bounds(memory)
-        moments = replace(moments, public=prepare(vlm, standing_in, bounds.images))
+        moments = replace(moments, public=prepared(vlm, standing_in, vlm.bounds(memory)))
     given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
     shown = hearing.parts.shown if retained is not None else standing_in if moments is None else None
     if not isinstance(method, FeatureMethod):
@@ -221,7 +220,10 @@ def evaluate(
     their concepts' names. A `judge` reads answers in own words. `device` and `precision` are as for `forget`. Raises
     InputError where there is nothing to ask.
     """
-    bench = asked(model, benchmark, target, retain, questions, before, by_name=answer_from_folder)
+    bench = asked(
+        model, benchmark, target, retain, questions, before,
+        by_name=answer_from_folder, trust_remote_code=trust_remote_code,
+    )  # fmt: skip
     measured = measure_answers(
         model, bench, before=before, oracle=oracle, judge=judge, trust_remote_code=trust_remote_code
     )
@@ -238,6 +240,7 @@ def asked(
     before: Path | str | None,
     *,
     by_name: bool,
+    trust_remote_code: bool,
 ) -> Benchmark:
     """What a model is asked: a benchmark, or questions about photos. Raises InputError where that is nothing."""
     check_kind("questions", questions, (str, list, tuple), "a question, or a list of them")
@@ -248,7 +251,9 @@ def asked(
     if target is None and retain is None:
         raise InputError("there is nothing to ask; give a benchmark, or photos as target and retain.")
     sides = [[] if side is None else data.samples_of(side) for side in (target, retain)]
-    first = None if before is None or by_name else load(before, language=True)
+    first = None
+    if before is not None and not by_name:
+        first = load(before, language=True, trust_remote_code=trust_remote_code)
     request = read_record(place_of(model)).get("request")
     found = photo_questions(*sides, request=request, questions=questions, before=first, by_name=by_name)
     return own.benchmark(found, *sides)

@@ -156,6 +156,9 @@ def test_settings_that_are_given_count_more_than_a_preset(monkeypatch: pytest.Mo
     options = forget._preset(parse(forget.Options[NSCVF], words, "unsee forget"), words)
     assert options.method.harden == 0.0
     assert options.method.resist == PRESETS["resistant"]["resist"]
+    words = ["--preset", "fast", "--model", "m", "--out", "steps"]  # a value is no option
+    options = forget._preset(parse(forget.Options[NSCVF], words, "unsee forget"), words)
+    assert options.method.steps == PRESETS["fast"]["steps"]
 
 
 @pytest.mark.parametrize("command", ["moments", "bench", "session init", "session settle", "oracle"])

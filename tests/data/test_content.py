@@ -73,7 +73,8 @@ def test_validate_names_a_damaged_file(tmp_path: Path) -> None:
 
 def test_disjoint_sets_pass(tmp_path: Path) -> None:
     draw(tmp_path / "target/a.png"), draw(tmp_path / "others/b.png", "blue")
-    check_disjoint(load(tmp_path / "target"), load(tmp_path / "others"))
+    kept = check_disjoint(load(tmp_path / "target"), load(tmp_path / "others"))
+    assert [sample.image for sample in kept] == [tmp_path / "others/b.png"]
 
 
 def test_shared_content_under_another_name(tmp_path: Path) -> None:

@@ -101,6 +101,19 @@ def test_an_error_is_said_once(tmp_path: Path, target: Path) -> None:
     assert "Traceback" not in both.stderr
 
 
+def test_a_request_that_missed_its_aim_is_said_once(
+    checkpoint: Path, target: Path, retained: Path, tmp_path: Path
+) -> None:
+    """The first process alone would write; the others end with it."""
+    given = ("forget", "--model", checkpoint, "--target", target, "--retain", retained, "--ask", "never", *QUICK[:-1])
+    both = run(*given, "--steps", 1, "--num-processes", 2, "--out", tmp_path / "out")
+    assert both.returncode == 1
+    assert both.stderr.count("The features of the target did not go where they were sent") == 1
+    assert "Traceback" not in both.stderr
+    assert "interrupted" not in both.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def settings(path: Path, **changed: object) -> Path:
     """A file as `accelerate config` writes it."""
     said = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_CPU", "mixed_precision": "no"}

@@ -90,6 +90,27 @@ def test_how_likely_an_answer_is_takes_one_pass_however_long_it_is(checkpoint: P
     assert passes == [tokens + 1, 3 * tokens + 1]  # logits of the answer alone, in one pass each
 
 
+def test_an_answer_in_which_words_are_looked_for_may_be_a_sentence(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others are no longer than the right answers and two tokens; each question has its own bound."""
+    vlm, given, real = load(checkpoint, language=True), list[tuple[int, int]](), asking._generate
+
+    def noted(vlm: Vlm, samples: Sequence[Sample], inputs: Any, **options: Any) -> Any:
+        given.append((len(samples), options["max_new_tokens"]))
+        return real(vlm, samples, inputs, **options)
+
+    monkeypatch.setattr(asking, "_generate", noted)
+    (picture,) = images(1)
+    short = Sample(picture, "c", "Who is this?", "a")
+    own = len(vlm.processor.tokenizer("a", add_special_tokens=False)["input_ids"]) + 2
+    said = generate(vlm, [short, replace(short, measure="words"), replace(short, tokens=5), short])
+    assert sorted(given) == sorted([(1, own), (1, asking.SENTENCE), (1, 5)])
+    assert len(said) == 4
+    assert said[0] == said[3]
+    assert said[1].startswith(said[0])
+
+
 def test_few_large_photos_are_open_at_once(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By their pixels, however many questions there are about them; what is said is the same."""
     vlm, pictures = load(checkpoint, language=True), images(4)

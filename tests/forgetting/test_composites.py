@@ -67,9 +67,13 @@ def test_a_seed_decides_every_pixel(vlm: Vlm, photos: Photos) -> None:
     assert all(torch.equal(a["pixel_values"], b["pixel_values"]) for a, b in zip(one, more, strict=False))
 
 
-def test_photos_of_one_concept_are_put_together_too_and_a_single_photo_is_not(vlm: Vlm) -> None:
+def test_photos_of_one_concept_are_put_together_too_and_a_single_photo_is_not(
+    vlm: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = made(monkeypatch)
     one = prepare(vlm, [Sample(image, "all") for image in images(3)], 8)
-    assert len(composites(vlm, one, 4, 0, 8)[0]) == 4
+    assert len(composites(vlm, one, 20, 0, 8)[0]) == len(pairs) == 20
+    assert all(place(one, first) != place(one, second) for first, second in pairs)
     single = prepare(vlm, [Sample(image, "all") for image in images(1)], 8)
     inputs, features = composites(vlm, single, 4, 0, 8)
     assert inputs == []

@@ -37,6 +37,19 @@ def test_a_run_is_the_same_where_the_frozen_blocks_run_in_every_step(vlm, target
     assert all(torch.equal(once[name], always[name]) for name in always)
 
 
+def test_a_step_with_blends_is_the_same_in_parts_of_any_size(vlm, target, retained, monkeypatch):
+    method = NSCVF(**QUICK | {"steps": 2, "blends": 12, "contrast": 1.0, "runs": 1})
+    bounds, found = type(vlm).bounds, []
+    for size in (1, 3, 128):
+        monkeypatch.setattr(
+            type(vlm), "bounds", lambda self, memory, size=size: replace(bounds(self, memory), images=size)
+        )
+        found.append(forget(vlm, target, retained, method=method).weights)
+    for name, value in found[0].items():
+        for other in found[1:]:
+            torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("null_space", [True, False])
 def test_a_guard_holds_what_is_guarded(vlm, target, retained, null_space):
     moments, photos = measure(vlm, retained, NSCVF().moment_settings(0), NORMAL)

@@ -13,6 +13,7 @@ from torch import Tensor
 import unsee as package
 from tiny_method import METHOD
 from unsee.errors import InputError
+from unsee.methods import NPO
 from unsee.models.checkpoint import load
 from unsee.records import Sample
 from unsee.testing import images, stored, tiny_checkpoint
@@ -78,4 +79,7 @@ def test_an_edit_is_carried_over_to_a_quantised_copy(
     assert "is not the one that was edited" in capsys.readouterr().err
     assert unsee("export", "--from", served, "--onto", served, "--out", tmp_path / "no") == 2
     assert "does not say which visual module was edited" in capsys.readouterr().err
+    package.forget(checkpoint, target, retained, method=NPO(scope="all", steps=1), ask="never").save(tmp_path / "all")
+    assert unsee("export", "--from", tmp_path / "all", "--onto", served, "--out", tmp_path / "no") == 2
+    assert "has the scope all, and export puts the visual module alone" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()

@@ -50,6 +50,20 @@ def test_photos_that_are_not_held_count_in_the_grams(
         assert some.grams[name].count == gram.count
 
 
+def test_beside_moments_too_no_more_photos_are_ready_than_memory_holds(
+    vlm: Vlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = photos(photo_folder(tmp_path / "others", 4, seed=6, concepts=5))
+    moments, _ = measure(vlm, samples, SETTINGS, plan("normal", 0))
+    monkeypatch.setattr(room, "FEWEST", 10)
+    bounds = replace(plan("normal", 0), photos=1)
+    ready, known = NSCVF(runs=1).known(vlm, [], samples, moments, 0, bounds, None)
+    assert known is moments
+    assert ready is not None
+    assert len(ready.inputs) == len(ready.pictures) == 10
+    assert len(ready.names) == 5
+
+
 def test_of_many_photos_a_share_of_the_tokens_counts(vlm: Vlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every place of an image comes up, and the sums are near those of all tokens; `whole` ones are those of all."""
     samples = photos(photo_folder(tmp_path / "others", 8, seed=6, concepts=8))

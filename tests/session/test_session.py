@@ -86,6 +86,24 @@ def test_the_target_is_taken_out_of_the_statistics_exactly(once: Path, vlm: Vlm,
     assert set(left.features.modes.concept.tolist()) == {1, 2, 3}
 
 
+def test_a_photo_that_was_counted_twice_is_taken_out_twice(
+    checkpoint: Path, known: Path, people: Path, tmp_path: Path
+) -> None:
+    retained = shutil.copytree(known, tmp_path / "retained")
+    shutil.copy(retained / "concept_0" / "000.png", retained / "concept_0" / "copy.png")
+    create(tmp_path / "session", checkpoint, retained, method=METHOD)
+    with Session(tmp_path / "session") as opened:
+        made = opened.forget(people / "concept_0", "first", **UNASKED)
+    assert made["taken_out_of_statistics"] == 4
+    assert made["retained_statistics"] == 12
+    left, _, _ = read_guarded(tmp_path / "session" / STATE, load(checkpoint))
+    assert left.scatter.counts.tolist() == [0, 4, 4, 4]
+    others = [sample for sample in data.load(known) if sample.concept != "concept_0"]
+    moments, _ = measure(load(checkpoint), others, METHOD.moment_settings(0), NORMAL, like=left)
+    for name, gram in moments.grams.items():
+        assert float((left.grams[name].outer - gram.outer).abs().max()) < 1e-12 * gram.outer.abs().max()
+
+
 def test_the_guard_is_the_gram_of_the_target_on_the_edited_model(session: Path, people: Path, tmp_path: Path) -> None:
     with Session(session) as opened:
         opened.export(tmp_path / "out")

@@ -15,6 +15,7 @@ from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.forgetting.edit import read_record, write_record
 from unsee.models.checkpoint import load, visual_hash, visual_parameters, write
+from unsee.models.scopes import WITH_LANGUAGE
 from unsee.records import plain
 from unsee.system.output import RECORD, refuse_existing, with_folder
 
@@ -57,6 +58,11 @@ def main(args: list[str]) -> int:
         raise InputError(
             f"{options.edited / RECORD} does not say which visual module was edited; make the request again with this "
             "version of unsee."
+        )
+    if (scope := record.get("method", {}).get("scope")) in WITH_LANGUAGE:
+        raise InputError(
+            f"the request of {options.edited} has the scope {scope}, and export puts the visual module alone into "
+            "another checkpoint; make the request with the scope visual."
         )
     edited = load(options.edited, trust_remote_code=options.trust_remote_code)
     if record.get("weights_after", visual_hash(edited)) != visual_hash(edited):

@@ -189,7 +189,8 @@ def _preset(options: Options[Any], given: Sequence[str]) -> Options[Any]:
         return options
     if not isinstance(options.method, NSCVF):
         raise InputError(f"--preset {options.preset} is of nscvf; leave it out with {options.method.name}.")
-    typed = {word.partition("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_") for word in given}
+    names = [word.partition("=")[0][2:] for word in given if word.startswith("--")]
+    typed = {name.removeprefix("no-").replace("-", "_") for name in names}
     changed = {name: value for name, value in PRESETS[options.preset].items() if name not in typed}
     return replace(options, method=replace(options.method, **changed))
 

@@ -241,9 +241,25 @@ def _shared(command: ModuleType, rest: list[str]) -> int:
         except (InputError, MissedError) as error:
             if processes.first():
                 raise
-            time.sleep(WAIT)  # what all run into is said by the first, whose end is that of all
+            if _ended_with_first():  # which says what all run into
+                return 1
             raise type(error)(f"process {processes.rank()}: {error}") from error
-        return processes.same(code)
+        try:
+            return processes.same(code)
+        except RuntimeError:
+            if processes.first():
+                raise
+            _ended_with_first()  # which alone writes, and says what ended it
+            return 1
+
+
+def _ended_with_first() -> bool:
+    """Waits; whether this process was told to end meanwhile, as all are when the first one has."""
+    try:
+        time.sleep(WAIT)
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def run() -> None:

@@ -31,6 +31,7 @@ from unsee.system.progress import report
 
 BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
 OPEN = 100_000_000  # pixels of photos that are open at once, 0.3 GB
+SENTENCE = 24  # tokens that an answer in which words are looked for may have, at least
 AGAIN = 1 << 29  # bytes of questions that are kept to be asked again
 ROUNDING, ROUNDING_HALF = 1e-3, 0.05  # of log-probabilities, in float32 and in half precision
 AT_ONCE: WeakKeyDictionary[PreTrainedModel, dict[Hashable, bool]] = WeakKeyDictionary()  # what was tried, by kind
@@ -134,13 +135,14 @@ def _turns(sample: Sample) -> tuple[Sample, ...]:
 def _longest_answers(vlm: Vlm, samples: Sequence[Sample]) -> dict[str, int]:
     """By measure, the tokens of the longest right answer and two more.
 
-    The end token, and one more, so that an answer which goes on is not cut into a right one.
+    The end token, and one more, so that an answer which goes on is not cut into a right one. Where the right words
+    may stand within a sentence, at least SENTENCE.
     """
     found = dict[str, int]()
     for measure in {sample.measure for sample in samples}:
         texts = sorted({sample.answer for sample in samples if sample.measure == measure})
         rows = vlm.processor.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        found[measure] = max(len(ids) for ids in rows) + 2
+        found[measure] = max(SENTENCE if measure == "words" else 0, *(len(ids) + 2 for ids in rows))
     return found
 
 
@@ -179,9 +181,9 @@ def context(vlm: Vlm) -> int | None:
     return found if isinstance(found, int) and found > 0 else None
 
 
-def _key(sample: Sample) -> Hashable:
+def _key(sample: Sample) -> tuple[Hashable, ...]:
     """The same for questions that are asked once."""
-    return _image(sample), sample.question, tuple(map(_key, sample.shots))
+    return _image(sample), sample.question, tuple((*_key(shot), shot.answer) for shot in sample.shots)
 
 
 def _image(sample: Sample) -> Hashable:
@@ -195,30 +197,32 @@ def generate(vlm: Vlm, samples: Sequence[Sample], progress: StageProgress | None
     The same question about the same image is asked once; several processes ask a share each. Raises InputError for a
     model that cannot generate text.
     """
-    first = dict[Hashable, Sample]()
+    limits, first, said = _longest_answers(vlm, samples), dict[Hashable, Sample](), dict[Hashable, str]()
+
+    def most(sample: Sample) -> int:
+        return sample.tokens or limits[sample.measure]
+
     for sample in samples:
-        first.setdefault(_key(sample), sample)
-    limits, asked = _longest_answers(vlm, samples), list(first.values())
-    said = dict[Hashable, str]()
+        first.setdefault((most(sample), _key(sample)), sample)
+    asked = list(first.values())
     for indices in _by_kind(vlm, asked, _batch(vlm)):
         chosen = [asked[i] for i in indices]
-        tokens = chosen[0].tokens or limits[chosen[0].measure]
 
-        def answered(size: int, chosen: list[Sample] = chosen, tokens: int = tokens) -> list[str]:
+        def answered(size: int, chosen: list[Sample] = chosen) -> list[str]:
             found, share = list[str](), own(chosen)
             for start in range(0, len(share), size):
                 part = share[start : start + size]
                 inputs = _inputs(vlm, part)
-                found += decoded(vlm, inputs, _generate(vlm, part, inputs, max_new_tokens=tokens))
+                found += decoded(vlm, inputs, _generate(vlm, part, inputs, max_new_tokens=most(chosen[0])))
             return found
 
         answers = whole(in_room(answered, len(chosen)))
-        said |= {_key(one): text for one, text in zip(chosen, answers, strict=True)}
+        said |= {(most(one), _key(one)): text for one, text in zip(chosen, answers, strict=True)}
         if progress is None:
             report("asking", len(said), len(asked))
         else:
             progress("answering", len(said), len(asked))
-    return [said[_key(sample)] for sample in samples]
+    return [said[most(sample), _key(sample)] for sample in samples]
 
 
 class _Forced(LogitsProcessor):

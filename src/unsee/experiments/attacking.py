@@ -56,7 +56,10 @@ def attack(
     if attacks is not None:
         check_kind("attacks", attacks, (list, tuple), "a list of names")
         known(attacks)
-    bench = api.asked(model, benchmark, target, retain, questions, before, by_name=answer_from_folder)
+    bench = api.asked(
+        model, benchmark, target, retain, questions, before,
+        by_name=answer_from_folder, trust_remote_code=trust_remote_code,
+    )  # fmt: skip
     first, never = before or bench.model, oracle or bench.oracle
     if first is None:
         raise InputError("there is no model to compare with; give the checkpoint before the request as before.")

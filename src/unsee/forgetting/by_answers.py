@@ -30,7 +30,7 @@ from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import depths
 from unsee.models.inputs import enough, image_inputs
 from unsee.models.outline import blocks
-from unsee.models.scopes import Scope, scope_layers
+from unsee.models.scopes import WITH_LANGUAGE, Scope, scope_layers
 from unsee.models.weights import in_float32, restored
 from unsee.moments.records import Moments, MomentSettings, Photos
 from unsee.records import Sample
@@ -294,7 +294,7 @@ class _AnswerRun:
                 yield self.objective.weight * kept
             if self.objective.distill > 0:
                 yield self.objective.distill * self._far(places)
-        if self.fisher or self.settings.layers() in ("language", "all"):
+        if self.fisher or self.settings.layers() in WITH_LANGUAGE:
             # A layer of the language model need not run in every step, and must have a gradient all the same.
             yield torch.stack([self._held(name, weight) for name, weight in self.weights.items()]).sum()
 

@@ -37,8 +37,9 @@ def composites(vlm: Vlm, photos: Photos, count: int, seed: int, batch: int) -> t
 
 def _pair(concept: Tensor, generator: Generator) -> tuple[int, int]:
     drawn = torch.randint(len(concept), (TRIES, 2), generator=generator)
-    apart = concept[drawn[:, 0]] != concept[drawn[:, 1]]
-    first, second = drawn[int(apart.int().argmax())].tolist()
+    one, other = drawn.unbind(1)
+    apart = (concept[one] != concept[other]).int() + (one != other).int()  # two concepts, else two photos of one
+    first, second = drawn[int(apart.argmax())].tolist()
     return first, second
 
 

@@ -262,6 +262,7 @@ class FeatureRun:
                 total = total + settings.depths * share * self.levels.distance(given, moving)
             wholes = moving < self.goals.wholes  # a blend may not be of the target at all
             if settings.contrast > 0 and wholes.any():
+                share = int(wholes.sum()) / targets  # of a mean over these alone
                 total = total + settings.contrast * share * self._contrast(moved[wholes], moving[wholes], aside)
         if len(staying) and self.kept is not None:
             photos = int((staying < len(self.kept[0])).sum())

@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 from unsee.errors import InputError
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.models.checkpoint import Vlm
-from unsee.moments.cache import cache_of
-from unsee.moments.measure import measure, prepare
+from unsee.moments.measure import measure, prepared
 from unsee.moments.reading import Reader
 from unsee.moments.records import Moments, Photos
 from unsee.records import Sample
@@ -43,7 +42,7 @@ class NSCVF(FeatureMethod):
         if isinstance(retained, Photos):
             photos = retained
         elif retained and moments is not None:
-            photos = prepare(vlm, retained, bounds.images, cache_of(vlm))
+            photos = prepared(vlm, retained, bounds)
         elif retained:
             settings = self.moment_settings(seed)
             moments, photos = measure(vlm, retained, settings, bounds, scratch, share=self.layers(), reader=reader)

@@ -10,6 +10,7 @@ from unsee.models.features import Inputs
 from unsee.models.outline import outline, projector_layers
 
 Scope = Literal["visual", "encoder", "projector", "language", "all"]
+WITH_LANGUAGE = ("language", "all")  # those in which the language model changes
 
 
 def scope_layers(vlm: Vlm, scope: Scope, image: Inputs) -> list[str]:

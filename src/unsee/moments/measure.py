@@ -304,7 +304,7 @@ def measure(
     pictured = [sample for sample in samples if sample.image is not None]
     if not pictured:
         raise InputError("the retained set holds no image; expected at least one, so add photos to it.")
-    chosen = _held(vlm, pictured, memory, alone=alone)
+    chosen = _places(vlm, pictured, memory, alone=alone)
     cache = cache_of(vlm)
     photos = prepare(vlm, [pictured[place] for place in chosen], min(BATCH, memory.images), cache)
     if like is None:
@@ -338,7 +338,14 @@ def measure(
     ), photos  # fmt: skip
 
 
-def _held(vlm: Vlm, samples: Sequence[Sample], memory: Memory, *, alone: bool) -> list[int]:
+def prepared(vlm: Vlm, samples: Sequence[Sample], memory: Memory) -> Photos:
+    """As `prepare`, those photos that the memory holds ready; some of each concept where that is not all."""
+    pictured = [sample for sample in samples if sample.image is not None]
+    held_ready = [pictured[place] for place in _places(vlm, pictured, memory, alone=False)]
+    return prepare(vlm, held_ready, memory.images, cache_of(vlm))
+
+
+def _places(vlm: Vlm, samples: Sequence[Sample], memory: Memory, *, alone: bool) -> list[int]:
     """Places of the photos that the memory holds ready, at least FEWEST; at most DESCRIBED if none is trained on."""
     first = [opened_photo(vlm.processor, sample.image)[0] for sample in samples[:1] if sample.image is not None]
     features = all_features(vlm.model, first)

@@ -15,6 +15,7 @@ from unsee.evaluation.hearing import AUTO, NEVER, Ask, Tell, silent
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.methods import NSCVF, Method
 from unsee.models.checkpoint import hashes, load
+from unsee.models.scopes import WITH_LANGUAGE
 from unsee.moments.file import save as save_moments
 from unsee.moments.measure import measure, waiting_place
 from unsee.session import certificate, secret, settings
@@ -59,7 +60,7 @@ def create(
     """
     settings.check(guard, max_drift)
     method = method or NSCVF()
-    if getattr(method, "scope", "visual") in ("language", "all"):
+    if getattr(method, "scope", "visual") in WITH_LANGUAGE:
         raise InputError("a session changes no language model; give the method the scope visual or projector.")
     salt, signer = secrets.token_hex(16), certificate.read_key(key)
     hidden = None if secret_file is None else secret.read(secret_file, Path(folder), salt)

@@ -173,12 +173,13 @@ def without(state: State, wanted: Wanted, work: Work) -> State:
     counted = {digest: photo for request in wanted.requests for digest, photo in known(state, request).items()}
     if not counted:
         return state
-    ready = prepare(work.vlm, list(counted.values()), work.bounds.images)
+    hashes = tuple(digest for digest in state.retained.hashes if digest in counted)  # one that lay there twice, twice
+    ready = prepare(work.vlm, [counted[digest] for digest in hashes], work.bounds.images)
     vectors = state.retained.features.layout.vectors(ready.features)
     known_states, states = state.retained.states, None
     if known_states is not None:
         states = entering(work.vlm.model, known_states.layer, ready.inputs, work.bounds.images)
-    return state.without(tuple(counted), vectors, work.grams(ready.inputs, state), states)
+    return state.without(hashes, vectors, work.grams(ready.inputs, state), states)
 
 
 def guarded(

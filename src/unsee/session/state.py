@@ -71,13 +71,16 @@ class State:
     ) -> "State":
         """Without retained images of these hashes; vectors (n, d), Grams and states are of those, before any request.
 
+        The hash of an image that was counted twice stands there twice.
         Grams, sums by concept and the mean are then what they would be had the images never been counted, up to
         rounding. What only sets units stays: the spreads, and the basis of the sums. Where the images have no `states`
         (n, token, width), those that are known go altogether. Raises InputError where fewer than two concepts would be
         left.
         """
-        known, moments = {digest: place for place, digest in enumerate(self.retained.hashes)}, self.retained
-        gone = torch.tensor([known[digest] for digest in hashes])
+        places, moments = dict[str, list[int]](), self.retained
+        for place, digest in enumerate(moments.hashes):
+            places.setdefault(digest, []).append(place)
+        gone = torch.tensor([places[digest].pop() for digest in hashes])
         left = torch.ones(moments.count, dtype=torch.bool).index_fill_(0, gone, value=False)
         described = moments.concept[gone] >= 0  # of many photos, only some say what features are like
         scatter = moments.scatter.without(vectors[described], moments.concept[gone][described])
