@@ -134,6 +134,29 @@ def test_no_output_lands_in_a_session_or_a_model(
     assert {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")} == before
 
 
+def test_an_output_that_holds_what_is_read_is_not_replaced(
+    unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Questions, a judge or older moments of the user's in the folder of an earlier output."""
+    old = tmp_path / "old"
+    old.mkdir()
+    for name in ("unsee.json", "result.json", "q.jsonl", "like.safetensors"):
+        (old / name).write_text("{}")
+    photos = ("--target", target, "--retain", retained, "--out", old, "--overwrite")
+    given = {
+        "forget": (*FORGET[1:], "--model", checkpoint, *photos, "--questions", old / "q.jsonl"),
+        "evaluate": ("--model", checkpoint, *photos, "--questions", old / "q.jsonl"),
+        "attack": ("--model", checkpoint, *photos, "--questions", old / "q.jsonl", "--before", checkpoint),
+        "moments": ("--model", checkpoint, *photos[2:], "--like", old / "like.safetensors"),
+    }
+    for command, words in given.items():
+        assert unsee(command, *words) == 2
+        assert "would replace" in capsys.readouterr().err, command
+    assert unsee("evaluate", "--model", checkpoint, *photos, "--judge", old) == 2
+    assert "would replace" in capsys.readouterr().err
+    assert sorted(file.name for file in old.iterdir()) == ["like.safetensors", "q.jsonl", "result.json", "unsee.json"]
+
+
 def test_moments_and_report_replace_their_own_kind_alone(
     unsee: Run, checkpoint: Path, retained: Path, tmp_path: Path, result: object
 ) -> None:

@@ -86,7 +86,8 @@ def main(args: list[str]) -> int:
     if names is not None:
         known(names)
     check_ranges(options, at_least_1=("photos",))
-    reads = (options.model, options.before, options.oracle, options.target, options.retain)
+    models = (options.model, options.before, options.oracle)
+    reads = (*models, options.benchmark, options.target, options.retain, options.questions)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     quiet()
     bench, record = asked_of(options, options.data)

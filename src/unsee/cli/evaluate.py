@@ -94,7 +94,8 @@ def main(args: list[str]) -> int:
     if options.limit is not None:
         check_ranges(options, at_least_1=("limit",))
     quiet()
-    reads = (options.model, options.before, options.oracle, options.benchmark, options.target, options.retain)
+    models = (options.model, options.before, options.oracle, options.judge)
+    reads = (*models, options.benchmark, options.target, options.retain, options.questions)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     for name in (options.before, options.oracle):
         if name is not None:

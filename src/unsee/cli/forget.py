@@ -124,7 +124,7 @@ def main(args: list[str]) -> int:
     method: Any = find(name)
     options = _preset(located(parse(kind[method], rest, f"unsee forget {name}", SHORT)), rest)
     quiet()
-    reads = (options.model, options.target, options.retain, options.public, options.moments)
+    reads = (options.model, options.target, options.retain, options.public, options.moments, options.questions)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     refuse_cache(options.cache, (*reads, options.out))
     skipped = list[str]()

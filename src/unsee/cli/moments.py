@@ -110,7 +110,9 @@ def main(args: list[str]) -> int:
         return _merge(args[1:])
     options = located(parse(Options, args, "unsee moments", SHORT))
     quiet()
-    refuse_existing(options.out, overwrite=options.overwrite, reads=(options.model, options.retain), mine=is_moments)
+    refuse_existing(
+        options.out, overwrite=options.overwrite, reads=(options.model, options.retain, options.like), mine=is_moments
+    )
     refuse_cache(options.cache, (options.model, options.retain))
     vlm = replace(load(options.model, trust_remote_code=options.trust_remote_code), cache=options.cache)
     samples = data.samples_of(given(options.retain, skip=options.skip_unreadable))
