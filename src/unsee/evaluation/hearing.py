@@ -116,12 +116,13 @@ class Hearing:
     ) -> tuple[float, Verdict]:
         """How far to go from the weights of `vlm` to these, of SHARES, and the verdict there.
 
-        Where the model's own answers are best, and the old ones about photos that were set aside least likely: these
-        are few, and whether they are given says little. Training stops by distances; the answers may need less, for
-        which others would pay, or a little more. Shares that pass come first, and of those as good the largest, which
-        is beyond the trained change only where the best is; or where there is no photo of others to see what they pay,
-        the smallest. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022),
-        judged by answers (ours).
+        Training ends by distances, and the answers may need less than that, for which others would pay, or a little
+        more. The shares whose verdict passes are compared, or all if none does. What a share costs is the model's wrong
+        answers, and how likely the old ones about photos that were set aside still are: these photos are few, so that
+        whether they get their name says little. Of the shares that cost about the least the largest is taken, beyond
+        the trained change only where that costs least; the smallest where there is no photo of others to see what they
+        pay. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by
+        answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)

@@ -231,11 +231,10 @@ def known_answers(heard: Heard) -> list[str]:
 
 
 def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
-    """What the model says most often of people who do not exist, put together from retained photos.
+    """What the model says most often of people who do not exist; empty where it says nothing often enough.
 
-    Not where it is what either of the two is called. What many retained concepts are called names none of them: the
-    model does not know them either. Nor does what a target is called, where twice as many of those people get it.
-    Empty where it says nothing often enough.
+    Each is put together from two retained photos. What one of the two is called does not count, unless so many retained
+    concepts are called that that it names none of them. What a target is called counts where it comes twice as often.
     """
     photos, called = heard.photos[SHOWN], heard.expected(SHOWN)
     generator = Generator().manual_seed(seed)
