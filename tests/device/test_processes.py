@@ -203,6 +203,6 @@ def test_a_launcher_that_is_told_to_end_leaves_with_what_a_shell_expects(monkeyp
 
 
 def test_alone_everything_is_ones_own() -> None:
-    assert processes.own([1, 2, 3]) == processes.whole([1, 2, 3]) == [1, 2, 3]
+    assert processes.own([1, 2, 3]) == processes.gathered([1, 2, 3]) == [1, 2, 3]
     assert processes.mine(7)
     assert processes.same("it") == "it"

@@ -10,7 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.errors import InputError
-from unsee.evaluation.judging import LocalJudge, judged, verdict
+from unsee.evaluation.judging import LocalJudge, grade, judged
 from unsee.evaluation.scoring import Answers, judge_scores
 from unsee.records import Sample
 from unsee.testing import tiny_checkpoint
@@ -34,12 +34,12 @@ from unsee.testing import tiny_checkpoint
     ],
 )
 def test_a_grade_is_one_number_in_range(reply: str, expected: float | None) -> None:
-    assert verdict(reply) == expected
+    assert grade(reply) == expected
 
 
 @given(st.text())
 def test_any_reply_is_a_share_or_nothing(reply: str) -> None:
-    value = verdict(reply)
+    value = grade(reply)
     assert value is None or 0 <= value <= 1
 
 

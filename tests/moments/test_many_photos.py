@@ -65,14 +65,14 @@ def test_beside_moments_too_no_more_photos_are_ready_than_memory_holds(
 
 
 def test_of_many_photos_a_share_of_the_tokens_counts(vlm: Vlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every place of an image comes up, and the sums are near those of all tokens; `whole` ones are those of all."""
+    """Every place of an image comes up, and the sums are near those of all tokens; `exact` ones are those of all."""
     samples = photos(photo_folder(tmp_path / "others", 8, seed=6, concepts=8))
     whole, _ = measure(vlm, samples, SETTINGS, plan("normal", 0))
     monkeypatch.setattr(room, "FEWEST", 10)
     monkeypatch.setattr(room, "ENOUGH", 4)
     bounds = replace(plan("normal", 0), photos=1)
     some, _ = measure(vlm, samples, SETTINGS, bounds)
-    exact, _ = measure(vlm, samples, SETTINGS, bounds, whole=True)
+    exact, _ = measure(vlm, samples, SETTINGS, bounds, exact=True)
     fewer = 0
     for name, gram in whole.grams.items():
         assert torch.allclose(exact.grams[name].outer, gram.outer, rtol=1e-4, atol=1e-4)

@@ -24,12 +24,13 @@ from unsee.models.features import CROSSINGS, HALVES, Inputs
 from unsee.models.foreign import in_words
 from unsee.models.inputs import chat_inputs, image_inputs
 from unsee.models.once import seen_once
+from unsee.models.sizes import LARGE
 from unsee.records import Sample
 from unsee.system.device import in_room
-from unsee.system.processes import own, whole
+from unsee.system.processes import gathered, own
 from unsee.system.progress import report
 
-BATCH, LARGE, FEW = 256, 100_000_000, 8  # questions at once; how many for models with more parameters than LARGE
+BATCH, FEW = 256, 8  # questions at once, and of a model that is LARGE
 OPEN = 100_000_000  # pixels of photos that are open at once, 0.3 GB
 SENTENCE = 24  # tokens that an answer in which words are looked for may have, at least
 AGAIN = 1 << 29  # bytes of questions that are kept to be asked again
@@ -216,7 +217,7 @@ def generate(vlm: Vlm, samples: Sequence[Sample], progress: StageProgress | None
                 found += decoded(vlm, inputs, _generate(vlm, part, inputs, max_new_tokens=most(chosen[0])))
             return found
 
-        answers = whole(in_room(answered, len(chosen)))
+        answers = gathered(in_room(answered, len(chosen)))
         said |= {(most(one), _key(one)): text for one, text in zip(chosen, answers, strict=True)}
         if progress is None:
             report("asking", len(said), len(asked))

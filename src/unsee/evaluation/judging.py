@@ -81,7 +81,7 @@ def _chat(tokenizer: Any, prompt: str) -> str:
     return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
 
-def verdict(reply: str) -> float | None:
+def grade(reply: str) -> float | None:
     """The number of a reply by SCALE, in [0, 1]; None where the reply is anything else than one number in range."""
     found = NUMBER.fullmatch(reply.strip())
     value = float(found[1]) if found else SCALE + 1.0
@@ -99,4 +99,4 @@ def judged(judge: Judge, samples: Sequence[Sample], said: Sequence[str]) -> list
     ]
     distinct = list(dict.fromkeys(prompts))
     replies = dict(zip(distinct, judge(distinct), strict=True))
-    return [verdict(replies[prompt]) for prompt in prompts]
+    return [grade(replies[prompt]) for prompt in prompts]

@@ -19,13 +19,13 @@ from unsee.evaluation.asking import generate
 from unsee.metrics.same import common_words, says, telling, words
 from unsee.models.checkpoint import Vlm
 from unsee.models.inputs import enough
+from unsee.models.sizes import LARGE
 from unsee.moments.reading import Reader
 from unsee.records import Reply, Sample, Verdict
 
 QUESTIONS = ("Who is this?", "What is this?")
 TOKENS = 24  # of an answer, at most
 MOST, MOST_LARGE = 120, 50  # photos of a group asked about, and of a large model
-LARGE = 100_000_000  # parameters from which on a model is large
 USED, ASIDE, SHOWN, UNSHOWN = GROUPS = ("used", "aside", "shown", "unshown")
 SUBSETS = {ASIDE: "target", USED: "target_seen", SHOWN: "retained", UNSHOWN: "unshown"}  # of their scores
 NAMED = 0.15  # share of the target's photos that may still be named

@@ -12,7 +12,7 @@ from transformers import Kosmos2Model, PreTrainedModel
 
 from unsee.errors import InputError
 from unsee.system.device import forward, in_room
-from unsee.system.processes import count, own, whole
+from unsee.system.processes import count, gathered, own
 
 HALVES = (torch.bfloat16, torch.float16)  # features are float32 wherever they are compared and moved
 Item = TypeVar("Item")
@@ -263,4 +263,4 @@ def all_features(model: PreTrainedModel, images: Sequence[Inputs], batch: int = 
     parts = in_room(made, batch)
     if not shared:
         return joined(parts)
-    return joined(whole([part[place : place + 1] for part in parts for place in range(len(part))]))
+    return joined(gathered([part[place : place + 1] for part in parts for place in range(len(part))]))

@@ -10,6 +10,7 @@ from typing import Any
 
 from unsee.errors import InputError, shown
 
+LARGE = 100_000_000  # parameters from which on a model is asked fewer questions, and fewer at once
 MOST_LAYERS = 300  # of any kind; the deepest published models have about 130
 MOST_SIDE, MOST_AREA = 16_384, 1 << 26  # pixels a side, and altogether, that a processor may make
 COUNTED = ("layers", "depth", "depths", "blocks", "stages")  # how keys end that count what is built one by one

@@ -37,7 +37,7 @@ from unsee.records import Sample
 from unsee.system.device import in_room, sums_on
 from unsee.system.disk import workspace
 from unsee.system.memory import Memory, give_back
-from unsee.system.processes import count, own, summed, whole
+from unsee.system.processes import count, gathered, own, summed
 from unsee.system.progress import steps
 from unsee.system.tensors import TensorFile, fingerprint, opened, write
 
@@ -183,13 +183,13 @@ class Stream:
 
     def batches(self, size: int, sums: Sums | None = None) -> Iterator[list[Inputs]]:
         """This process's share of the photos in their order, so many at once; without those that `sums` has counted."""
-        found = [] if sums is None else sums.restored()
+        found = [] if sums is None else sums.resume()
         for batch in batches(self.processor, own(self.pictures)[len(found) :], size):
             found += [digest for _, digest in batch]
             yield [inputs for inputs, _ in batch]
             if sums is not None:
                 sums.keep(found)
-        self.hashes[:] = whole(found)
+        self.hashes[:] = gathered(found)
 
 
 @torch.no_grad()
@@ -285,7 +285,7 @@ def measure(
     share: float = 1.0,
     reader: Reader | None = None,
     alone: bool = False,
-    whole: bool = False,
+    exact: bool = False,
     like: Moments | None = None,
     state: Path | None = None,
 ) -> tuple[Moments, Photos]:
@@ -298,7 +298,7 @@ def measure(
     them, so that both can be merged.
 
     Where not all are held, a share of their tokens says what enters a layer, at least ENOUGH for each of its inputs;
-    not where sums are to be `whole`, so that photos can be taken out of them exactly. With `state`, a file, a killed
+    not where sums are to be `exact`, so that photos can be taken out of them exactly. With `state`, a file, a killed
     run goes on among them where it was. Raises InputError for too few samples, and for one that cannot be used.
     """
     pictured = [sample for sample in samples if sample.image is not None]
@@ -319,7 +319,7 @@ def measure(
     layers = list(dict.fromkeys(routes.first[name] for name in trained))
     pictures = [sample.image for sample in pictured if sample.image is not None]
     every = photos.inputs if len(chosen) == len(pictured) else Stream(vlm.processor, pictures)
-    thinned = None if whole or every is photos.inputs else _thinned(vlm, layers, photos.inputs[0], len(pictures))
+    thinned = None if exact or every is photos.inputs else _thinned(vlm, layers, photos.inputs[0], len(pictures))
     unfinished = None
     if state is not None and isinstance(every, Stream):
         parts = (visual_hash(vlm), str(settings), str(count()), str(thinned), photos_key(pictures))

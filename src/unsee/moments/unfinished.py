@@ -43,7 +43,7 @@ class Sums:
     saved: float = field(default_factory=time.monotonic)
     took: float = 0.0
 
-    def restored(self) -> list[str]:
+    def resume(self) -> list[str]:
         """Hashes of the photos that the file has counted, whose sums the streams then have; none without a file.
 
         Raises InputError where it is not of this run, or damaged.

@@ -74,7 +74,7 @@ def create(
             read = isinstance(method, FeatureMethod) and isinstance(method.runs, str)
             reader, unnamed = described(vlm, samples, seed, ask if read else NEVER, tell)
             wanted = method.moment_settings(seed)
-            moments, _ = measure(vlm, samples, wanted, bounds, scratch, reader=reader, alone=True, whole=True)
+            moments, _ = measure(vlm, samples, wanted, bounds, scratch, reader=reader, alone=True, exact=True)
             hashed = tuple(salted(digest, salt, hidden) for digest in moments.hashes)
             save_moments(replace(moments, hashes=hashed, unnamed=unnamed), files / STATE, {}, {})
         save_file({}, files / WEIGHTS, metadata={"format": "pt"})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from unsee.errors import unknown
 
-LARGE = 50_000_000  # visual numbers from which on activations and moments no longer fit beside the weights
+LARGE_VISUAL = 50_000_000  # visual numbers from which on activations and moments no longer fit beside the weights
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def plan(mode: str, visual: int, *, on_gpu: bool = False) -> Memory:
         raise unknown("memory mode", mode, MODES)
     if mode == "low":
         return Memory(images=1, grams=60_000_000, weights=30_000_000, frugal=True, photos=1 << 30, states=0)
-    if visual >= LARGE:
+    if visual >= LARGE_VISUAL:
         if on_gpu:
             most = {"states": 4 << 30, "variations": 4 << 30}
             return Memory(images=8, grams=UNBOUNDED, weights=UNBOUNDED, frugal=True, **most)

@@ -39,7 +39,7 @@ def mine(number: int) -> bool:
     return number % count() == rank()
 
 
-def whole(share: list[T]) -> list[T]:
+def gathered(share: list[T]) -> list[T]:
     """All items in their order, of every process's `own` share."""
     if count() == 1:
         return share
