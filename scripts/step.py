@@ -2,6 +2,7 @@
 
     python scripts/step.py
     python scripts/step.py --only personas --repeats 20
+    python scripts/step.py --against bfloat16    # the same features in float32 against bfloat16
 
 Both steps see the same images and take the gradient of the same visual weights, in float32; no optimizer runs. The
 answers' loss goes through the frozen language model, with a question and an answer of 16 tokens each behind the image.
@@ -23,6 +24,7 @@ from unsee.benchmarks import personas
 from unsee.models.checkpoint import load, visual_parameters
 from unsee.models.features import Inputs, visual_features
 from unsee.models.locate import locate
+from unsee.system.device import computing
 
 QUESTION, ANSWER = 16, 16  # tokens
 
@@ -75,8 +77,8 @@ def seconds(loss: Callable[[], Tensor], weights: Sequence[Parameter]) -> float:
     return time.perf_counter() - started
 
 
-def compare(model: PreTrainedModel, images: int, repeats: int) -> tuple[int, int, float, float, float]:
-    """Visual and all parameters, seconds of a step without and with the language model, and with over without."""
+def compare(model: PreTrainedModel, images: int, repeats: int, against: str) -> tuple[int, int, float, float, float]:
+    """Visual and all parameters, seconds of a step on features and of the other one, and the other over it."""
     torch.manual_seed(0)
     partition = locate(model, "model")
     weights = list(visual_parameters(model, partition).values())
@@ -96,7 +98,12 @@ def compare(model: PreTrainedModel, images: int, repeats: int) -> tuple[int, int
         loss: Tensor = model(pixel_values=pixels, **asked).loss
         return loss
 
-    pairs = [(seconds(without, weights), seconds(through, weights)) for _ in range(repeats + 1)][1:]
+    def half() -> Tensor:
+        with computing(precision="bfloat16"):
+            return without()
+
+    other = through if against == "answers" else half
+    pairs = [(seconds(without, weights), seconds(other, weights)) for _ in range(repeats + 1)][1:]
     short, long = (statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = statistics.median(after / before for before, after in pairs)
     return sum(w.numel() for w in weights), model.num_parameters(), short, long, ratio
@@ -108,11 +115,12 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(MODELS))
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--against", choices=("answers", "bfloat16"), default="answers")
     options = parser.parse_args()
-    print("| model | visual parameters | all parameters | features, s | answers, s | ratio |")
+    print(f"| model | visual parameters | all parameters | features, s | {options.against}, s | ratio |")
     print("|---|---|---|---|---|---|", flush=True)
     for name in options.only.split(","):
-        visual, whole, short, long, ratio = compare(MODELS[name](), options.batch, options.repeats)
+        visual, whole, short, long, ratio = compare(MODELS[name](), options.batch, options.repeats, options.against)
         shown = f"{visual / 1e6:.1f} M | {whole / 1e6:.1f} M | {short:.3f} | {long:.3f} | {ratio:.2f}"
         print(f"| {name} | {shown} |", flush=True)
 

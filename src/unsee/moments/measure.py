@@ -44,10 +44,8 @@ from unsee.system.tensors import TensorFile, fingerprint, opened, write
 BATCH = 64
 UNLABELLED_MODES = 32  # clusters that stand in for concepts where retained images have none, or one each of their own
 READ_PHOTOS, DIRECTIONS = 512, 256  # retained photos whose answers' slopes are taken, and directions kept of them
-MOST_LOSS, NEGLIGIBLE = (
-    1e3,
-    1e-3,
-)  # nats that are as bad as any; nats, by which another description must be better to be taken
+MOST_LOSS = 1e3  # nats that are as bad as any
+NEGLIGIBLE = 1e-3  # nats by which another description must be better to be taken
 FEWEST = 64  # photos that are held whatever the memory
 ENOUGH = 512  # tokens for each input of a layer; of more a share is taken
 DESCRIBED = 2048  # photos that say what features are like, where that is all they are held for
