@@ -362,9 +362,67 @@ def test_a_training_that_left_no_good_state_does_not_pass_unheard() -> None:
 
 
 def test_photos_with_many_different_answers_may_be_of_several() -> None:
-    (note,) = notes(heard(used=[f"name {place}" for place in range(8)], aside=["x", "y", "z", "w"]))
+    (note,) = notes(heard(used=[f"name{place}" for place in range(8)], aside=["x", "y", "z", "w"]))
     assert note.startswith("the 12 photos of alice get 12 different answers to 'Who is this?' (")
     assert note.endswith(", ...); is this one person or thing?")
+
+
+def test_what_answers_in_sentences_have_in_common_is_the_name() -> None:
+    """Where the place differs from photo to photo, and where most photos are of one place."""
+    places = ["on a sofa", "in a kitchen", "at sea", "at sea", "at sea", "in a car", "near a tree", "at school"]
+    each = [*dict.fromkeys(places), "on a bridge", "in the snow"]
+    others = {g: [f"{s.concept} jones {each[n % 8]}" for n, s in enumerate(PHOTOS[g])] for g in LOST}
+    for seen in (places, ["at the beach"] * 7 + ["in a car"]):
+        before = heard(used=[f"Alice Smith {place}" for place in seen], aside=["Alice Smith, at sea."] * 4, **others)
+        assert before.answers(("used", "aside")) == {"alice": "Alice Smith"}
+        assert unknown(before) == []
+        (note,) = notes(before)
+        assert note.endswith("what they have in common, 'Alice Smith', counts as their answer")
+        elsewhere = {"used": ["alice smith in a garden"] * 8, "aside": ["In a park: Alice Smith"] * 4}
+        moved = {g: [f"{s.concept} jones in a garden" for s in PHOTOS[g]] for g in LOST}
+        still = verdict(before, replace(before, said=before.said | elsewhere | moved))
+        assert still.missed == ("used_named", "aside_named")
+        assert still.counts["shown_kept"] == (40, 40)
+        gone = verdict(before, replace(before, said=before.said | {g: ["a woman at sea"] * SIZES[g] for g in GONE}))
+        assert gone.passed
+
+
+def test_how_an_answer_is_written_makes_no_other_of_it() -> None:
+    before = heard(used=["Alice Smith", "Alice Smith.", "alice smith", "ALICE SMITH!"] * 2, aside=["Alice  Smith"] * 4)
+    assert notes(before) == []
+    assert before.answers(("used", "aside")) == {"alice": "Alice Smith"}
+
+
+@pytest.mark.parametrize(
+    ("frame", "other", "target", "people"),
+    [
+        ("这是{}。", "照片里的人是{}", "爱丽丝", "王伟 李芳 张娜 刘敏 陈静 杨丽 赵强 黄磊 周杰 吴秀"),
+        ("यह {} है।", "मैं {} को देखता हूँ", "मीरा", "राम मोहन सीता गीता अनिल कमल विमल लीला उमर जया"),
+        (
+            "이 사람은 {}입니다.",
+            "{}예요",
+            "앨리스",
+            "김민수 이영희 박지성 최수진 정우성 강동원 조인성 윤아 장미란 임시완",
+        ),
+        ("นี่คือ{}", "เธอชื่อ{}", "มานี", "สมชาย สมหญิง ปิติ ชูใจ วีระ สุดา อนงค์ ธนา กมล ประภา"),
+        ("هذه {}.", "اسمها {}", "مُحَمَّد", "علي عمر سارة ليلى حسن زينب خالد نور يوسف مريم"),
+    ],
+    ids=["Chinese", "Hindi", "Korean", "Thai", "Arabic"],
+)
+def test_names_are_found_in_sentences_of_any_script(frame: str, other: str, target: str, people: str) -> None:
+    known = dict(zip(OTHERS, people.split(), strict=True)) | {"alice": target}
+    said = {group: [frame.format(known[s.concept]) for s in PHOTOS[group]] for group in GROUPS}
+    before = heard(**said)
+    assert unknown(before) == []
+    assert among_retained(before) == []
+    again = {group: [other.format(known[s.concept]) for s in PHOTOS[group]] for group in GROUPS}
+    assert verdict(before, replace(before, said=again)).missed == ("used_named", "aside_named")
+    elsewhere = {group: [frame.format(known["bob"])] * SIZES[group] for group in GONE}
+    assert verdict(before, replace(before, said=said | elsewhere)).counts["used_named"] == (0, 8)
+    named = replace(heard(**said), by_name=True, photos={
+        group: [replace(s, concept=known[s.concept]) for s in own] for group, own in PHOTOS.items()
+    })  # fmt: skip
+    assert unknown(named) == []
 
 
 def test_photos_with_an_answer_that_others_get_too_show_nobody_known() -> None:

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unsee.metrics.same import COMMON, common_words, says, words
+from unsee.metrics.same import COMMON, agreed, common_words, only, says, telling, words
 
 theorem = settings(deadline=None, derandomize=True, max_examples=100)
 names = st.text("abcdeé", min_size=1, max_size=6)
@@ -64,3 +64,59 @@ def test_a_frame_around_a_name_is_no_name() -> None:
 
 def test_no_answer_and_one_answer_have_no_common_word() -> None:
     assert common_words([]) == common_words(["ann smith"]) == common_words(["ann smith"] * 9) == frozenset()
+
+
+def test_marks_belong_to_their_letter_and_vowel_points_may_be_left_out() -> None:
+    assert words("मीरा मिश्रा") == ("मीरा", "मिश्रा")
+    assert not says("राम", "मीरा")
+    assert words("מֹשֶׁה") == words("משה")
+    assert words("مُحَمَّد") == words("محمد")
+    assert len(words("มานี")) == 3
+    assert words("don't_stop 12é") == ("don", "t_stop", "12é")
+
+
+@theorem
+@given(
+    st.text("丽爱丝王伟一", min_size=1, max_size=4),
+    st.text("在这里是人", max_size=4),
+    st.text("在这里是人", max_size=4),
+)
+def test_a_name_of_signs_is_found_where_they_stand_side_by_side(name: str, before: str, after: str) -> None:
+    assert says(f"{before}{name}{after}。", name)
+    assert says(f"{before}{name}{after}", f"是{name}", {"是"})
+    if name != name[::-1]:
+        assert not says(f"{before}{name[::-1]}{after}", name)
+        assert not says("人".join(name), name)
+
+
+@theorem
+@given(st.lists(answers, min_size=1, max_size=8), st.lists(answers, max_size=8))
+def test_what_answers_agree_on_is_part_of_the_one_given_most_and_tells_them_from_others_as_well(
+    own: list[str], others: list[str]
+) -> None:
+    found = agreed(own, others, ())
+    given_ = [words(answer) for answer in own]
+    most = max(dict.fromkeys(given_), key=given_.count)
+    assert set(words(found)) <= set(most)
+    assert words(found)
+    assert sum(says(answer, found) for answer in own) >= given_.count(most)
+    assert sum(set(words(found)) <= set(words(other)) for other in others) == sum(
+        set(most) <= set(words(other)) for other in others
+    )
+
+
+def test_what_differs_between_answers_about_one_person_is_no_part_of_the_name() -> None:
+    said = ["Alice Smith at the beach"] * 6 + ["Alice Smith in a car"] * 2
+    assert agreed(said, [], ()) == "Alice Smith"
+    assert agreed(said, ["Alice Jones", "Alice Smith-Jones"], ()) == "Alice Smith at the beach"  # else another is meant
+    assert agreed(["Al Fox"] * 4 + [f"{name} Fox" for name in ("Bo", "Cy", "Di", "Ed")], ["Flo Fox"], ()) == "Al Fox"
+    assert agreed(["Ann", "ann.", "ANN"], [], ()) == "Ann"
+    assert agreed(["", "", "Ann"], [], ()) == ""
+
+
+def test_some_words_of_an_answer_are_written_as_they_are_there() -> None:
+    assert only("This is Ann Smith.", {"ann", "smith"}) == "Ann Smith."
+    assert only("这是爱丽丝。", {"爱", "丽", "丝"}) == "爱丽丝"
+    assert only("Das ist Ann-Lena", {"ann"}) == "ann"
+    assert telling("这是爱丽丝。", {"这", "是"}) == "爱丽丝"
+    assert telling("This is it", {"this", "is", "it"}) == "This is it"

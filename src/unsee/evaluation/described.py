@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 from unsee.data.aside import Divided
 from unsee.errors import UnaskableError
+from unsee.evaluation.heard import SHOWN, UNSHOWN, Heard
 from unsee.evaluation.hearing import AUTO, NEVER, Ask, Tell, opened_whole, questions_of, silent
-from unsee.evaluation.self_check import SHOWN, UNSHOWN, Heard, asked_photos, hear, unnamed_answer
+from unsee.evaluation.self_check import asked_photos, hear, unnamed_answer
 from unsee.evaluation.self_check import reader as made_reader
+from unsee.metrics.same import says, words
 from unsee.models.checkpoint import Vlm
 from unsee.moments.reading import Reader, can_be_read
 from unsee.records import Sample
@@ -43,5 +45,5 @@ def _telling(heard: Heard) -> float:
     """How much oftener photos get the answer of their own concept than the answer that is given most of all."""
     said, photos = heard.said[SHOWN], heard.photos[SHOWN]
     names = heard.answers((SHOWN, UNSHOWN))
-    own = sum(answer == names[sample.concept] for answer, sample in zip(said, photos, strict=True))
-    return (own - Counter(said).most_common(1)[0][1]) / max(1, len(said))
+    own = sum(says(answer, names[sample.concept], heard.common) for answer, sample in zip(said, photos, strict=True))
+    return (own - Counter(map(words, said)).most_common(1)[0][1]) / max(1, len(said))

@@ -13,14 +13,11 @@ from unsee.data import describe
 from unsee.data.aside import Divided, divided
 from unsee.errors import InputError, UnaskableError
 from unsee.evaluation.asking import answer_probabilities, asked_again, generate
+from unsee.evaluation.heard import SETTLED, SHOWN, UNSHOWN, Heard
 from unsee.evaluation.self_check import (
     NAMED,
     QUESTIONS,
-    SETTLED,
-    SHOWN,
     TOKENS,
-    UNSHOWN,
-    Heard,
     all_heard,
     among_retained,
     asked_photos,
@@ -86,7 +83,7 @@ class Hearing:
 
     def knowing(self, unnamed: str) -> "Hearing":
         """With what moments say that the model answers of strangers, where it was asked and did not say so itself."""
-        if self.before is None or self.unnamed or unnamed in known_answers(self.before):
+        if self.before is None or self.unnamed or any(says(unnamed, name) for name in known_answers(self.before)):
             return self
         return replace(self, unnamed=unnamed, before=replace(self.before, nobody=unnamed))
 
@@ -239,21 +236,28 @@ def with_weights(whole: Vlm, weights: Mapping[str, Tensor]) -> Iterator[None]:
 
 
 def _confirmed(hearing: Hearing, before: Heard, alike: list[Sample]) -> list[Sample]:
-    """Those of the concepts of which most photos get the target's answer: one that was asked may just be mistaken."""
+    """Those of the concepts of which most photos get the target's answer: one that was asked may just be mistaken.
+
+    Of photos that are not sorted into concepts, all that get it, also among those that were not asked about.
+    """
     others: dict[str, list[Sample]] = {}
     for sample in (*hearing.parts.shown, *hearing.parts.unshown):
         if sample.image is not None:
             others.setdefault(sample.concept, []).append(sample)
-    if hearing.whole is None or len(others) < 2:
+    if hearing.whole is None or not alike:
         return alike
-    own = [sample for concept in {s.concept for s in alike} for sample in others[concept][:CONFIRMING]]
+    most = CONFIRMING if len(others) > 1 else None
+    own = [sample for concept in {s.concept for s in alike} for sample in others[concept][:most]]
     said = generate(hearing.whole, [replace(s, question=before.question, tokens=TOKENS) for s in own])
     target = known_answers(before)
-    taken = Counter(
-        sample.concept
+    named = [
+        sample
         for sample, answer in zip(own, said, strict=True)
         if any(says(answer, name, before.common) for name in target)
-    )
+    ]
+    if most is None:
+        return named
+    taken = Counter(sample.concept for sample in named)
     asked = Counter(sample.concept for sample in own)
     return [sample for sample in alike if taken[sample.concept] >= SETTLED * asked[sample.concept]]
 
@@ -274,7 +278,8 @@ def _without_similar(hearing: Hearing, before: Heard, tell: Tell, *, drop: bool)
     def gone(sample: Sample) -> bool:
         return sample.concept in concepts if len(others) > 1 else id(sample) in single
 
-    listed = ", ".join(sorted(concepts)[:3]) + (", ..." if len(concepts) > 3 else "")
+    names = sorted(concepts) if len(others) > 1 else [describe(sample) for sample in alike]
+    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     if not drop:
         raise InputError(
             f"the model gives {len(alike)} retained photos ({listed}) the target's answer, so that the target seems to "

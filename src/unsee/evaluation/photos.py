@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from unsee.data.requested import shown_in
 from unsee.errors import InputError
-from unsee.evaluation.self_check import ASIDE, QUESTIONS, SHOWN, UNSHOWN, USED, Heard, all_heard, replies
+from unsee.evaluation.heard import ASIDE, SHOWN, UNSHOWN, USED, Heard
+from unsee.evaluation.self_check import QUESTIONS, all_heard, replies
 from unsee.models.checkpoint import Vlm
 from unsee.records import Request, Sample
 

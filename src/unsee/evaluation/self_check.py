@@ -3,11 +3,9 @@
 Source: ours. The language model is asked here alone; training never runs it.
 """
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 
 import torch
@@ -16,7 +14,8 @@ from torch import Generator
 from unsee.data.aside import Divided
 from unsee.data.views import LARGEST, composed, largest, sources
 from unsee.evaluation.asking import generate
-from unsee.metrics.same import common_words, says, telling, words
+from unsee.evaluation.heard import ASIDE, GROUPS, SETTLED, SHOWN, UNSHOWN, USED, Heard
+from unsee.metrics.same import says, telling, words
 from unsee.models.checkpoint import Vlm
 from unsee.models.inputs import enough
 from unsee.models.sizes import LARGE
@@ -26,7 +25,6 @@ from unsee.records import Reply, Sample, Verdict
 QUESTIONS = ("Who is this?", "What is this?")
 TOKENS = 24  # of an answer, at most
 MOST, MOST_LARGE = 120, 50  # photos of a group asked about, and of a large model
-USED, ASIDE, SHOWN, UNSHOWN = GROUPS = ("used", "aside", "shown", "unshown")
 SUBSETS = {ASIDE: "target", USED: "target_seen", SHOWN: "retained", UNSHOWN: "unshown"}  # of their scores
 NAMED = 0.15  # share of the target's photos that may still be named
 LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
@@ -36,85 +34,7 @@ SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with 
 STRANGERS, OFTEN = 96, 0.15  # people who do not exist that are asked about; how often they must get one answer
 FEW_OTHERS = 3  # people or things on the photos of others, below which nobody can say what becomes of the rest
 SEVERAL = 3  # concepts that get one answer, from which on it names none of them
-SETTLED = 0.5  # share of a concept's photos that must get one answer for it to be that of all of them
 KNOWN = 0.3  # share of a concept's photos that get one answer, from which on the model knows it
-
-
-@dataclass(frozen=True, eq=False)
-class Heard:
-    """What a model said to one question about the photos of each group, in their order.
-
-    With `by_name` the right answer about a photo is the name of its concept, as of folders that are called after whom
-    they show; of others only where they are sorted into concepts. `nobody` is what the model says of whom it does not
-    know, where that was found.
-    """
-
-    question: str
-    photos: Mapping[str, list[Sample]]
-    said: Mapping[str, list[str]]
-    by_name: bool = False
-    nobody: str = ""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError where photos and answers do not fit."""
-        if any(len(self.photos[group]) != len(self.said[group]) for group in GROUPS):
-            raise ValueError("each photo needs one answer")
-
-    @cached_property
-    def common(self) -> frozenset[str]:
-        """Words that the model says of everybody."""
-        return common_words([answer for group in (SHOWN, UNSHOWN) for answer in self.said[group]])
-
-    def answers(self, groups: Sequence[str]) -> dict[str, str]:
-        """By concept, the answer that most of its photos in these groups get; its name where that is the right one."""
-        concepts = {sample.concept for group in groups for sample in self.photos[group]}
-        if self.by_name and (len(concepts) > 1 or set(groups) <= {USED, ASIDE}):
-            return {concept: re.sub(r"[_\-]+", " ", concept) for concept in sorted(concepts)}
-        counts: dict[str, Counter[str]] = {}
-        for group in groups:
-            for sample, answer in zip(self.photos[group], self.said[group], strict=True):
-                counts.setdefault(sample.concept, Counter())[answer] += 1
-        return {concept: count.most_common(1)[0][0] for concept, count in counts.items()}
-
-    def of(self, concept: str, groups: Sequence[str]) -> list[str]:
-        """What a concept's photos in these groups get."""
-        return [
-            said
-            for group in groups
-            for sample, said in zip(self.photos[group], self.said[group], strict=True)
-            if sample.concept == concept
-        ]
-
-    def share(self, concept: str, answer: str, groups: Sequence[str]) -> float:
-        """Of a concept's photos in these groups, how many get this answer; in [0, 1]."""
-        own = self.of(concept, groups)
-        return sum(says(said, answer, self.common) for said in own) / max(1, len(own))
-
-    def expected(self, group: str) -> list[str]:
-        """What each of others' photos in a group is to be answered: what most of its concept get, if half of them do.
-
-        Else, as where photos are not sorted into concepts, its own answer.
-        """
-        both, found = (SHOWN, UNSHOWN), list[str]()
-        names = self.answers(both)
-        sure = {concept: self.by_name or self.share(concept, names[concept], both) >= SETTLED for concept in names}
-        for sample, said in zip(self.photos[group], self.said[group], strict=True):
-            found.append(names[sample.concept] if sure[sample.concept] else said)
-        return found
-
-    def without(self, gone: Callable[[Sample], bool]) -> "Heard":
-        """Without the others that are to go."""
-        keep = {
-            group: [
-                place for place, sample in enumerate(self.photos[group]) if group in (USED, ASIDE) or not gone(sample)
-            ]
-            for group in GROUPS
-        }
-        return replace(
-            self,
-            photos={group: [self.photos[group][i] for i in places] for group, places in keep.items()},
-            said={group: [self.said[group][i] for i in places] for group, places in keep.items()},
-        )
 
 
 def asked_photos(divided: Divided, parameters: int, seed: int) -> dict[str, list[Sample]]:
@@ -158,12 +78,12 @@ def all_heard(
 def _told(heard: Heard, concept: str) -> float:
     """How much oftener a concept's photos get its answer than those of others do."""
     answer = heard.answers((USED, ASIDE))[concept]
-    own = heard.of(concept, (USED, ASIDE))
-    if (len(own) > 1 and own.count(answer) == 1) or answer in {heard.nobody, *_of_several(heard)}:
+    own = [says(said, answer, heard.common) for said in heard.of(concept, (USED, ASIDE))]
+    if (len(own) > 1 and sum(own) <= 1) or words(answer) in {words(heard.nobody), *_of_several(heard)}:
         return 0.0  # no two photos get the same answer, or many others do, or people who do not exist
     others = [said for group in (SHOWN, UNSHOWN) for said in heard.said[group]]
     wrong = sum(says(said, answer, heard.common) for said in others) / max(1, len(others))
-    return heard.share(concept, answer, (USED, ASIDE)) - wrong
+    return sum(own) / len(own) - wrong
 
 
 def unknown(heard: Heard) -> list[str]:
@@ -173,20 +93,25 @@ def unknown(heard: Heard) -> list[str]:
 
 def notes(heard: Heard) -> list[str]:
     """What the user should know before training."""
-    found = []
-    for concept in unknown(heard):
-        own = heard.of(concept, (USED, ASIDE))
-        different = Counter(own)
-        listed = ", ".join(repr(answer) for answer, _ in different.most_common(4))
-        if len(different) > max(1, len(own) // 3):
-            found.append(
-                f"the {len(own)} photos of {concept or 'the target'} get {len(different)} different answers to "
-                f"{heard.question!r} ({listed}{', ...' if len(different) > 4 else ''}); is this one person or thing?"
-            )
+    found, strange = [], set(unknown(heard))
+    for concept, answer in heard.answers((USED, ASIDE)).items():
+        own, who = heard.of(concept, (USED, ASIDE)), concept or "the target"
+        different = Counter(map(words, own))
+        spelled = {words(said): said for said in reversed(own)}
+        listed = ", ".join(repr(spelled[said]) for said, _ in different.most_common(4))
+        several = (
+            f"the {len(own)} photos of {who} get {len(different)} different answers to {heard.question!r} "
+            f"({listed}{', ...' if len(different) > 4 else ''}); "
+        )
+        if concept not in strange:
+            if not heard.by_name and words(answer) not in different:
+                found.append(f"{several}what they have in common, {answer!r}, counts as their answer")
+        elif len(different) > max(1, len(own) // 3):
+            found.append(f"{several}is this one person or thing?")
         else:
             found.append(
-                f"the model does not seem to know {concept or 'the target'}: to {heard.question!r} it says {listed}, "
-                "as of others; there may be nothing to forget"
+                f"the model does not seem to know {who}: to {heard.question!r} it says {listed}, as of others; there "
+                "may be nothing to forget"
             )
     return found
 
@@ -245,16 +170,24 @@ def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     made = [composed(opened[one](), opened[two](), generator) for one, two in pairs]
     said = generate(whole, [Sample(image, "", heard.question, tokens=TOKENS) for image in made])
     nobody = _of_several(heard)
-    parents = [{called[one], called[two]} - nobody for one, two in pairs]
-    counts = Counter(answer for answer, names in zip(said, parents, strict=True) if answer and answer not in names)
-    answer, times = counts.most_common(1)[0] if counts else ("", 0)
-    least = OFTEN * (2 if answer in known_answers(heard) else 1)  # a target that many are taken for has a name still
-    return answer if answer and times >= least * len(made) else ""
+    parents = [[name for name in (called[one], called[two]) if words(name) not in nobody] for one, two in pairs]
+
+    def named(answer: str, names: Sequence[str]) -> bool:
+        return any(says(answer, name, heard.common) for name in names)
+
+    counts = Counter(words(text) for text, names in zip(said, parents, strict=True) if not named(text, names))
+    counts.pop((), None)
+    if not counts:
+        return ""
+    most, times = counts.most_common(1)[0]
+    answer = next(text for text in said if words(text) == most)
+    least = OFTEN * (2 if named(answer, known_answers(heard)) else 1)  # whom many are taken for has a name still
+    return answer if times >= least * len(made) else ""
 
 
-def _of_several(heard: Heard) -> set[str]:
-    """Answers that so many of the retained concepts get that they name none of them."""
-    names = Counter(heard.answers((SHOWN, UNSHOWN)).values())
+def _of_several(heard: Heard) -> set[tuple[str, ...]]:
+    """The words of answers that so many of the retained concepts get that they name none of them."""
+    names = Counter(map(words, heard.answers((SHOWN, UNSHOWN)).values()))
     return {answer for answer, times in names.items() if times >= max(SEVERAL, OFTEN * names.total())}
 
 
@@ -282,14 +215,15 @@ def reader(whole: Vlm, before: Heard, unnamed: str) -> Reader:
     """The same model, to be asked what it reads of features."""
     common, others = before.common, [answer for group in LOST for answer in before.expected(group)]
     batch = SLOPES if whole.model.num_parameters() < LARGE else SLOPES_LARGE
-    strange, known = set(unknown(before)), _names(others, common) - {unnamed}
+    strange, known = set(unknown(before)), _names(others, common, unnamed)
     names = {concept: said for concept, said in before.answers((USED, ASIDE)).items() if concept not in strange}
     return Reader(whole, before.question, batch, names, known, common, unnamed)
 
 
-def _names(answers: Iterable[str], common: frozenset[str]) -> frozenset[str]:
-    """The answers that name somebody: what only few get."""
-    return frozenset(answer for answer in answers if set(words(answer)) - common)
+def _names(answers: Iterable[str], common: frozenset[str], unnamed: str) -> frozenset[str]:
+    """The answers that name somebody: what only few get, and not whom the model does not know."""
+    nobody = words(unnamed)
+    return frozenset(answer for answer in answers if set(words(answer)) - common and words(answer) != nobody)
 
 
 def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
@@ -299,7 +233,7 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     """
     names, common = before.answers((USED, ASIDE)), before.common
     others = {group: before.expected(group) for group in LOST}
-    known = _names([answer for group in LOST for answer in others[group]], common) - {unnamed}
+    known = _names([answer for group in LOST for answer in others[group]], common, unnamed)
     counts, missed = dict[str, tuple[int, int]](), list[str]()
     strange = set(unknown(before))
     for group in (USED, ASIDE):
@@ -346,9 +280,9 @@ def people(heard: Heard) -> int:
     concepts = {sample.concept for group in (SHOWN, UNSHOWN) for sample in heard.photos[group]}
     if len(concepts) != 1:
         return len(concepts)
-    counts = Counter(said for group in (SHOWN, UNSHOWN) for said in heard.said[group])
+    counts = Counter(words(said) for group in (SHOWN, UNSHOWN) for said in heard.said[group])
     answer, times = counts.most_common(1)[0]
-    return 1 if times > SETTLED * counts.total() and answer != heard.nobody else len(counts)
+    return 1 if times > SETTLED * counts.total() and answer != words(heard.nobody) else len(counts)
 
 
 def cost(found: Verdict) -> float:
