@@ -79,14 +79,20 @@ def padded(vlm: Vlm, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
 
 
 def followed(inputs: Inputs, ids: Tensor, real: Tensor) -> Inputs:
-    """The inputs of questions with an answer's tokens (n, length) behind each, of which those that are `real` count."""
+    """The inputs of questions with an answer's tokens (n, length) behind each, of which those that are `real` count.
+
+    What each token sees of the images is for those of the answer what it is for the question's last.
+    """
     asked, more = inputs["input_ids"], {"input_ids": ids, "attention_mask": real}
-    return {
-        name: torch.cat([value, more.get(name, torch.zeros_like(ids)).to(value.dtype)], 1)
-        if value.shape == asked.shape
-        else value
-        for name, value in inputs.items()
-    }
+
+    def longer(name: str, value: Tensor) -> Tensor:
+        if value.shape == asked.shape:
+            return torch.cat([value, more.get(name, torch.zeros_like(ids)).to(value.dtype)], 1)
+        if value.dim() > 2 and value.shape[:2] == asked.shape and name.endswith("mask"):
+            return torch.cat([value, *[value[:, -1:]] * ids.shape[1]], 1)
+        return value
+
+    return {name: longer(name, value) for name, value in inputs.items()}
 
 
 def answer_log_probabilities(
@@ -111,10 +117,25 @@ def answer_log_probabilities(
             f"{tokenizer.eos_token!r}, which the model does not know); copy both here again."
         )
     ids, real = padded(vlm, rows)
-    whole = followed(inputs, ids, real)
+    config = vlm.model.config
+    apart = config.is_encoder_decoder or config.get_text_config().is_encoder_decoder
+    whole = _beside(vlm, inputs, ids) if apart else followed(inputs, ids, real)
     with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
         logits = vlm.model(**whole).logits
-    return F.log_softmax(logits[:, asked.shape[1] - 1 : -1].float(), -1), ids, real
+    logits = logits if apart else logits[:, asked.shape[1] - 1 : -1]
+    return F.log_softmax(logits.float(), -1), ids, real
+
+
+def _beside(vlm: Vlm, inputs: Inputs, ids: Tensor) -> Inputs:
+    """The inputs of questions to an encoder, and for the decoder an answer's tokens (n, length), each a place later."""
+    known = vlm.model.generation_config
+    start = known.bos_token_id if known.decoder_start_token_id is None else known.decoder_start_token_id
+    if start is None:
+        raise InputError(
+            f"{vlm.folder} does not say with which token answers begin; add decoder_start_token_id to its "
+            "generation_config.json."
+        )
+    return {**inputs, "decoder_input_ids": torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], 1)}
 
 
 def answer_losses(
