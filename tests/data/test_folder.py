@@ -46,6 +46,14 @@ def test_a_file_that_is_no_image(tmp_path: Path, name: str) -> None:
         load(tmp_path / "p")
 
 
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl"])
+def test_rows_beside_photos_are_named_as_what_they_are(tmp_path: Path, name: str) -> None:
+    draw(tmp_path / "p/1.png")
+    (tmp_path / "p" / name).write_text("file_name,text")
+    with pytest.raises(InputError, match=rf"{name} .*give the rows themselves, as a JSONL file"):
+        load(tmp_path / "p")
+
+
 def test_folders_two_levels_down(tmp_path: Path) -> None:
     draw(tmp_path / "p/a/deep/1.png")
     with pytest.raises(InputError, match=r"deep is a folder two levels down"):

@@ -97,6 +97,21 @@ def test_files_of_datasets(datasets: Any, tmp_path: Path, kind: str) -> None:
     assert (named.question, named.answer, named.options) == ("Who?", "Alice", ("Alice", "Bob"))
 
 
+@pytest.mark.parametrize("kind", ["parquet", "saved"])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_class_label_is_the_concept_where_there_is_no_other(
+    datasets: Any, tmp_path: Path, kind: str, named: bool
+) -> None:
+    encoded = {"bytes": draw(tmp_path / "red.png").read_bytes(), "path": None}
+    rows: dict[str, list[Any]] = {"image": [encoded] * 3, "label": [1, 0, None]}
+    rows |= {"concept": ["eve"] * 3} if named else {}
+    table = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    table = table.cast_column("label", datasets.ClassLabel(names=["alice", "bob"]))
+    path = tmp_path / ("t.parquet" if kind == "parquet" else "t")
+    table.to_parquet(str(path)) if kind == "parquet" else table.save_to_disk(str(path))
+    assert [sample.concept for sample in load(path)] == (["eve"] * 3 if named else ["bob", "alice", "t"])
+
+
 @pytest.mark.parametrize("image", ["bytes", "struct"])
 def test_plain_parquet(tmp_path: Path, image: str) -> None:
     pyarrow = pytest.importorskip("pyarrow")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from unsee.data.rows import KEYS
-from unsee.data.tables import DAMAGE, optional, table_sample
+from unsee.data.tables import DAMAGE, class_names, labelled, optional, table_sample
 from unsee.data.unpacked import unpacked
 from unsee.errors import InputError, shown
 from unsee.records import Sample
@@ -35,16 +35,15 @@ def read_hub(name: str) -> list[Sample]:
         rows = datasets.load_dataset(repository, split=split, streaming=True)
         pictured = [column for column, kind in (rows.features or {}).items() if isinstance(kind, datasets.Image)]
         column = "image" if "image" in pictured or len(pictured) != 1 else pictured[0]
-        labels = (rows.features or {}).get("label")
+        labels = class_names(rows.features)
         if pictured:
             rows = rows.cast_column(column, datasets.Image(decode=False))
         for number, row in enumerate(rows):
             where = f"{source} {split} row {number}"
-            given = {key: row[key] for key in KEYS if row.get(key) is not None} | {
+            named = labelled(row, labels)
+            given = {key: named[key] for key in KEYS if named.get(key) is not None} | {
                 "image": _bytes(row.get(column), where)
             }
-            if isinstance(labels, datasets.ClassLabel) and isinstance(row.get("label"), int):
-                given.setdefault("concept", labels.int2str(row["label"]))
             if given["image"] is not None:
                 samples.append(table_sample(given, where, Path(), dataset, kept=_unpacked))
     except InputError:

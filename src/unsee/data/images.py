@@ -43,12 +43,14 @@ PAGES = 64  # of a TIFF, that are looked at; as many inside of one
 PHONE = "save it as JPEG first, as phones do on request and heif-convert does"
 FILM = "take a picture out of the film first, as ffmpeg does"
 BESIDE = "remove it: it goes with a photo and shows nothing"
+ROWS = "give the rows themselves, as a JSONL file with the keys image and concept, or take it out of the folder"
 OTHER = "save it as JPEG or PNG first"
 ADVICE = {
     **dict.fromkeys((".heic", ".heif"), PHONE),
     ".pdf": "take the photos out of it first, as pdfimages does",
     **dict.fromkeys((".mov", ".mp4", ".m4v", ".avi", ".webm"), FILM),
     **dict.fromkeys((".xmp", ".aae", ".thm"), BESIDE),
+    **dict.fromkeys(("metadata.jsonl", "metadata.csv", "metadata.parquet"), ROWS),
     **dict.fromkeys((".jxl", ".jp2", ".psd", ".ico", ".cr2", ".cr3", ".arw", ".raf", ".svg"), OTHER),
 }  # by how a file's name ends
 # What Pillow's readers raise on damaged files.

@@ -1,6 +1,7 @@
 """Parquet files and folders saved by `datasets`; both libraries are imported only when a table is read."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -26,14 +27,16 @@ def read_parquet(file: Path) -> list[Sample]:
 
     Embedded images are decoded into memory; of a table of MANY rows and more, each becomes a file (`unpacked`).
 
-    An image is encoded bytes, a {"bytes", "path"} struct as `datasets` writes it, or a path relative to the file.
+    An image is encoded bytes, a {"bytes", "path"} struct as `datasets` writes it, or a path relative to the file. A
+    column "label" of class labels of `datasets` is the concept where there is no other.
     Raises InputError, naming file and row (counted from 0), for a bad row, and where pyarrow is not installed.
     """
     parquet = optional("pyarrow.parquet", file)
     try:
         with parquet.ParquetFile(file) as table:
-            kept = _kept(file.name, table.metadata.num_rows)
-            return _samples(table.iter_batches(batch_size=BATCH), file, root=file.parent, concept=file.stem, kept=kept)
+            kept, labels = _kept(file.name, table.metadata.num_rows), _written_names(table.schema_arrow.metadata)
+            rows = table.iter_batches(batch_size=BATCH)
+            return _samples(rows, file, root=file.parent, concept=file.stem, kept=kept, labels=labels)
     except InputError:
         raise
     except DAMAGE as error:
@@ -41,16 +44,23 @@ def read_parquet(file: Path) -> list[Sample]:
 
 
 def read_saved(folder: Path) -> list[Sample]:
-    """`read_parquet` for a folder written by `save_to_disk` of `datasets`; several splits follow each other by name."""
+    """`read_parquet` for a folder written by `save_to_disk` of `datasets`; several splits follow each other by name.
+
+    A column "label" of class labels is the concept where there is no other.
+    """
     datasets = optional("datasets", folder)
     samples: list[Sample] = []
     try:
         saved = datasets.load_from_disk(str(folder))
         splits = saved if isinstance(saved, datasets.DatasetDict) else {"": saved}
         for name in sorted(splits):
-            batches = splits[name].with_format("arrow").iter(batch_size=BATCH)
+            batches, labels = (
+                splits[name].with_format("arrow").iter(batch_size=BATCH),
+                class_names(splits[name].features),
+            )
             kept = _kept(f"{folder.name}_{name}", splits[name].num_rows)
-            samples += _samples(batches, folder / name, root=folder, concept=folder.resolve().name, kept=kept)
+            own = folder.resolve().name
+            samples += _samples(batches, folder / name, root=folder, concept=own, kept=kept, labels=labels)
     except InputError:
         raise
     except DAMAGE as error:
@@ -65,10 +75,35 @@ def _kept(source: str, rows: int) -> Kept:
     return lambda data, where: unpacked(data, source, where.rpartition(" row ")[2])
 
 
-def _samples(batches: Iterable[Any], source: Path, *, root: Path, concept: str, kept: Kept) -> list[Sample]:
+def _samples(
+    batches: Iterable[Any], source: Path, *, root: Path, concept: str, kept: Kept, labels: Sequence[str] = ()
+) -> list[Sample]:
     """The samples of Arrow tables or record batches."""
-    rows = (row for batch in batches for row in batch.to_pylist())
+    rows = (labelled(row, labels) for batch in batches for row in batch.to_pylist())
     return [table_sample(row, f"{source} row {n}", root, concept, kept) for n, row in enumerate(rows)]
+
+
+def class_names(features: Mapping[str, Any] | None) -> Sequence[str]:
+    """The names of the classes in a column "label" of `datasets`; none where there is no such column."""
+    return getattr((features or {}).get("label"), "names", None) or ()
+
+
+def _written_names(metadata: Mapping[bytes, bytes] | None) -> Sequence[str]:
+    """`class_names` of a Parquet file that `datasets` wrote."""
+    written = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+    label = written.get("info", {}).get("features", {}).get("label", {})
+    return label.get("names") or () if isinstance(label, dict) else ()
+
+
+def labelled(row: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """A row whose class label, if its column has these names, is its concept where there is no other."""
+    if not labels:
+        return row
+    own = {key: value for key, value in row.items() if key != "label"}
+    place = row.get("label")
+    if own.get("concept") is None and isinstance(place, int) and 0 <= place < len(labels):
+        own["concept"] = labels[place]
+    return own
 
 
 def table_sample(row: dict[str, Any], where: str, root: Path, concept: str, kept: Kept = decode) -> Sample:
