@@ -162,7 +162,8 @@ class Request:
 MISSED = {
     "unknown": (
         "The model did not name the target before",
-        "ask a question to which its answer names it, with --ask",
+        "ask a question to which its answer names it, with --ask, or let the folder say the name, with "
+        "--answer-from-folder",
     ),
     "used_named": ("The target is still named", "try twice the --steps, a longer --reach, or another --runs"),
     "aside_named": (
