@@ -54,10 +54,8 @@ def read_saved(folder: Path) -> list[Sample]:
         saved = datasets.load_from_disk(str(folder))
         splits = saved if isinstance(saved, datasets.DatasetDict) else {"": saved}
         for name in sorted(splits):
-            batches, labels = (
-                splits[name].with_format("arrow").iter(batch_size=BATCH),
-                class_names(splits[name].features),
-            )
+            batches = splits[name].with_format("arrow").iter(batch_size=BATCH)
+            labels = class_names(splits[name].features)
             kept = _kept(f"{folder.name}_{name}", splits[name].num_rows)
             own = folder.resolve().name
             samples += _samples(batches, folder / name, root=folder, concept=own, kept=kept, labels=labels)
