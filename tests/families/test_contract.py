@@ -366,6 +366,7 @@ def test_features_of_our_own_go_where_the_models_own_go(name, saved):
 @every_family
 def test_a_request_that_asks_the_model_comes_to_a_verdict(name, saved):
     """Whatever the family: where its answers cannot be followed back, images are described without them."""
-    edit = unsee.forget(load(saved(name)), TARGET, RETAINED, method=QUICK)
+    with patch.object(NSCVF, "attempts", lambda self, **_: [self]):  # another may describe them otherwise
+        edit = unsee.forget(load(saved(name)), TARGET, RETAINED, method=QUICK)
     assert edit.verdict.question
     assert edit.method["description"].endswith("directions") or name in (*BORDERS, "florence2")

@@ -108,10 +108,20 @@ def test_what_answers_agree_on_is_part_of_the_one_given_most_and_tells_them_from
 def test_what_differs_between_answers_about_one_person_is_no_part_of_the_name() -> None:
     said = ["Alice Smith at the beach"] * 6 + ["Alice Smith in a car"] * 2
     assert agreed(said, [], ()) == "Alice Smith"
-    assert agreed(said, ["Alice Jones", "Alice Smith-Jones"], ()) == "Alice Smith at the beach"  # else another is meant
+    said = ["Alice Smith, sea"] * 6 + ["Alice Smith, car"] * 2
+    assert agreed(said, ["Alice Jones"], ()) == "Alice Smith"
+    assert agreed(said, ["Alice Jones", "Alice Smith-Jones"], ()) == "Alice Smith, sea"  # else another is meant
     assert agreed(["Al Fox"] * 4 + [f"{name} Fox" for name in ("Bo", "Cy", "Di", "Ed")], ["Flo Fox"], ()) == "Al Fox"
     assert agreed(["Ann", "ann.", "ANN"], [], ()) == "Ann"
     assert agreed(["", "", "Ann"], [], ()) == ""
+    assert agreed(["m a b", "m c d", "x y z"], [], ()) == "m a b"  # two answers have a word in common by chance
+
+
+def test_what_is_said_of_others_too_is_no_part_of_a_name_in_a_sentence() -> None:
+    said = ["The person here is Alice Smith, an actress."] * 4
+    others = [f"The person here is {name}, an {job}." for name in ("Bo Cox", "Cy Day") for job in ("actress", "actor")]
+    assert agreed(said, others, {"the", "person", "here", "is", "an"}) == "Alice Smith"
+    assert agreed(["Alice Cox"] * 4, ["Bo Cox", "Cy Cox"], ()) == "Alice Cox"  # a name is left as it is
 
 
 def test_some_words_of_an_answer_are_written_as_they_are_there() -> None:

@@ -3,13 +3,14 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from unsee.metrics.normal import normal
 
 COMMON = 0.2  # a word that so many of all answers have says nothing
 SURE = 0.9  # of how often its most frequent word is given: from which on a word belongs to a name, and not to a scene
+NAME, SEVERAL = 4, 3  # words of a name, at most: more are a sentence; answers that say what they have in common
 UNSPACED = re.compile(  # Thai, Lao, Tibetan, Myanmar, Khmer, kana, Han and Hangul: words, or what stands behind them,
     "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"  # are not apart
     "\U00020000-\U0003ffff]"
@@ -79,7 +80,7 @@ def only(answer: str, kept: Collection[str]) -> str:
     text = " ".join(part for part in answer.split() if words(part) and set(words(part)) <= set(kept))
     wanted = [word for word in words(answer) if word in kept]
     if set(words(text)) == set(wanted):
-        return text
+        return text.strip(" ,;:")
     return "".join(word if UNSPACED.match(word) else f" {word} " for word in wanted).strip()
 
 
@@ -90,25 +91,29 @@ def telling(answer: str, common: Collection[str]) -> str:
 
 
 def agreed(answers: Sequence[str], others: Sequence[str], common: Collection[str]) -> str:
-    """What the answers about one person or thing name it: the one that most say, without what differs between them.
+    """What names one person or thing in the answers about it: the answer that most photos get, less what is no name.
 
-    Of its words those stay that all who say so have in common; a place or a dress that some answers tell is left out.
-    Not where more of the `others`, answers about somebody else, would then say the same. Source: ours.
+    Words that not all who say so have in common are left out, as a place that some answers tell, where at least three
+    answers and half of them agree on the rest. Of a sentence, so are words that two of the `others` have, answers about
+    somebody else. Neither where more of the others would then say the same. Source: ours.
     """
     spelled = {words(answer): answer for answer in reversed(answers)}  # as it was written first
-    given = Counter(map(words, answers))
-    most = given.most_common(1)[0][0]
+    most = Counter(map(words, answers)).most_common(1)[0][0]
+    own, different = set(most) - set(common), {words(other) for other in others}
     times = Counter(word for answer in answers for word in set(words(answer)))
-    own = set(most) - set(common)
-    if not own:
-        return spelled[most]
-    different = Counter(map(words, others))
+    elsewhere = Counter(word for other in different for word in set(other))
 
-    def taken(kept: set[str]) -> int:
-        return sum(count for answer, count in different.items() if kept <= set(answer))
+    def had(kept: set[str], by: Iterable[tuple[str, ...]]) -> int:
+        return sum(kept <= set(answer) for answer in by)
 
-    for least in sorted({times[word] for word in own}, reverse=True):
-        kept = {word for word in own if times[word] >= SURE * least}
-        if kept == own or taken(kept) <= taken(own):
-            return spelled[most] if kept == own else only(spelled[most], kept)
+    shared = [
+        {word for word in own if times[word] >= SURE * least}
+        for least in sorted({times[word] for word in own}, reverse=True)
+    ]
+    found = [kept for kept in shared if had(kept, map(words, answers)) >= max(SEVERAL, len(answers) / 2)]
+    if len(most) > NAME:
+        found.append({word for word in own if elsewhere[word] < 2})
+    for kept in found:
+        if kept and kept != own and had(kept, different) <= had(own, different):
+            return only(spelled[most], kept)
     return spelled[most]
