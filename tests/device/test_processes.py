@@ -202,6 +202,24 @@ def test_a_launcher_that_is_told_to_end_leaves_with_what_a_shell_expects(monkeyp
     assert launched(["moments"], Machines(2)) == 143
 
 
+def test_sums_are_each_tensors_own_however_they_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes that have the same, and room for a few numbers at once."""
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "TOGETHER", 7)
+    sizes = list[int]()
+
+    def doubled(tensor: torch.Tensor) -> None:
+        sizes.append(tensor.numel())
+        tensor *= 2
+
+    monkeypatch.setattr(processes.dist, "all_reduce", doubled)
+    tensors = [torch.arange(float(n)).reshape(shape) for n, shape in ((4, (2, 2)), (3, (3,)), (9, (3, 3)), (1, (1,)))]
+    wanted = [2 * tensor for tensor in tensors]
+    processes.summed(tensors)
+    assert sizes == [7, 9, 1]
+    assert all(torch.equal(tensor, double) for tensor, double in zip(tensors, wanted, strict=True))
+
+
 def test_alone_everything_is_ones_own() -> None:
     assert processes.own([1, 2, 3]) == processes.gathered([1, 2, 3]) == [1, 2, 3]
     assert processes.mine(7)

@@ -301,7 +301,7 @@ def _step(
         for weight in run.weights.values():
             if weight.weight.grad is None:
                 weight.weight.grad = torch.zeros_like(weight.weight)
-            summed([weight.weight.grad])
+        summed(weight.weight.grad for weight in run.weights.values() if weight.weight.grad is not None)
     for name, weight in run.weights.items():
         weight.pull()
         run.optimizers[name].param_groups[0]["lr"] = 1.0 if schedule.relative else rate

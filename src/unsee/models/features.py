@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -263,4 +264,6 @@ def all_features(model: PreTrainedModel, images: Sequence[Inputs], batch: int = 
     parts = in_room(made, batch)
     if not shared:
         return joined(parts)
-    return joined(gathered([part[place : place + 1] for part in parts for place in range(len(part))]))
+    shares = gathered([joined(parts)])
+    starts = list(accumulate(map(len, shares), initial=0))
+    return joined(shares)[torch.tensor([starts[n % count()] + n // count() for n in range(len(images))])]

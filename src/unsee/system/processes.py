@@ -12,6 +12,7 @@ from torch import Tensor
 from unsee.errors import InputError
 
 T = TypeVar("T")
+TOGETHER = 1 << 22  # numbers of tensors that are added up at once
 
 
 def count() -> int:
@@ -49,10 +50,30 @@ def gathered(share: list[T]) -> list[T]:
 
 
 def summed(tensors: Iterable[Tensor]) -> None:
-    """Adds up tensors over all processes, in place."""
-    if count() > 1:
-        for tensor in tensors:
-            dist.all_reduce(tensor)
+    """Adds up tensors of one dtype and device over all processes, in place; small ones go together."""
+    if count() == 1:
+        return
+    for group in _together(tensors):
+        if len(group) == 1:
+            dist.all_reduce(group[0])
+            continue
+        flat = torch.cat([tensor.reshape(-1) for tensor in group])
+        dist.all_reduce(flat)
+        for tensor, part in zip(group, flat.split([tensor.numel() for tensor in group]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
+def _together(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors in groups of at most TOGETHER numbers, or of one."""
+    group, size = list[Tensor](), 0
+    for tensor in tensors:
+        if group and size + tensor.numel() > TOGETHER:
+            yield group
+            group, size = [], 0
+        group.append(tensor)
+        size += tensor.numel()
+    if group:
+        yield group
 
 
 def anyone(says: bool) -> bool:
