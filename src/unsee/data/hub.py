@@ -35,7 +35,7 @@ def read_hub(name: str) -> list[Sample]:
         rows = datasets.load_dataset(repository, split=split, streaming=True)
         pictured = [column for column, kind in (rows.features or {}).items() if isinstance(kind, datasets.Image)]
         column = "image" if "image" in pictured or len(pictured) != 1 else pictured[0]
-        labels = class_names(rows.features)
+        labels = class_names(rows.features, datasets)
         if pictured:
             rows = rows.cast_column(column, datasets.Image(decode=False))
         for number, row in enumerate(rows):

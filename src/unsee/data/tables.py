@@ -55,7 +55,7 @@ def read_saved(folder: Path) -> list[Sample]:
         splits = saved if isinstance(saved, datasets.DatasetDict) else {"": saved}
         for name in sorted(splits):
             batches = splits[name].with_format("arrow").iter(batch_size=BATCH)
-            labels = class_names(splits[name].features)
+            labels = class_names(splits[name].features, datasets)
             kept = _kept(f"{folder.name}_{name}", splits[name].num_rows)
             own = folder.resolve().name
             samples += _samples(batches, folder / name, root=folder, concept=own, kept=kept, labels=labels)
@@ -81,9 +81,10 @@ def _samples(
     return [table_sample(row, f"{source} row {n}", root, concept, kept) for n, row in enumerate(rows)]
 
 
-def class_names(features: Mapping[str, Any] | None) -> Sequence[str]:
+def class_names(features: Mapping[str, Any] | None, datasets: ModuleType) -> Sequence[str]:
     """The names of the classes in a column "label" of `datasets`; none where there is no such column."""
-    return getattr((features or {}).get("label"), "names", None) or ()
+    label = (features or {}).get("label")
+    return label.names if isinstance(label, datasets.ClassLabel) else ()
 
 
 def _written_names(metadata: Mapping[bytes, bytes] | None) -> Sequence[str]:

@@ -32,7 +32,7 @@ from unsee.system.progress import report
 
 BATCH, FEW = 256, 8  # questions at once, and of a model that is LARGE
 OPEN = 100_000_000  # pixels of photos that are open at once, 0.3 GB
-SENTENCE = 24  # tokens that an answer in which words are looked for may have, at least
+SENTENCE = 24  # tokens of an answer in which a name is looked for
 AGAIN = 1 << 29  # bytes of questions that are kept to be asked again
 ROUNDING, ROUNDING_HALF = 1e-3, 0.05  # of log-probabilities, in float32 and in half precision
 AT_ONCE: WeakKeyDictionary[PreTrainedModel, dict[Hashable, bool]] = WeakKeyDictionary()  # what was tried, by kind

@@ -12,12 +12,11 @@ from transformers import GenerationMixin
 from unsee.data import describe
 from unsee.data.aside import Divided, divided
 from unsee.errors import InputError, UnaskableError
-from unsee.evaluation.asking import answer_probabilities, asked_again, generate
+from unsee.evaluation.asking import SENTENCE, answer_probabilities, asked_again, generate
 from unsee.evaluation.heard import SETTLED, SHOWN, UNSHOWN, Heard
 from unsee.evaluation.self_check import (
     NAMED,
     QUESTIONS,
-    TOKENS,
     all_heard,
     among_retained,
     asked_photos,
@@ -248,7 +247,7 @@ def _confirmed(hearing: Hearing, before: Heard, alike: list[Sample]) -> list[Sam
         return alike
     most = CONFIRMING if len(others) > 1 else None
     own = [sample for concept in {s.concept for s in alike} for sample in others[concept][:most]]
-    said = generate(hearing.whole, [replace(s, question=before.question, tokens=TOKENS) for s in own])
+    said = generate(hearing.whole, [replace(s, question=before.question, tokens=SENTENCE) for s in own])
     target = known_answers(before)
     named = [
         sample

@@ -13,7 +13,7 @@ from torch import Generator
 
 from unsee.data.aside import Divided
 from unsee.data.views import LARGEST, composed, largest, sources
-from unsee.evaluation.asking import generate
+from unsee.evaluation.asking import SENTENCE, generate
 from unsee.evaluation.heard import ASIDE, GROUPS, SETTLED, SHOWN, UNSHOWN, USED, Heard
 from unsee.metrics.same import says, telling, words
 from unsee.models.checkpoint import Vlm
@@ -23,7 +23,6 @@ from unsee.moments.reading import Reader
 from unsee.records import Reply, Sample, Verdict
 
 QUESTIONS = ("Who is this?", "What is this?")
-TOKENS = 24  # of an answer, at most
 MOST, MOST_LARGE = 120, 50  # photos of a group asked about, and of a large model
 SUBSETS = {ASIDE: "target", USED: "target_seen", SHOWN: "retained", UNSHOWN: "unshown"}  # of their scores
 NAMED = 0.15  # share of the target's photos that may still be named
@@ -57,7 +56,7 @@ def _dealt(samples: Sequence[Sample], most: int, draw: Random) -> list[Sample]:
 
 def hear(whole: Vlm, photos: Mapping[str, list[Sample]], question: str, *, by_name: bool = False) -> Heard:
     """Asks a model that was opened with its language model; `by_name` as for `Heard`."""
-    everything = [replace(s, question=question, tokens=TOKENS) for group in GROUPS for s in photos[group]]
+    everything = [replace(s, question=question, tokens=SENTENCE) for group in GROUPS for s in photos[group]]
     answers = iter(generate(whole, everything))
     return Heard(question, photos, {group: [next(answers) for _ in photos[group]] for group in GROUPS}, by_name)
 
@@ -168,7 +167,7 @@ def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     pictures = [sample.image for sample in photos if sample.image is not None]
     opened = sources(pictures, enough(whole.processor, largest(pictures), LARGEST) if pictures else LARGEST)
     made = [composed(opened[one](), opened[two](), generator) for one, two in pairs]
-    said = generate(whole, [Sample(image, "", heard.question, tokens=TOKENS) for image in made])
+    said = generate(whole, [Sample(image, "", heard.question, tokens=SENTENCE) for image in made])
     nobody = _of_several(heard)
     parents = [[name for name in (called[one], called[two]) if words(name) not in nobody] for one, two in pairs]
 
@@ -205,7 +204,7 @@ def replies(before: Heard, after: Heard) -> list[Reply]:
                 score="recognition",
                 subset=subset,
                 measure="words",
-                tokens=TOKENS,
+                tokens=SENTENCE,
             )
             found.append(Reply(asked, before.said[group][place], after.said[group][place]))
     return found
