@@ -84,6 +84,38 @@ def test_where_one_process_has_less_memory_the_request_is_the_same(
     assert worst(stored(tmp_path / "one"), stored(tmp_path / "two")) < SAME
 
 
+DIES = """
+import os
+import sys
+from unsee.cli.main import main
+from unsee.forgetting import training
+
+save = training._save
+
+def last(file, state):
+    save(file, state)
+    os._exit(9)
+
+training._save = last
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_what_two_processes_began_one_goes_on_with(
+    unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
+) -> None:
+    """Each remembers the momentum of half of the weights; what is kept of a killed run is all of it."""
+    (tmp_path / "dies.py").write_text(DIES)
+    given = ("forget", "--model", checkpoint, "--target", target, "--retain", retained, *QUICK, "--steps", 30)
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    command = [*launcher, tmp_path / "dies.py", *given, "--out", tmp_path / "two"]
+    assert subprocess.run(list(map(str, command)), capture_output=True, check=False).returncode == 1
+    assert not (tmp_path / "two").exists()
+    alone = unsee(*given, "--out", tmp_path / "one")
+    assert unsee(*given, "--out", tmp_path / "two", "--resume") == alone
+    assert worst(stored(tmp_path / "one"), stored(tmp_path / "two")) < SAME
+
+
 def test_moments_are_the_same_under_torchrun(unsee: Run, checkpoint: Path, retained: Path, tmp_path: Path) -> None:
     given = ("moments", "--model", checkpoint, "--retain", retained)
     assert unsee(*given, "--out", tmp_path / "one") == 0
@@ -224,3 +256,6 @@ def test_alone_everything_is_ones_own() -> None:
     assert processes.own([1, 2, 3]) == processes.gathered([1, 2, 3]) == [1, 2, 3]
     assert processes.mine(7)
     assert processes.same("it") == "it"
+    assert processes.merged({"it": 1}) == {"it": 1}
+    processes.dealt([kept := torch.ones(2)])
+    assert kept.tolist() == [1, 1]

@@ -22,7 +22,7 @@ from unsee.models.features import device_of
 from unsee.system.disk import allow, is_plain, is_there
 from unsee.system.memory import lacks_memory
 from unsee.system.output import with_file
-from unsee.system.processes import anyone, count, first, same, summed
+from unsee.system.processes import anyone, count, dealt, first, merged, mine, same, summed
 from unsee.system.progress import report
 from unsee.system.tensors import fingerprint, tensor_hash
 
@@ -192,10 +192,14 @@ class _Run:
         for name, weight in self.weights.items():
             weight.weight.copy_(self.good[name])
 
-    def saved(self) -> dict[str, object]:
+    def saved(self, *, shared: bool) -> dict[str, object]:
+        """What `restore` needs; where weights are `shared` among processes, in the first process alone."""
+        states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        if shared:
+            states = merged({name: states[name] for place, name in enumerate(states) if mine(place)})
         return {
             "weights": {name: weight.weight.detach() for name, weight in self.weights.items()},
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "optimizers": states,
             "good": self.good,
             "numbers": [self.step, self.factor, self.lowest, self.best],
             "looks": self.looks,
@@ -251,8 +255,11 @@ def train(
     resumed from `state` makes the same steps as one that was never interrupted. `look` measures the run every few
     steps; it stops when `bars` are reached. With `trust`, a look that loses it sends the run back, and what is left at
     the end is the best state that was looked at; `lowest` is where what should fall begins. `smaller` is called where
-    memory does not suffice for a step: it makes the parts of the loss smaller, and says whether it could. Where the
-    loss is `shared`, each of several processes has some of its parts, and gradients are added up; else each does all.
+    memory does not suffice for a step: it makes the parts of the loss smaller, and says whether it could.
+
+    Where the loss is `shared`, each of several processes has some of its parts, and gradients are added up; then each
+    moves some of the weights, and remembers for these alone what the optimizer does (as in ZeRO, Rajbhandari et al.
+    2020, arXiv 1910.02054). Else each does all.
     """
     run = _Run(weights, schedule.optimizer, lowest=lowest)
     if trust is not None:
@@ -269,8 +276,10 @@ def train(
             _judge(run, trust, reached=bars.reached(run.looks[-1]))
         if progress is not None:
             progress(run.step, schedule.steps, bars.describe(run.looks[-1]))
-        if state is not None and first():
-            _save(state, {"key": key, **run.saved()})
+        if state is not None:
+            saved = run.saved(shared=shared)
+            if first():
+                _save(state, {"key": key, **saved})
     if trust is not None and run.looks and run.best < len(run.looks):
         run.back()
     return _log(run, bars, schedule, kept=trust is not None)
@@ -302,11 +311,16 @@ def _step(
             if weight.weight.grad is None:
                 weight.weight.grad = torch.zeros_like(weight.weight)
         summed(weight.weight.grad for weight in run.weights.values() if weight.weight.grad is not None)
-    for name, weight in run.weights.items():
+    for place, (name, weight) in enumerate(run.weights.items()):
+        if shared and not mine(place):
+            weight.weight.grad = None
+            continue
         weight.pull()
         run.optimizers[name].param_groups[0]["lr"] = 1.0 if schedule.relative else rate
         run.optimizers[name].step()
         weight.push(rate * schedule.weight_decay, rate if schedule.relative else None)
+    if shared:
+        dealt([weight.weight.detach() for weight in run.weights.values()])
     run.step += 1
 
 

@@ -1,7 +1,7 @@
 """Several processes that share one piece of work, as accelerate, torchrun or `system/launching.py` begin them."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -49,6 +49,15 @@ def gathered(share: list[T]) -> list[T]:
     return [shares[place % count()][place // count()] for place in range(sum(map(len, shares)))]
 
 
+def merged(share: Mapping[str, T]) -> dict[str, T]:
+    """The first process's dict is that of all together; the others' is empty."""
+    if count() == 1:
+        return dict(share)
+    shares: list[Mapping[str, T]] | None = [{}] * count() if first() else None
+    dist.gather_object(share, shares)
+    return {name: value for part in shares or () for name, value in part.items()}
+
+
 def summed(tensors: Iterable[Tensor]) -> None:
     """Adds up tensors of one dtype and device over all processes, in place; small ones go together."""
     if count() == 1:
@@ -61,6 +70,16 @@ def summed(tensors: Iterable[Tensor]) -> None:
         dist.all_reduce(flat)
         for tensor, part in zip(group, flat.split([tensor.numel() for tensor in group]), strict=True):
             tensor.copy_(part.view_as(tensor))
+
+
+def dealt(tensors: Sequence[Tensor]) -> None:
+    """Gives every process each tensor as that process has it which its place is `mine` to, in place."""
+    if count() == 1:
+        return
+    for place, tensor in enumerate(tensors):
+        if not mine(place):
+            tensor.zero_()
+    summed(tensors)
 
 
 def _together(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
