@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unsee.data import load as photos
+from unsee.data import workers
 from unsee.errors import InputError
 from unsee.methods import NSCVF
 from unsee.models.checkpoint import Vlm
 from unsee.moments import measure as room
-from unsee.moments import stream
 from unsee.moments.measure import measure
 from unsee.moments.stream import held
 from unsee.system.memory import plan
@@ -32,16 +32,15 @@ def test_so_many_are_held_of_each_concept_alike(concepts: list[str], most: int) 
     assert all(one >= max(counts) - 1 for one, more in zip(counts, left, strict=True) if more)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("others", [0, 1])
 def test_photos_that_are_not_held_count_in_the_grams(
-    vlm: Vlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    vlm: Vlm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
     """The Grams are those of all photos; the description comes from those that are held, and says which."""
     samples = photos(photo_folder(tmp_path / "others", 4, seed=6, concepts=5))
     whole, _ = measure(vlm, samples, SETTINGS, plan("normal", 0))
     monkeypatch.setattr(room, "FEWEST", 10)
-    monkeypatch.setattr(stream, "MANY", 1 if workers else 1000)
-    monkeypatch.setattr(stream.os, "cpu_count", lambda: 1 + workers)
+    monkeypatch.setattr(workers, "_workers", lambda *_, busy: others if busy else 0)
     some, ready = measure(vlm, samples, SETTINGS, replace(plan("normal", 0), photos=1))
     assert len(ready.inputs) == int((some.concept >= 0).sum()) == 10
     assert some.hashes == whole.hashes
@@ -88,8 +87,7 @@ def test_a_photo_that_cannot_be_used_is_named(vlm: Vlm, tmp_path: Path, monkeypa
     """Also where another process opens it."""
     samples = photos(photo_folder(tmp_path / "others", 4, seed=6, concepts=5))
     monkeypatch.setattr(room, "FEWEST", 6)
-    monkeypatch.setattr(stream, "MANY", 1)
-    monkeypatch.setattr(stream.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(workers, "_workers", lambda *_, busy: int(busy))
     broken = samples[3].image
     assert isinstance(broken, Path)
     broken.write_bytes(broken.read_bytes()[:60])

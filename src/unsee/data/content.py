@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
 
 from unsee.data.images import describe, open_image
 from unsee.data.similar import Look, like, look
+from unsee.data.workers import each_made
 from unsee.errors import InputError
 from unsee.records import Sample
 from unsee.system.disk import file_state
@@ -32,15 +34,22 @@ def hash_of(source: Sample | Path | Image.Image) -> str:
     picture = source.image if isinstance(source, Sample) else source
     if not isinstance(picture, Path):
         return content_hash(open_image(source))
-    with suppress(OSError):  # it is said when the file is opened
-        if (known := _known.get(file_state(picture))) is not None:
-            return known
-    return _remembered(picture, content_hash(open_image(source)))
+    known = _recalled(picture)
+    return _remembered(picture, content_hash(open_image(source))) if known is None else known
 
 
-def _remembered(file: Path, digest: str) -> str:
-    with suppress(OSError):  # a file that is gone meanwhile is not asked about again
-        _known[file_state(file)] = digest
+def _recalled(picture: Path | int) -> str | None:
+    """The hash of a file that did not change since it was read."""
+    if isinstance(picture, Path):
+        with suppress(OSError):  # it is said when the file is opened
+            return _known.get(file_state(picture))
+    return None
+
+
+def _remembered(picture: Path | int, digest: str) -> str:
+    if isinstance(picture, Path):
+        with suppress(OSError):  # a file that is gone meanwhile is not asked about again
+            _known[file_state(picture)] = digest
     return digest
 
 
@@ -105,33 +114,27 @@ def check_disjoint(target: Iterable[Sample], retained: Iterable[Sample], *, drop
 
 
 def _hashed(samples: Iterable[Sample], role: str, looks: dict[str, Look] | None = None) -> Iterator[tuple[Sample, str]]:
-    """Each sample that has an image, with its hash; a file asked about in several samples is read once.
+    """Each sample that has an image, with its hash; a photo asked about in several samples is read once.
 
     How each image looks goes into `looks`, by its hash.
     """
-
-    def read() -> str:
-        if looks is None:
-            return hash_of(sample)
-        image = open_image(sample)
-        digest = content_hash(image)
-        if isinstance(sample.image, Path):
-            _remembered(sample.image, digest)
-        if digest not in looks:
-            looks[digest] = look(image)
-        return digest
-
-    known: dict[Path, str] = {}
-    empty = True
-    for sample in samples:
-        if sample.image is None:
-            continue
-        empty = False
-        if not isinstance(sample.image, Path):
-            yield sample, read()
-            continue
-        if sample.image not in known:
-            known[sample.image] = read()
-        yield sample, known[sample.image]
-    if empty:
+    pictured = [sample for sample in samples if sample.image is not None]
+    if not pictured:
         raise InputError(f"the {role} set holds no image; expected at least one, so add photos to it.")
+    digests = dict[Path | int, str]()
+    if looks is None:
+        digests = {file: known for sample in pictured if (known := _recalled(file := sample.picture)) is not None}
+    unread = {sample.picture: sample for sample in pictured if sample.picture not in digests}
+    reading = each_made(list(unread.values()), partial(_seen, looked=looks is not None))
+    for sample in pictured:
+        if sample.picture not in digests:
+            digest, seen = next(reading)
+            digests[sample.picture] = _remembered(sample.picture, digest)
+            if looks is not None and seen is not None:
+                looks.setdefault(digest, seen)
+        yield sample, digests[sample.picture]
+
+
+def _seen(sample: Sample, *, looked: bool) -> tuple[str, Look | None]:
+    image = open_image(sample)
+    return content_hash(image), look(image) if looked else None

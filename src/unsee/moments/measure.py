@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import gcd
 from pathlib import Path
 
@@ -12,15 +13,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import ProcessorMixin
 
-from unsee.data import content_hash, describe, open_image
-from unsee.data.similar import Look, look
+from unsee.data import open_image
+from unsee.data.similar import Look
+from unsee.data.workers import each_made
 from unsee.errors import InputError
 from unsee.linalg.discriminant import Scatter, principal_directions, scatter, summed_up
 from unsee.linalg.gram import Gram, GramStream
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import Inputs, all_features, in_batches, visual_features
 from unsee.models.foreign import in_words
-from unsee.models.inputs import check_tokens, image_inputs, tokens_vary
+from unsee.models.inputs import check_tokens, tokens_vary
 from unsee.models.outline import SHARE, hooked, last_layers, outline
 from unsee.moments.cache import Cache, cache_of, content_key
 from unsee.moments.file import SCRATCH, StoredGrams, _tensors
@@ -64,14 +66,12 @@ def prepare(
     hashes: list[str] = []
     made = dict[str, Inputs]()  # copies of one photo share what the processor makes of it
     pictures = [sample.image for sample in samples if sample.image is not None]
-    for picture in steps("reading photos", pictures):
-        image = open_image(picture)
-        hashes.append(content_hash(image))
-        if looks is not None and hashes[-1] not in looks:
-            looks[hashes[-1]] = look(image)
-        if hashes[-1] not in made:
-            made[hashes[-1]] = image_inputs(vlm.processor, [image], describe(picture))[0]
-        inputs.append(made[hashes[-1]])
+    opening = each_made(pictures, partial(opened_photo, vlm.processor, looked=looks is not None))
+    for photo in steps("reading photos", opening, len(pictures)):
+        hashes.append(photo.digest)
+        if looks is not None and photo.seen is not None:
+            looks.setdefault(photo.digest, photo.seen)
+        inputs.append(made.setdefault(photo.digest, photo.inputs))
     names = tuple(sorted({sample.concept for sample in samples}))
     number = {name: index for index, name in enumerate(names)}
     concept = torch.tensor([number[sample.concept] for sample in samples])
@@ -183,8 +183,8 @@ class Stream:
         """This process's share of the photos in their order, so many at once; without those that `sums` has counted."""
         found = [] if sums is None else sums.resume()
         for batch in batches(self.processor, own(self.pictures)[len(found) :], size):
-            found += [digest for _, digest in batch]
-            yield [inputs for inputs, _ in batch]
+            found += [photo.digest for photo in batch]
+            yield [photo.inputs for photo in batch]
             if sums is not None:
                 sums.keep(found)
         self.hashes[:] = gathered(found)
@@ -345,7 +345,7 @@ def prepared(vlm: Vlm, samples: Sequence[Sample], memory: Memory) -> Photos:
 
 def _places(vlm: Vlm, samples: Sequence[Sample], memory: Memory, *, alone: bool) -> list[int]:
     """Places of the photos that the memory holds ready, at least FEWEST; at most DESCRIBED if none is trained on."""
-    first = [opened_photo(vlm.processor, sample.image)[0] for sample in samples[:1] if sample.image is not None]
+    first = [opened_photo(vlm.processor, sample.image).inputs for sample in samples[:1] if sample.image is not None]
     features = all_features(vlm.model, first)
     single = sum(value.nbytes for value in (*first[0].values(), *features.values.values()))
     most = max(FEWEST, memory.photos // single)

@@ -1,60 +1,55 @@
 """Photos that are opened when they are needed and let go at once, so that their number costs no memory."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import torch
+from numpy.typing import NDArray
 from PIL.Image import Image
-from torch.utils.data import DataLoader, Dataset
 from transformers import ProcessorMixin
 
 from unsee.data import content_hash, describe, open_image
-from unsee.errors import InputError
+from unsee.data.similar import Look, look
+from unsee.data.workers import each_made
 from unsee.models.features import Inputs
 from unsee.models.inputs import image_inputs
 
-MANY = 512  # photos from which on processes of their own open them
-Opened = tuple[Inputs, str]  # what a model takes of an image, and the hash of what it shows
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """What a model takes of a photo, the hash of what it shows, and how it looks where that was asked for."""
+
+    arrays: dict[str, NDArray[Any]]
+    digest: str
+    seen: Look | None
+
+    @property
+    def inputs(self) -> Inputs:
+        """As tensors, of the same memory."""
+        return {name: torch.from_numpy(value) for name, value in self.arrays.items()}
 
 
-def opened(processor: ProcessorMixin, picture: Path | Image) -> Opened:
+def opened(processor: ProcessorMixin, picture: Path | Image, *, looked: bool = False) -> Opened:
     """One photo, ready for the model. Raises InputError where it cannot be used."""
     image = open_image(picture)
-    return image_inputs(processor, [image], describe(picture))[0], content_hash(image)
-
-
-@dataclass(frozen=True)
-class _Pictures(Dataset[Opened | InputError]):
-    processor: ProcessorMixin
-    pictures: Sequence[Path | Image]
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def __getitem__(self, place: int) -> Opened | InputError:
-        try:
-            return opened(self.processor, self.pictures[place])
-        except InputError as error:  # raised by the reader: a loader would wrap it in a traceback of its own
-            return error
+    inputs = image_inputs(processor, [image], describe(picture))[0]
+    arrays = {name: value.numpy() for name, value in inputs.items()}
+    return Opened(arrays, content_hash(image), look(image) if looked else None)
 
 
 def batches(processor: ProcessorMixin, pictures: Sequence[Path | Image], size: int) -> Iterator[list[Opened]]:
-    """The photos in their order, so many at once; opened by other processes where there are many and cores to spare.
-
-    Raises InputError at the first that cannot be used.
-    """
-    spare = (os.cpu_count() or 1) - 1 if len(pictures) >= MANY else 0
-    loader: DataLoader[Opened | InputError] = DataLoader(
-        _Pictures(processor, pictures), batch_size=size, num_workers=min(4, spare), collate_fn=list
-    )
-    for batch in loader:
-        found = list[Opened]()
-        for one in batch:
-            if isinstance(one, InputError):
-                raise one
-            found.append(one)
-        yield found
+    """The photos in their order, so many at once. Raises InputError at the first that cannot be used."""
+    batch = list[Opened]()
+    for one in each_made(pictures, partial(opened, processor), busy=True):
+        batch.append(one)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def held(samples: Sequence[str], most: int) -> list[int]:
