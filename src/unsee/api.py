@@ -12,6 +12,7 @@ from unsee.data import Images
 from unsee.data.requested import about_same, request_of
 from unsee.errors import InputError, check_kind, shown
 from unsee.evaluation import own
+from unsee.evaluation.asking import asked_again
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
 from unsee.evaluation.evaluate import evaluate as measure_answers
 from unsee.evaluation.hearing import AUTO, Ask, Hearing, Tell, heard_before, silent
@@ -38,6 +39,7 @@ __all__ = ["environment", "evaluate", "forget", "load", "report"]
 
 @visible
 @computes
+@asked_again()
 def forget(
     vlm: Vlm | Path | str,
     target: Images,

@@ -14,7 +14,7 @@ from unsee.errors import InputError
 from unsee.evaluation import asking
 from unsee.evaluation.asking import answer_probabilities, context, generate
 from unsee.models.checkpoint import Vlm, load
-from unsee.models.inputs import Question
+from unsee.models.inputs import Question, image_inputs
 from unsee.records import Sample
 from unsee.testing import images
 
@@ -143,7 +143,17 @@ def test_photos_that_are_asked_about_again_are_opened_once(
     monkeypatch.setattr(asking, "open_image", lambda given: (opened.append(given), open_image(given))[1])
     with asking.asked_again():
         for _ in range(3):
-            assert (generate(whole, asked), answer_probabilities(whole, asked)) == expected
+            with asking.asked_again():
+                assert (generate(whole, asked), answer_probabilities(whole, asked)) == expected
     assert len(opened) == 3
     generate(whole, asked)
     assert len(opened) == 6
+
+
+def test_images_that_are_let_go_are_not_taken_for_later_ones(whole: Vlm) -> None:
+    """Numbers of objects that are gone are given again."""
+    with asking.asked_again():
+        for picture in images(12):
+            made = asking._inputs(whole, [Sample(picture.copy(), "", "Who is this?")])
+            (alone,) = image_inputs(whole.processor, [picture])
+            assert torch.equal(made["pixel_values"], alone["pixel_values"])

@@ -46,13 +46,17 @@ class _Answering(Protocol):
     def generate(self, **inputs: Any) -> Tensor: ...
 
 
-_AGAIN: ContextVar[dict[Hashable, Inputs] | None] = ContextVar("again", default=None)
+# By model and questions; with these, so that no image of theirs is let go and its number given to another one.
+_AGAIN: ContextVar[dict[Hashable, tuple[Inputs, Sequence[Sample]]] | None] = ContextVar("again", default=None)
 
 
 @contextmanager
 def asked_again() -> Iterator[None]:
-    """While open, what processors make of questions is kept, up to AGAIN bytes: they are asked with other weights."""
-    token = _AGAIN.set({})
+    """While open, what processors make of questions is kept, up to AGAIN bytes: they are asked with other weights.
+
+    Inside of another one nothing new begins.
+    """
+    token = _AGAIN.set({} if (kept := _AGAIN.get()) is None else kept)
     try:
         yield
     finally:
@@ -68,10 +72,10 @@ def _inputs(vlm: Vlm, samples: Sequence[Sample]) -> Inputs:
     if kept is None:
         return _made(vlm, samples)
     if key in kept:
-        return dict(kept[key])
+        return dict(kept[key][0])
     made = _made(vlm, samples)
-    if sum(value.nbytes for inputs in (*kept.values(), made) for value in inputs.values()) <= AGAIN:
-        kept[key] = made
+    if sum(value.nbytes for inputs in (*(one for one, _ in kept.values()), made) for value in inputs.values()) <= AGAIN:
+        kept[key] = made, samples
     return dict(made)
 
 

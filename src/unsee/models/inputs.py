@@ -24,7 +24,10 @@ Shot = tuple[Image | None, str, str]  # a question with its answer
 ASKING = 120.0  # seconds that a processor may take for a batch of questions
 # Sizes (width, height) that a processor with a fixed size makes alike, and every other one does not.
 PROBES = ((48, 144), (144, 48), (96, 96), (160, 120), (640, 480))
-SIDES, OVER = (512, 768, 1024, 1536), 1.5  # pixels; how many more a photo must have than the processor makes of it
+SIDES, OVER = (
+    (128, 192, 256, 384, 512, 768, 1024, 1536),
+    1.5,
+)  # pixels; how many more a photo must have than the processor makes of it
 
 
 def image_inputs(processor: ProcessorMixin, images: Sequence[Image], name: str = "") -> list[Inputs]:

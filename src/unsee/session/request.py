@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from unsee.errors import InputError, MissedError
+from unsee.evaluation.asking import asked_again
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit
@@ -122,6 +123,7 @@ def patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:
     assign(parameters, weights)
 
 
+@asked_again()
 def edited(
     wanted: Wanted,
     settings: Settings,
