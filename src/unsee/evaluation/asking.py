@@ -18,7 +18,7 @@ from transformers import LogitsProcessor, PreTrainedModel
 from unsee.data import describe, open_image
 from unsee.data.images import pixels
 from unsee.errors import InputError, UnaskableError
-from unsee.models.answers import Finite, decoded, followed, padded
+from unsee.models.answers import Finite, decoded, followed, generated, padded
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import CROSSINGS, HALVES, Inputs
 from unsee.models.foreign import in_words
@@ -177,7 +177,7 @@ def _generate(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, **options: An
         seen_once(vlm.model, images),
     ):
         said = {"logits_processor": [Finite(vlm.folder)]} | options
-        return vlm.model.generate(**inputs, pad_token_id=pad, **said)
+        return generated(vlm.model, **inputs, pad_token_id=pad, **said)
 
 
 def context(vlm: Vlm) -> int | None:
@@ -303,7 +303,7 @@ def _at_once(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, ids: Tensor, r
     handle = vlm.model.register_forward_hook(lambda _, __, output: found.append(output.logits[:, -length - 1 : -1]))
     few = {"logits_to_keep": length + 1} if _keeps_few(vlm) else {}
     try:
-        _generate(vlm, samples, followed(inputs, ids, real), max_new_tokens=1, **few)
+        _generate(vlm, samples, followed(vlm, inputs, ids, real), max_new_tokens=1, **few)
     finally:
         handle.remove()
     if not found:

@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import LogitsProcessor
+from transformers import GenerationMixin, LogitsProcessor
 
 from unsee.errors import InputError
 from unsee.models.checkpoint import Vlm
@@ -19,6 +19,7 @@ from unsee.models.inputs import chat_inputs
 
 Questions = Sequence[tuple[Image | None, str]]
 NOTHING: Mapping[str, Tensor] = MappingProxyType({})
+TYPE_OF_ANSWER = {"paligemma": 1}  # `token_type_ids` of what is generated, by family; 0 elsewhere
 
 
 class Finite(LogitsProcessor):
@@ -53,13 +54,22 @@ def say(vlm: Vlm, questions: Questions, tokens: int, changed: Mapping[str, Tenso
     """
     tokenizer = vlm.processor.tokenizer
     inputs: Inputs = {**chat_inputs(vlm, questions), **changed}
-    model: Any = vlm.model
     with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
-        output = model.generate(
-            **inputs, logits_processor=[Finite(vlm.folder)], pad_token_id=tokenizer.pad_token_id,
+        output = generated(
+            vlm.model, **inputs, logits_processor=[Finite(vlm.folder)], pad_token_id=tokenizer.pad_token_id,
             max_new_tokens=tokens,
         )  # fmt: skip
     return decoded(vlm, inputs, output)
+
+
+def generated(model: Any, **given: Any) -> Any:
+    """What the model's `generate` gives; that of Janus leaves out `logits_processor`, so that the general one is taken.
+
+    Of the two modes of Janus, which can also draw, it is the one of text.
+    """
+    if model.config.model_type == "janus":
+        return GenerationMixin.generate(model, **given)
+    return model.generate(**given)
 
 
 def decoded(vlm: Vlm, inputs: Inputs, output: Tensor) -> list[str]:
@@ -78,12 +88,13 @@ def padded(vlm: Vlm, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
     return ids.to(device), real.to(device)
 
 
-def followed(inputs: Inputs, ids: Tensor, real: Tensor) -> Inputs:
+def followed(vlm: Vlm, inputs: Inputs, ids: Tensor, real: Tensor) -> Inputs:
     """The inputs of questions with an answer's tokens (n, length) behind each, of which those that are `real` count.
 
     What each token sees of the images is for those of the answer what it is for the question's last.
     """
-    asked, more = inputs["input_ids"], {"input_ids": ids, "attention_mask": real}
+    kind = torch.full_like(ids, TYPE_OF_ANSWER.get(vlm.model.config.model_type, 0))
+    asked, more = inputs["input_ids"], {"input_ids": ids, "attention_mask": real, "token_type_ids": kind}
 
     def longer(name: str, value: Tensor) -> Tensor:
         if value.shape == asked.shape:
@@ -119,7 +130,7 @@ def answer_log_probabilities(
     ids, real = padded(vlm, rows)
     config = vlm.model.config
     apart = config.is_encoder_decoder or config.get_text_config().is_encoder_decoder
-    whole = _beside(vlm, inputs, ids) if apart else followed(inputs, ids, real)
+    whole = _beside(vlm, inputs, ids) if apart else followed(vlm, inputs, ids, real)
     with in_words(f"the processor and the model in {vlm.folder} do not fit", "copy both here again"):
         logits = vlm.model(**whole).logits
     logits = logits if apart else logits[:, asked.shape[1] - 1 : -1]
