@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
 
 from unsee.errors import InputError, unknown
 from unsee.system.memory import lacks_memory
@@ -19,6 +22,7 @@ Made = TypeVar("Made")
 AUTO, CPU, FULL, HALF = "auto", "cpu", "float32", "bfloat16"
 PRECISIONS = (AUTO, FULL, HALF)
 NO_FLOAT64 = ("mps",)
+SHORT = 128  # tokens
 LOG = logging.getLogger("unsee")
 
 
@@ -125,16 +129,45 @@ def _there() -> str:
 
 
 def precision_on(device: torch.device) -> str:
-    """In what models on the device run forward: auto is bfloat16 on a GPU that computes in it, else float32."""
+    """In what models on the device run forward: auto is bfloat16 on a GPU that computes in it, else float32.
+
+    On a CPU auto stays float32 also where it multiplies in bfloat16: machines and numbers of processes then differ by
+    rounding alone.
+    """
     if asked().precision != AUTO:
         return asked().precision
     half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return HALF if half else FULL
 
 
-def forward(device: torch.device) -> AbstractContextManager[object]:
+def multiplies_in_half(device: torch.device) -> bool:
+    """Whether the device is a CPU with instructions for products in bfloat16, as far as torch says it."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of torch 2.10 and later
+    return device.type == CPU and any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
+class _ShortAttention(TorchFunctionMode):
+    """While open, attention over few tokens is made of plain products: in bfloat16 on a CPU the fused kernel's backward
+    pass takes ten times as long as these there.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is scaled_dot_product_attention and args and args[0].shape[-2] <= SHORT:
+            with sdpa_kernel(SDPBackend.MATH):
+                return func(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def forward(device: torch.device) -> Iterator[None]:
     """What a forward pass of a model on the device runs in; weights, Grams and losses stay float32 or float64."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision_on(device) == HALF else nullcontext()
+    if precision_on(device) == FULL:
+        yield
+        return
+    with torch.autocast(device.type, dtype=torch.bfloat16), _ShortAttention() if device.type == CPU else nullcontext():
+        yield
 
 
 def free_on(device: torch.device) -> float:
