@@ -25,6 +25,7 @@ from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method, find
 from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.models.copies import refuse_copies
+from unsee.models.turns import in_turn
 from unsee.moments.file import read
 from unsee.moments.measure import prepared
 from unsee.moments.records import Moments, Photos
@@ -32,6 +33,7 @@ from unsee.records import Check, Result, Sample, plain, read_result
 from unsee.reporting import summary
 from unsee.system.device import computes
 from unsee.system.environment import environment, now
+from unsee.system.output import refuse_cache
 from unsee.system.progress import visible
 
 __all__ = ["environment", "evaluate", "forget", "load", "report"]
@@ -39,6 +41,7 @@ __all__ = ["environment", "evaluate", "forget", "load", "report"]
 
 @visible
 @computes
+@in_turn
 @asked_again()
 def forget(
     vlm: Vlm | Path | str,
@@ -101,6 +104,8 @@ def forget(
     ):
         check_kind(name, value, kinds, expected)
     state = None if state is None else Path(state)
+    if cache is not None:
+        refuse_cache(Path(cache), [side for side in (target, retain, public) if isinstance(side, str | Path)])
     if not isinstance(vlm, Vlm):
         vlm = load(vlm, language=method.language)
     vlm = vlm if cache is None else replace(vlm, cache=Path(cache))
@@ -363,7 +368,8 @@ def _data_facts(bench: Benchmark) -> dict[str, Any]:
 def report(result: Result | Path | str, out: Path | str) -> Path:
     """Writes the page of a result, or of the file result.json: one HTML file that needs no network.
 
-    Raises InputError for a file that is none.
+    An older page is replaced. Raises InputError for a file that is no result, and where `out` is something else than a
+    page.
     """
     check_kind("result", result, (Result, str, Path), "a result, or the file result.json")
     check_kind("out", out, (str, Path), "a file to write")

@@ -10,7 +10,7 @@ from unsee.errors import InputError
 from unsee.evaluation.asking import generate
 from unsee.evaluation.scoring import drawn_together
 from unsee.metrics.measures import measured
-from unsee.models.checkpoint import Vlm, load
+from unsee.models.checkpoint import Vlm, load, visual_parameters
 from unsee.records import Sample
 
 Tally = Mapping[str, tuple[float, float]]  # by concept: what was got, of how much
@@ -36,9 +36,16 @@ class Subject:
         """The whole model, fresh from its folder."""
         return load(self.folder, language=True, trust_remote_code=self.trust_remote_code)
 
-    def old(self) -> Vlm:
-        """The visual part of the model before the request."""
-        return load(self.before, trust_remote_code=self.trust_remote_code)
+    def old(self, vlm: Vlm) -> Vlm:
+        """The visual part of the model before the request, of which `vlm` is this one.
+
+        Raises InputError where it is of another build.
+        """
+        found = load(self.before, trust_remote_code=self.trust_remote_code)
+        shapes, own = ({n: v.shape for n, v in visual_parameters(m.model, m.partition).items()} for m in (found, vlm))
+        if shapes != own:
+            raise InputError(f"{self.before} is another model than {self.folder} was made of; give that one as before.")
+        return found
 
     @cached_property
     def plain(self) -> Tally:

@@ -25,7 +25,8 @@ class ProjectorReload:
 
     def run(self, subject: Subject) -> Iterator[Point]:
         """One budget."""
-        vlm, old = subject.open(), subject.old().model
+        vlm = subject.open()
+        old = subject.old(vlm).model
         layers = projector_layers(_layers(vlm, subject), vlm.outline)
         if not layers:
             raise InputError(f"{subject.folder} has no linear layer after its encoder; leave projector_reload out.")
@@ -45,7 +46,8 @@ class EncoderReload:
 
     def run(self, subject: Subject) -> Iterator[Point]:
         """Two budgets for each block."""
-        vlm, old = subject.open(), subject.old().model
+        vlm = subject.open()
+        old = subject.old(vlm).model
         layers = _layers(vlm, subject)
         inside = blocks(layers, vlm.outline)
         if not inside:

@@ -11,8 +11,14 @@ from unsee.errors import InputError, check_file, shown
 SWITCHES = ("quiet", "verbose")  # off where the file says false, with every command
 
 
-class Off(str):
-    """An option that a file turns off, as it would be typed to turn it on."""
+class Written(str):
+    """An option that a file sets, as it would be typed."""
+
+    __slots__ = ()
+
+
+class Off(Written):
+    """One that it turns off, as it would be typed to turn it on."""
 
     __slots__ = ()
 
@@ -54,7 +60,7 @@ def _from_file(file: Path, typed: Collection[str]) -> list[str]:
             raise InputError(f"{file} sets {name} to {shown(str(value))}; expected true or false.")
         if option in typed or (value is False and name in SWITCHES):
             continue
-        words.append(Off(option) if value is False else option)
+        words.append(Off(option) if value is False else Written(option))
         if not isinstance(value, bool):
             words += [str(part) for part in value] if isinstance(value, list) else [str(value)]
     return words
@@ -67,12 +73,13 @@ def switched(words: Sequence[str], known: str) -> list[str]:
     """
     found, names = list[str](), set(re.findall(r"--[a-z0-9-]+", known))
     for word in words:
-        if not isinstance(word, Off):
-            found.append(word)
-        elif (turned := f"--no-{word.removeprefix('--')}") in names:
-            found.append(turned)
-        elif word not in names:
+        turned = f"--no-{word.removeprefix('--')}"
+        if isinstance(word, Written) and word not in names and turned not in names:
             raise InputError(
                 f"the file of --config sets {word.removeprefix('--')}, which is no option of this command."
             )
+        if not isinstance(word, Off):
+            found.append(word)
+        elif turned in names:
+            found.append(turned)
     return found

@@ -52,6 +52,11 @@ def main(args: list[str]) -> int:
     options = parse(Options, args, "unsee export")
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.edited, options.onto))
+    if not (options.edited / RECORD).is_file():
+        raise InputError(
+            f"{options.edited} holds no {RECORD}, so that it is no checkpoint which unsee wrote; give the folder that "
+            "unsee forget or unsee session export made."
+        )
     record = read_record(options.edited)
     before_it = record.get("weights_before", record.get("visual_before"))  # the second is of older records
     if before_it is None:

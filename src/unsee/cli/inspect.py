@@ -16,7 +16,7 @@ from unsee.models.families import FAMILIES
 from unsee.models.inputs import chat_inputs, tokens_vary
 from unsee.models.outline import SHARE, last_layers
 from unsee.models.processors import open_processor
-from unsee.models.shards import headers
+from unsee.models.shards import DTYPES, headers
 from unsee.system.device import FULL, chosen, multiplies_in_half, precision_on
 
 FLOAT = 4  # bytes of a float32
@@ -74,6 +74,11 @@ def describe(model: str, *, trust_remote_code: bool = False) -> dict[str, Any]:
         chat_inputs(bare, [(new_image("RGB", PROBE), "Who is this?")])
     except InputError as error:
         quirks.append(f"it cannot be asked, so that distances alone would say whether it forgets: {error}")
+    odd = sorted({stored[name].dtype for name in visual} - DTYPES.keys())
+    if odd:
+        quirks.append(
+            f"visual weights are stored as {', '.join(odd)}, which is refused: only the rest may be quantised"
+        )
     if multiplies_in_half(device) and precision_on(device) == FULL:
         quirks.append("this CPU multiplies in bfloat16: --precision bfloat16 makes a step up to three times as fast")
     if left := unused(empty, stored):

@@ -107,7 +107,8 @@ def main(argv: list[str] | None = None) -> int:
             tell(str(error))
             return 1
         except KeyboardInterrupt:
-            tell("interrupted")
+            if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+                tell("interrupted")
             return ending.code
         except Exception as error:
             if ending.signal:

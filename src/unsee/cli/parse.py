@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import tyro
 
-from unsee.cli.configured import Off, switched
+from unsee.cli.configured import Written, switched
 from unsee.errors import InputError
 from unsee.system.disk import at_home
 from unsee.system.hub import HUB, on_hub
@@ -102,7 +102,7 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
     given = [_at_home(word) for word in _computing(args)]
     every = "--help-all" in given
     given = ["--help" if word == "--help-all" else word for word in given]
-    if any(isinstance(word, Off) for word in given):
+    if any(isinstance(word, Written) for word in given):
         given = switched(given, _help(kind))
     helped = bool({"-h", "--help"} & set(given))
     brief = short if helped and not every else None

@@ -1,18 +1,22 @@
 """How much is told, and where it is kept: the options that every command has."""
 
 import logging
+import os
+import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from unsee.errors import InputError
+from unsee.system.output import refuse_place
 from unsee.system.terminal import one_line, printable_json
 
 LOG = logging.getLogger("unsee")
 LONGEST = 1_500  # characters of what is said at once
+LINE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}")  # how each line of a log begins
 
 
 class _Shown(logging.Handler):
@@ -48,15 +52,16 @@ class Telling:
     quiet: bool = False
     verbose: bool = False
     file: str = ""
+    folders: Sequence[Path] = ()
+    """Those that the command names, where no log may lie."""
 
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Keeps what is told in the file, if there is one. Raises InputError where it cannot be written."""
         handler: logging.Handler = logging.NullHandler()
         if self.file:
-            if Path(self.file).is_fifo():
-                raise InputError(f"{self.file} is a pipe, which would wait for a reader; name a file for the log.")
             try:
+                _refuse(Path(self.file), self.folders)
                 handler = _Kept(self.file, encoding="utf-8")
             except OSError as error:
                 raise InputError(f"{self.file} cannot be written ({error.strerror}); name another log file.") from error
@@ -70,13 +75,29 @@ class Telling:
             handler.close()
 
 
+def _refuse(file: Path, folders: Iterable[Path]) -> None:
+    """Raises InputError where a log may not be written, or added to what is there."""
+    if file.is_fifo():
+        raise InputError(f"{file} is a pipe, which would wait for a reader; name a file for the log.")
+    refuse_place(file)
+    for folder in folders:
+        if file.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{file} lies in {folder}, which is read or written; name another log file.")
+    if not file.is_file():
+        return
+    with file.open("rb") as there:
+        first = there.readline(len("2026-11-28 12:00:00,000"))
+    if first and not LINE.fullmatch(first):
+        raise InputError(f"{file} is no log of unsee, so that nothing is added to it; name another log file.")
+
+
 now = Telling()
 
 
 def taken(args: Sequence[str]) -> tuple[list[str], Telling]:
     """The arguments without those that every command has, and what these ask for."""
     rest, words = list[str](), iter(args)
-    now.quiet, now.verbose, now.file = False, False, ""
+    now.quiet, now.verbose, now.file, now.folders = False, False, "", ()
     for word in words:
         if word == "--quiet":
             now.quiet = True
@@ -90,6 +111,10 @@ def taken(args: Sequence[str]) -> tuple[list[str], Telling]:
             now.file = word.partition("=")[2]
         else:
             rest.append(word)
+    if now.file:
+        named = [Path(word.partition("=")[2] if word.startswith("--") else word) for word in rest if word]
+        here = Path.cwd()
+        now.folders = [place for place in named if place.is_dir() and not here.is_relative_to(place.resolve())]
     return rest, now
 
 
@@ -113,7 +138,7 @@ def trace(text: str) -> None:
 
 def starting() -> None:
     """Says that work begins, while what it needs is imported; on a terminal the next line takes its place."""
-    if now.quiet or sys.stderr is None:
+    if now.quiet or sys.stderr is None or os.environ.get("RANK", "0") != "0":  # of several processes one speaks
         return
     if sys.stderr.isatty():
         print("starting", end="\r", file=sys.stderr, flush=True)

@@ -81,9 +81,11 @@ def open_image(source: Sample | Path | Image.Image, name: str = "") -> Image.Ima
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """`open_image` for an encoded image file held in memory; `name` says where it came from."""
+    """`open_image` for an encoded image file held in memory; `name` says where it came from, and is kept."""
     with _reading(name), _opened(BytesIO(data)) as opened:
-        return _to_rgb(_bounded(_whole(opened, name), name), name)
+        made = _to_rgb(_bounded(_whole(opened, name), name), name)
+    vars(made)["filename"] = name  # as Pillow calls it where there is a file
+    return made
 
 
 def pixels(source: Path | Image.Image) -> int:
@@ -104,11 +106,13 @@ def check_header(path: Path) -> None:
 
 
 def describe(source: Sample | Path | Image.Image) -> str:
-    """The words for this image in an error sentence: its file where there is one."""
+    """The words for this image in an error sentence: its file, or row, where there is one."""
     picture = source.image if isinstance(source, Sample) else source
     if isinstance(picture, Path):
         inside = next((place for place, part in enumerate(picture.parts) if part.startswith(f".{UNPACKED}.")), None)
         return str(picture) if inside is None else "/".join(picture.parts[inside + 1 :])
+    if known := getattr(picture, "filename", ""):
+        return str(known)
     return f"a sample of concept {source.concept!r} in memory" if isinstance(source, Sample) else "an image in memory"
 
 

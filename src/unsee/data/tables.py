@@ -89,9 +89,10 @@ def class_names(features: Mapping[str, Any] | None, datasets: ModuleType) -> Seq
 
 def _written_names(metadata: Mapping[bytes, bytes] | None) -> Sequence[str]:
     """`class_names` of a Parquet file that `datasets` wrote."""
-    written = json.loads((metadata or {}).get(b"huggingface", b"{}"))
-    label = written.get("info", {}).get("features", {}).get("label", {})
-    return label.get("names") or () if isinstance(label, dict) else ()
+    found = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+    for key in ("info", "features", "label", "names"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, list) else ()
 
 
 def labelled(row: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:

@@ -165,6 +165,9 @@ def heard_before(
     out with `drop_similar`.
     """
     questions = questions_of(ask)
+    if ask == NEVER and (further or by_name):
+        what = "questions of your own need" if further else "an answer from the folder needs"
+        raise InputError(f"{what} the model to be asked, and it is never to be; leave one of the two out.")
     whole = None if ask == NEVER else opened_whole(vlm, needed=ask != AUTO, tell=tell)
     if whole is None:
         return Hearing(Divided(list(target), [], list(retained), []))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, linear_gradient
 from PIL.Image import new as new_image
 from torch import Tensor
 from transformers import ProcessorMixin
@@ -74,6 +74,20 @@ def tokens_vary(processor: ProcessorMixin) -> bool:
         for other in others
         for name, one in first.items()
     )
+
+
+def signature(processor: ProcessorMixin) -> tuple[float, ...]:
+    """Numbers by which processors are told apart: how much they make of one picture, and its mean and deviation.
+
+    With the same settings they are the same to a hundredth, whatever library resizes.
+    """
+    (made,) = image_inputs(processor, [linear_gradient("L").convert("RGB").resize((160, 120))])
+    numbers = list[float]()
+    for _, value in sorted(made.items()):
+        numbers.append(value.numel())
+        if value.is_floating_point():
+            numbers += [float(value.mean()), float(value.std())]
+    return tuple(numbers)
 
 
 def enough(processor: ProcessorMixin, image: Image, most: int) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from math import isclose
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from unsee.linalg.anchor import Anchor
 from unsee.linalg.discriminant import Scatter
 from unsee.linalg.gram import Gram
 from unsee.models.checkpoint import Vlm, visual_hash
+from unsee.models.inputs import signature
 from unsee.moments.modes import Modes, RetainedFeatures
 from unsee.moments.records import Moments
 from unsee.moments.states import States
@@ -28,6 +30,7 @@ SCRATCH = "unsee-gram-1"
 GUARD, ANCHOR = "guard.", "anchor."  # before the names of a guard's tensors
 ENERGIES = "anchor_energies"
 LARGE_PARTS = ("outer.", "total.", GUARD, ANCHOR, ENERGIES)
+NEAR = 0.01  # of numbers that a processor makes of one picture with one library or another
 SINGLE = 1024  # width from which on Grams are stored in single precision: 1e-7 of them, a thousandth of any ridge
 
 
@@ -191,6 +194,7 @@ def save(
         "guard": guarded,
         "anchors": shapes,
         "unnamed": moments.unnamed,
+        "processor": moments.processor,
         "states": None if states is None else [states.layer, *states.shape],
     }
     form = FORMAT if guard is None else STATE
@@ -240,7 +244,18 @@ def _read(file: Path, vlm: Vlm | None, form: str) -> tuple[Moments, TensorFile]:
         raise _strange(file, error) from error
     if vlm is not None and moments.model != visual_hash(vlm):
         raise InputError(f"{file} was measured on another model than {vlm.folder}; run unsee moments on this one.")
+    if vlm is not None and moments.processor and not _alike(moments.processor, signature(vlm.processor)):
+        raise InputError(
+            f"{file} was measured with other settings of the processor than those in {vlm.folder}; put these back, or "
+            "run unsee moments again."
+        )
     return moments, stored
+
+
+def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
+    return len(one) == len(other) and all(
+        isclose(a, b, rel_tol=NEAR, abs_tol=NEAR) for a, b in zip(one, other, strict=True)
+    )
 
 
 def _strange(file: Path, error: Exception) -> InputError:
@@ -283,6 +298,7 @@ def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
         small["concept"],
         facts["model"],
         unnamed=str(facts.get("unnamed", "")),
+        processor=tuple(map(float, facts.get("processor", ()))),
         states=states,
     )
 

@@ -22,7 +22,7 @@ from unsee.linalg.gram import Gram, GramStream
 from unsee.models.checkpoint import Vlm, visual_hash
 from unsee.models.features import Inputs, all_features, in_batches, visual_features
 from unsee.models.foreign import in_words
-from unsee.models.inputs import check_tokens, tokens_vary
+from unsee.models.inputs import check_tokens, signature, tokens_vary
 from unsee.models.outline import SHARE, hooked, last_layers, outline
 from unsee.moments.cache import Cache, cache_of, content_key
 from unsee.moments.file import SCRATCH, StoredGrams, _tensors
@@ -332,7 +332,7 @@ def measure(
         states = None if states is None else replace(states, concept=_spread(states.concept, chosen, len(pictured)))
     return Moments(
         grams, routes.first, summary, found, hashes, _spread(concept, chosen, len(pictured)), visual_hash(vlm),
-        states=states, telling=telling,
+        states=states, processor=signature(vlm.processor), telling=telling,
     ), photos  # fmt: skip
 
 

@@ -61,6 +61,8 @@ class Moments:
     """What retained images put into the first block that is trained; None where it was not measured."""
     public: "Photos | None" = None
     """Photos of anybody, with reference features, that stand in for retained ones where there are none."""
+    processor: tuple[float, ...] = ()
+    """The `signature` of the processor that made numbers of the images; empty where a file does not say it."""
     telling: Telling | None = None
     """How well the description tells concepts apart; None where it was not measured now."""
 

@@ -13,13 +13,20 @@ from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.models.checkpoint import write as write_checkpoint
 from unsee.records import Check
 from unsee.session.ledger import WEIGHTS, BrokenSessionError, Entry, standing, weights_of
+from unsee.session.model_files import differing
 from unsee.session.request import patch
 from unsee.session.settings import Settings
+from unsee.session.store import Store
 from unsee.system.output import with_folder
 
 
-def opened(settings: Settings, entries: Sequence[Entry], *, language: bool, trust_remote_code: bool) -> Vlm:
-    """The model before any request, in float32. Raises InputError where it is not the one the session was made on."""
+def opened(
+    settings: Settings, entries: Sequence[Entry], *, language: bool, trust_remote_code: bool, whole: bool = False
+) -> Vlm:
+    """The model before any request, in float32. Raises InputError where it is not the one the session was made on.
+
+    Its visual weights and its files are compared; the files of weights as a whole only where `whole`.
+    """
     model = Path(settings.model)
     if not model.is_dir():
         raise InputError(f"the model {model} is not there; put it back, or use unsee session relocate.")
@@ -30,19 +37,24 @@ def opened(settings: Settings, entries: Sequence[Entry], *, language: bool, trus
             f"{model} is not the model this session was made on: its visual weights have another "
             "hash; put the model back, or make a new session."
         )
+    other = differing(model, entries, weights=whole)
+    if other is not None:
+        raise InputError(f"{other} is not what it was when the session began; put it back, or make a new session.")
     return base
 
 
-def patched(found: Vlm, weights: Mapping[str, Tensor], entries: Sequence[Entry]) -> Vlm:
-    """The model after these entries, made of the one before any, which changes.
+def patched(found: Vlm, weights: Mapping[str, Tensor], store: Store) -> Vlm:
+    """The model after all entries, made of the one before any, which changes.
 
-    Raises BrokenSessionError where it is not what the ledger says.
+    Raises BrokenSessionError where it is not what the ledger says, and InputError where that has changed meanwhile.
     """
     strange = sorted(set(weights) - set(found.partition.visual))
     if strange:
         raise BrokenSessionError(f"{WEIGHTS} holds {strange[0]}, which is no visual parameter.")
     patch(found, weights)
-    if visual_hash(found) != weights_of(entries):
+    if visual_hash(found) != weights_of(store.entries):
+        if Store(store.folder).entries != store.entries:
+            raise InputError(f"{store.folder} was changed by another process meanwhile; open it again.")
         raise BrokenSessionError(f"{WEIGHTS} does not give the weights whose hash the ledger has.")
     return found
 

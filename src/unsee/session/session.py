@@ -352,9 +352,11 @@ class Session:
 
         Returns the check that compared every tensor that is not visual, byte for byte.
         """
-        base, weights = self.base(), self.weights()
         entries = self.store.entries
-        exporting.patched(self.base(), weights, entries)  # what is written is what the ledger says, whatever changes it
+        base, weights = self.base(whole=True), self.weights()
+        exporting.patched(
+            self.base(), weights, self.store
+        )  # what is written is what the ledger says, whatever changes it
         requests = [entry.facts["id"] for entry in self.standing()]
         told = [certificate.read(self.store.path(f"{CERTIFICATES}/{request}.json")) for request in requests]
         return exporting.export(base, weights, self.settings, entries, told, Path(out), link=link, overwrite=overwrite)
@@ -364,7 +366,7 @@ class Session:
 
         Raises BrokenSessionError where it is not what the ledger says.
         """
-        return exporting.patched(base, self.weights(), self.store.entries)
+        return exporting.patched(base, self.weights(), self.store)
 
     def capacity(self) -> list[Capacity]:
         """How many directions of each layer's inputs later requests can still use; see `capacities`."""
@@ -375,11 +377,10 @@ class Session:
         start = layers(vlm, state)
         return capacities(state, drifts(self.edited(vlm), start, state))
 
-    def base(self, *, language: bool = False) -> Vlm:
-        """The model before any request. Raises InputError where it is not the one the session was made on."""
-        return exporting.opened(
-            self.settings, self.store.entries, language=language, trust_remote_code=self.trust_remote_code
-        )
+    def base(self, *, language: bool = False, whole: bool = False) -> Vlm:
+        """The model before any request, as `exporting.opened` says."""
+        given = {"language": language, "whole": whole, "trust_remote_code": self.trust_remote_code}
+        return exporting.opened(self.settings, self.store.entries, **given)
 
     def _state(self, base: Vlm) -> State:
         """Raises InputError where it is of an older version and cannot be turned into one of this."""

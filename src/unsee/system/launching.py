@@ -82,7 +82,8 @@ def launched(arguments: Sequence[str], machines: Machines) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what ended a process is said below
+    for name in [known for known in logging.root.manager.loggerDict if known.startswith("torch.distributed")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what ended a process is said below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // machines.processes)))
     several = machines.count > 1
     config = LaunchConfig(

@@ -64,6 +64,13 @@ def refuse_existing(
     With `overwrite`, `out` is replaced if it is `mine`: what unsee wrote. It may not be, or hold, anything that the
     command `reads`.
     """
+    refuse_within(out, reads)
+    refuse_place(out)
+    _refuse_taken(out, overwrite=overwrite, mine=mine)
+
+
+def refuse_within(out: Path, reads: Iterable[Path | str | None]) -> None:
+    """Raises InputError where `out` is, holds, or lies in what a command `reads`."""
     for source in reads:
         if source is None:
             continue
@@ -71,14 +78,15 @@ def refuse_existing(
             raise InputError(f"{out} would replace {source}, which is read; name another output.")
         if Path(source).is_dir() and out.resolve().is_relative_to(Path(source).resolve()):
             raise InputError(f"{out} lies in {source}, which is read and stays as it is; name another output.")
-    refuse_place(out)
-    _refuse_taken(out, overwrite=overwrite, mine=mine)
 
 
 def refuse_cache(cache: Path | None, others: Iterable[Path | str | None]) -> None:
-    """Raises InputError where a folder for a cache lies in what the command reads or writes."""
+    """Raises InputError where a folder for a cache lies in what the command reads or writes, a session, or a model."""
+    if cache is None:
+        return
+    refuse_place(cache / "features.safetensors")
     for other in others:
-        if cache is not None and other is not None and cache.resolve().is_relative_to(Path(other).resolve()):
+        if other is not None and cache.resolve().is_relative_to(Path(other).resolve()):
             raise InputError(f"the cache {cache} lies in {other}, which is read or written; name a folder of its own.")
 
 
