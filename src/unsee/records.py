@@ -343,7 +343,7 @@ def from_json(text: str, source: str = "result.json") -> Result:
         json.dumps(row, ensure_ascii=False).encode("utf-8")  # half a character, written as an escape, is no text
     except (ValueError, RecursionError) as error:
         raise InputError(f"{source} is not JSON ({error}); expected a result.json written by unsee.") from error
-    if isinstance(row, Mapping) and "unsee" in row and "schema" not in row:
+    if isinstance(row, Mapping) and "files_after" in row:
         raise InputError(f"{source} is the record of a checkpoint and no result; give the result.json beside it.")
     if not isinstance(row, Mapping) or row.get("schema") != SCHEMA:
         found = row.get("schema") if isinstance(row, Mapping) else type(row).__name__
