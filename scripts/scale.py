@@ -60,7 +60,7 @@ def measure(folder: Path, threads: int) -> dict[str, float]:
     started = time.monotonic()
     with torch.no_grad():
         for batch in batches(vlm.processor, [sample.image for sample in samples if sample.image is not None], BATCH):
-            visual_features(vlm.model, [inputs for inputs, _ in batch])
+            visual_features(vlm.model, [photo.inputs for photo in batch])
     return {
         "photos": count,
         "moments_s": round(seconds, 1),
