@@ -31,6 +31,7 @@ from unsee.moments.measure import prepared
 from unsee.moments.records import Moments, Photos
 from unsee.records import Check, Result, Sample, plain, read_result
 from unsee.reporting import summary
+from unsee.reporting.page import is_page
 from unsee.system.device import computes
 from unsee.system.environment import environment, now
 from unsee.system.output import refuse_cache
@@ -282,8 +283,10 @@ def with_record(result: Result, record: Mapping[str, Any]) -> Result:
     then, now = record.get("files_after", {}), result.model.get("weights_sha256", {})
     changed = [name for name, digest in now.items() if then.get(name, digest) != digest]
     checks = [Check("record", False, f"{name} is not what it was when unsee.json was written") for name in changed[:1]]
+    missed = list((record.get("verdict") or {}).get("missed", ()))
     made = replace(
         result,
+        data={**result.data, **({"missed_when_made": missed} if missed else {})},
         method=record.get("method", {}),
         seed=record.get("seed", 0),
         request=request,
@@ -373,5 +376,8 @@ def report(result: Result | Path | str, out: Path | str) -> Path:
     """
     check_kind("result", result, (Result, str, Path), "a result, or the file result.json")
     check_kind("out", out, (str, Path), "a file to write")
-    reporting.write(result if isinstance(result, Result) else read_result(Path(result)), Path(out))
-    return Path(out)
+    made, place = result if isinstance(result, Result) else read_result(Path(result)), Path(out)
+    if place.is_file() and not is_page(place):
+        raise InputError(f"{place} is a file that this command did not write, so that it stays; name another output.")
+    reporting.write(made, place)
+    return place

@@ -86,8 +86,9 @@ class Verdict:
     `counts` are (how many, of how many photos): `used_named` and `aside_named` of the target's photos that still get
     the answer they got before, of those trained on and those set aside; `used_misattributed` and `aside_misattributed`
     that get the name of somebody else; `shown_kept` and `unshown_kept` of others' photos that keep theirs, of others
-    trained on and others kept out; `shown_gained` and `unshown_gained` of their photos that now get the right answer
-    and did not before, which the verdict sets against those that lose theirs. `missed` names what is beyond its bound.
+    who were shown, by photos that were not trained on where there are such, and of others who were not; `shown_gained`
+    and `unshown_gained` of their photos that now get the right answer and did not before, which the verdict sets
+    against those that lose theirs. `missed` names what is beyond its bound.
     Without a question the model was not asked.
     """
 
@@ -107,7 +108,7 @@ class Verdict:
         text += f" still get the answer to {self.question!r} that they got before"
         if not used[1] + aside[1]:
             text = f"No photo of the target got an answer to {self.question!r} before that names it"
-        for group, who in (("shown", "others"), ("unshown", "others who were not shown")):
+        for group, who in (("shown", "others"), ("unshown", "others that were not shown")):
             kept, total = self.counts[f"{group}_kept"]
             gained, _ = self.counts.get(f"{group}_gained", (0, 0))  # older records do not count them
             text += f"; of {_photos(total)} of {who} {kept} keep theirs" if total else ""
@@ -174,8 +175,14 @@ MISSED = {
         "Photos of the target get the names of others, though the model can say that it does not know",
         "try another --region or more --steps",
     ),
-    "shown_kept": ("Others lost their names", "try a shorter --reach, a smaller --rate, or more --distill"),
-    "unshown_kept": ("Others of whom no photo was shown lost their names", "give photos of more others with --retain"),
+    "shown_kept": (
+        "Too many photos of others lost their names",
+        "try a shorter --reach, a smaller --rate, or more --distill",
+    ),
+    "unshown_kept": (
+        "Too many photos of others that were not shown lost their names",
+        "give photos of more others with --retain, or try a shorter --reach",
+    ),
     "few_others": (
         "The photos of others show too few people or things to say what becomes of the rest",
         "give photos of six others or more with --retain",

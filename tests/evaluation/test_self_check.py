@@ -187,6 +187,18 @@ def test_of_few_photos_as_many_different_answers_name_nobody_either() -> None:
 
 
 @theorem
+@given(st.integers(0, 10), st.integers(0, 30))
+def test_others_who_are_shown_are_judged_by_photos_that_were_not_trained_on(fresh: int, trained: int) -> None:
+    """The first ten of their photos; what became of the others is no measure."""
+    known = frozenset(sample.picture for sample in PHOTOS["shown"][:10])
+    names = [sample.concept for sample in PHOTOS["shown"]]
+    said = ["nobody"] * fresh + names[fresh:10] + ["nobody"] * trained + names[10 + trained :]
+    found = verdict(replace(BEFORE, fresh=known), replace(heard(**GONE, shown=said), fresh=known))
+    assert found.counts["shown_kept"] == (10 - fresh, 10)
+    assert ("shown_kept" in found.missed) == (fresh > 1)  # of so few, one photo says nothing
+
+
+@theorem
 @given(st.sampled_from(["nobody", "alice", "bob", ""]), st.sampled_from(["shown", "unshown"]), st.booleans())
 def test_a_model_that_lost_the_others_never_passes(answer: str, group: str, named: bool) -> None:
     """Whatever it says of them now, unless by chance it is their name."""
@@ -274,7 +286,7 @@ def test_the_sentence_says_every_figure() -> None:
     after = heard(used=["alice", *["nobody"] * 7], aside=["bob", *["nobody"] * 3], unshown=first("unshown", 1))
     assert verdict(BEFORE, after).sentence() == (
         "Of 8 photos used 1, and of 4 set aside 0 still get the answer to 'Who is this?' that they got before; of 40 "
-        "photos of others 40 keep theirs; of 20 photos of others who were not shown 19 keep theirs; 1 of the target's "
+        "photos of others 40 keep theirs; of 20 photos of others that were not shown 19 keep theirs; 1 of the target's "
         "get the name of somebody else."
     )
 

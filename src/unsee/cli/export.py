@@ -52,17 +52,16 @@ def main(args: list[str]) -> int:
     options = parse(Options, args, "unsee export")
     quiet()
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.edited, options.onto))
-    if not (options.edited / RECORD).is_file():
+    if not options.edited.is_dir():
         raise InputError(
-            f"{options.edited} holds no {RECORD}, so that it is no checkpoint which unsee wrote; give the folder that "
-            "unsee forget or unsee session export made."
+            f"{options.edited} is not there; give the checkpoint that unsee forget or session export made."
         )
     record = read_record(options.edited)
     before_it = record.get("weights_before", record.get("visual_before"))  # the second is of older records
     if before_it is None:
         raise InputError(
-            f"{options.edited / RECORD} does not say which visual module was edited; make the request again with this "
-            "version of unsee."
+            f"{options.edited / RECORD} does not say which visual module was edited; give the checkpoint that unsee "
+            "forget or session export made, or make the request again with this version of unsee."
         )
     if (scope := record.get("method", {}).get("scope")) in WITH_LANGUAGE:
         raise InputError(

@@ -257,6 +257,8 @@ def _export(args: list[str]) -> int:
     refuse_existing(options.out, overwrite=options.overwrite, reads=(options.dir, session.settings.model))
     check = session.export(options.out, link=options.link, overwrite=options.overwrite)
     out(f"{options.out} is written.")
+    if not session.standing():
+        tell("no request stands in this session, so that what was written is the model as it was at first")
     print_checks([check])
     return 0 if check.passed else 1
 

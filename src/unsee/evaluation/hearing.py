@@ -176,7 +176,8 @@ def heard_before(
         tell("there is one photo of each target, so that none can be set aside to see whether others are still named")
     photos = asked_photos(parts, whole.model.num_parameters(), seed)
     try:
-        before, *others = all_heard(whole, photos, questions, by_name=by_name)
+        fresh = frozenset(sample.picture for sample in parts.fresh)
+        before, *others = all_heard(whole, photos, questions, by_name=by_name, fresh=fresh)
     except UnaskableError as error:
         if ask != AUTO:
             raise
@@ -243,7 +244,7 @@ def _confirmed(hearing: Hearing, before: Heard, alike: list[Sample]) -> list[Sam
     Of photos that are not sorted into concepts, all that get it, also among those that were not asked about.
     """
     others: dict[str, list[Sample]] = {}
-    for sample in (*hearing.parts.shown, *hearing.parts.unshown):
+    for sample in (*hearing.parts.shown, *hearing.parts.fresh, *hearing.parts.unshown):
         if sample.image is not None:
             others.setdefault(sample.concept, []).append(sample)
     if hearing.whole is None or not alike:
@@ -292,6 +293,7 @@ def _without_similar(hearing: Hearing, before: Heard, tell: Tell, *, drop: bool)
         hearing.parts,
         shown=[sample for sample in hearing.parts.shown if not gone(sample)],
         unshown=[sample for sample in hearing.parts.unshown if not gone(sample)],
+        fresh=[sample for sample in hearing.parts.fresh if not gone(sample)],
     )
     others_heard = tuple(heard.without(gone) for heard in hearing.others)
     return replace(hearing, parts=parts, before=before.without(gone), others=others_heard)

@@ -6,6 +6,7 @@ Source: ours. The language model is asked here alone; training never runs it.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import torch
@@ -39,8 +40,15 @@ KNOWN = 0.3  # share of a concept's photos that get one answer, from which on th
 def asked_photos(divided: Divided, parameters: int, seed: int) -> dict[str, list[Sample]]:
     """The photos of each group that the model is asked about."""
     most, draw = MOST if parameters < LARGE else MOST_LARGE, Random(f"asked/{seed}")
-    groups = {USED: divided.used, ASIDE: divided.aside, SHOWN: divided.shown, UNSHOWN: divided.unshown}
-    return {name: own if len(own) <= most else _dealt(own, most, draw) for name, own in groups.items()}
+
+    def some(own: list[Sample], most: int) -> list[Sample]:
+        return own if len(own) <= most else _dealt(own, most, draw)
+
+    groups = {USED: divided.used, ASIDE: divided.aside, UNSHOWN: divided.unshown}
+    fresh = some(divided.fresh, most)
+    return {name: some(own, most) for name, own in groups.items()} | {
+        SHOWN: [*fresh, *some(divided.shown, max(0, most - len(fresh)))]
+    }
 
 
 def _dealt(samples: Sequence[Sample], most: int, draw: Random) -> list[Sample]:
@@ -54,23 +62,37 @@ def _dealt(samples: Sequence[Sample], most: int, draw: Random) -> list[Sample]:
     return chosen
 
 
-def hear(whole: Vlm, photos: Mapping[str, list[Sample]], question: str, *, by_name: bool = False) -> Heard:
-    """Asks a model that was opened with its language model; `by_name` as for `Heard`."""
+def hear(
+    whole: Vlm,
+    photos: Mapping[str, list[Sample]],
+    question: str,
+    *,
+    by_name: bool = False,
+    fresh: frozenset[Path | int] = frozenset(),
+) -> Heard:
+    """Asks a model that was opened with its language model; `by_name` and `fresh` as for `Heard`."""
     everything = [replace(s, question=question, tokens=SENTENCE) for group in GROUPS for s in photos[group]]
     answers = iter(generate(whole, everything))
-    return Heard(question, photos, {group: [next(answers) for _ in photos[group]] for group in GROUPS}, by_name)
+    return Heard(
+        question, photos, {group: [next(answers) for _ in photos[group]] for group in GROUPS}, by_name, fresh=fresh
+    )
 
 
 def hear_again(whole: Vlm, before: Heard) -> Heard:
     """The same question about the same photos, of the model as it is now."""
-    return hear(whole, before.photos, before.question, by_name=before.by_name)
+    return hear(whole, before.photos, before.question, by_name=before.by_name, fresh=before.fresh)
 
 
 def all_heard(
-    whole: Vlm, photos: Mapping[str, list[Sample]], questions: Sequence[str], *, by_name: bool = False
+    whole: Vlm,
+    photos: Mapping[str, list[Sample]],
+    questions: Sequence[str],
+    *,
+    by_name: bool = False,
+    fresh: frozenset[Path | int] = frozenset(),
 ) -> list[Heard]:
     """What the model says to each question, that first whose answers tell the request's concepts from others best."""
-    heard = [hear(whole, photos, question, by_name=by_name) for question in questions]
+    heard = [hear(whole, photos, question, by_name=by_name, fresh=fresh) for question in questions]
     return sorted(heard, key=lambda one: -sum(_told(one, concept) for concept in one.answers((USED, ASIDE))))
 
 
@@ -103,8 +125,9 @@ def notes(heard: Heard) -> list[str]:
             f"({listed}{', ...' if len(different) > 4 else ''}); "
         )
         if concept not in strange:
-            if not heard.by_name and words(answer) not in different:
-                found.append(f"{several}what they have in common, {answer!r}, counts as their answer")
+            if not heard.by_name and len(different) > 1 and words(answer) not in different:
+                who = "they" if all(says(said, answer, heard.common) for said in own) else "most of them"
+                found.append(f"{several}what {who} have in common, {answer!r}, counts as their answer")
         elif len(different) > max(1, len(own) // 3):
             found.append(f"{several}is this one person or thing?")
         else:
@@ -254,15 +277,14 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     if unnamed and wrong > NAMED * total:
         missed.append("misattributed")
     for group, most in LOST.items():
-        expected = others[group]
+        expected, places = others[group], before.counted(group)
         first, then = (
-            [says(said, name, common) for said, name in zip(heard.said[group], expected, strict=True)]
-            for heard in (before, after)
+            [says(heard.said[group][place], expected[place], common) for place in places] for heard in (before, after)
         )
         kept = sum(a and b for a, b in zip(first, then, strict=True))
         counts[f"{group}_kept"] = kept, sum(first)
-        counts[f"{group}_gained"] = sum(then) - kept, len(expected) - sum(first)
-        if sum(first) - sum(then) > most * len(expected):
+        counts[f"{group}_gained"] = sum(then) - kept, len(places) - sum(first)
+        if sum(first) - sum(then) > max(1, most * len(places)):  # one photo says nothing
             missed.append(f"{group}_kept")
     if 0 < people(before) < FEW_OTHERS:
         missed.append("few_others")

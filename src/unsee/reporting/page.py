@@ -164,7 +164,7 @@ def write(result: Result, out: Path) -> None:
 
 def put(text: str, out: Path) -> None:
     """Writes a page's text to `out`: whole or not at all. Raises InputError where it cannot be written."""
-    with_file(out, lambda file: _fill(file, text), mine=is_page)
+    with_file(out, lambda file: _fill(file, text))
 
 
 def _fill(file: Path, text: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from unsee.records import OWN, OWN_ANSWERS, PHASES, Result, Score
+from unsee.records import MISSED, OWN, OWN_ANSWERS, PHASES, Result, Score
 from unsee.reporting import figures
 from unsee.reporting.attempts import attempts, brought_back
 
@@ -168,6 +168,8 @@ def lines(result: Result) -> list[Line]:
         told = [brought_back(tried)] if tried else []
         told += [f"Not made was {name}: {reason}" for name, reason in not_made.items()]
         found.append(Line("Attacks", state if known else OPEN, " ".join(told)))
+    if missed := [MISSED[name][0] for name in result.data.get("missed_when_made", ()) if name in MISSED]:
+        found.append(Line("When it was made", FAILED, f"The request missed its aim. {'. '.join(missed)}."))
     above = {OWN_ANSWERS} if by_verdict else set[str]()
     broken = [check for check in result.checks if not check.passed and check.name not in above]
     if broken:
@@ -240,7 +242,7 @@ def _own_kept(verdict: Mapping[str, Any]) -> Line:
     shown, unshown = counts["shown_kept"], counts["unshown_kept"]
     if not shown[1] + unshown[1]:
         return Line("Others kept", OPEN, "There was no photo of others that the model knows.")
-    parts = [f"{_of(shown)} of others that were shown as to be kept"] if shown[1] else []
+    parts = [f"{_of(shown)} of others who were shown as to be kept"] if shown[1] else []
     parts += [f"{_of(unshown)} of others that were not shown"] if unshown[1] else []
     text = f"The model gives its old answer for {' and for '.join(parts)}."
     gained = sum(counts.get(name, (0,))[0] for name in ("shown_gained", "unshown_gained"))

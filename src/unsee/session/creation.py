@@ -63,7 +63,7 @@ def create(
     method = method or NSCVF()
     if getattr(method, "scope", "visual") in WITH_LANGUAGE:
         raise InputError("a session changes no language model; give the method the scope visual or projector.")
-    refuse_within(Path(folder), [side for side in (model, retain) if isinstance(side, str | Path)])
+    refuse_within(Path(folder), [retain] if isinstance(retain, str | Path) else [])
     salt, signer = secrets.token_hex(16), certificate.read_key(key)
     hidden = None if secret_file is None else secret.read(secret_file, Path(folder), salt)
     facts: dict[str, Any] = {**signer.facts}

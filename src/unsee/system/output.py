@@ -84,10 +84,10 @@ def refuse_cache(cache: Path | None, others: Iterable[Path | str | None]) -> Non
     """Raises InputError where a folder for a cache lies in what the command reads or writes, a session, or a model."""
     if cache is None:
         return
-    refuse_place(cache / "features.safetensors")
     for other in others:
         if other is not None and cache.resolve().is_relative_to(Path(other).resolve()):
             raise InputError(f"the cache {cache} lies in {other}, which is read or written; name a folder of its own.")
+    refuse_place(cache / "features.safetensors")
 
 
 def _refuse_taken(out: Path, *, overwrite: bool, mine: Mine) -> None:
