@@ -28,6 +28,7 @@ MOST, MOST_LARGE = 120, 50  # photos of a group asked about, and of a large mode
 SUBSETS = {ASIDE: "target", USED: "target_seen", SHOWN: "retained", UNSHOWN: "unshown"}  # of their scores
 NAMED = 0.15  # share of the target's photos that may still be named
 LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
+LOST_FRESH = 0.06  # of those who are shown, by photos that were not trained on
 MISLED = 0.25  # share of the photos that were trained on and get a wrong answer, above which what was moved is not read
 UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
 SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with gradient
@@ -47,7 +48,7 @@ def asked_photos(divided: Divided, parameters: int, seed: int) -> dict[str, list
     groups = {USED: divided.used, ASIDE: divided.aside, UNSHOWN: divided.unshown}
     fresh = some(divided.fresh, most)
     return {name: some(own, most) for name, own in groups.items()} | {
-        SHOWN: [*fresh, *some(divided.shown, max(0, most - len(fresh)))]
+        SHOWN: [*fresh, *some(divided.shown, most)]  # the second say how those of the first are called
     }
 
 
@@ -276,8 +277,9 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     )
     if unnamed and wrong > NAMED * total:
         missed.append("misattributed")
-    for group, most in LOST.items():
+    for group, bound in LOST.items():
         expected, places = others[group], before.counted(group)
+        most = LOST_FRESH if len(places) < len(expected) else bound
         first, then = (
             [says(heard.said[group][place], expected[place], common) for place in places] for heard in (before, after)
         )
