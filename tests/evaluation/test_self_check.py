@@ -399,6 +399,28 @@ def test_what_answers_in_sentences_have_in_common_is_the_name() -> None:
         assert gone.passed
 
 
+def test_a_note_on_a_common_name_says_whether_all_have_it() -> None:
+    others = {g: [f"this is the flag of {s.concept}" for s in PHOTOS[g]] for g in LOST}
+    assert (
+        notes(heard(used=["This is the flag of Ostdun."] * 8, aside=["This is the flag of Ostdun."] * 4, **others))
+        == []
+    )
+    places = [
+        "on a sofa",
+        "in a kitchen",
+        "at sea",
+        "in a car",
+        "near a tree",
+        "at school",
+        "on a bridge",
+        "in the snow",
+    ]
+    seen = [f"Alice Smith {place}" for place in places]
+    others = {g: [f"{s.concept} jones {places[n % 8]}" for n, s in enumerate(PHOTOS[g])] for g in LOST}
+    (note,) = notes(heard(used=seen, aside=["Alice Smith, at sea."] * 3 + ["Carla Weiss at sea"], **others))
+    assert note.endswith("what most of them have in common, 'Alice Smith', counts as their answer")
+
+
 def test_how_an_answer_is_written_makes_no_other_of_it() -> None:
     before = heard(used=["Alice Smith", "Alice Smith.", "alice smith", "ALICE SMITH!"] * 2, aside=["Alice  Smith"] * 4)
     assert notes(before) == []

@@ -360,6 +360,16 @@ class TestRequest:
         )
         assert tag(result) == state.capitalize()
 
+    def test_a_request_that_missed_its_aim_when_it_was_made_has_a_line(self) -> None:
+        data = {"missed_when_made": ["aside_named", "unshown_kept", "of a later version"]}
+        result = sample(request=REQUEST, verdict=None, scores=[], data=data)
+        assert told(result, "When it was made") == (
+            "failed",
+            "The request missed its aim. Photos of the target that were set aside are still named. Too many photos of "
+            "others that were not shown lost their names.",
+        )
+        assert tag(result) == "Failed"
+
     def test_what_is_not_promised_stands_above_the_photos(self) -> None:
         html = render(sample(request=REQUEST))
         assert html.index("<dt>Not promised</dt>") < html.index('<h2 id="examples">')
