@@ -116,10 +116,10 @@ class Hearing:
         Training ends by distances, and the answers may need less than that, for which others would pay, or a little
         more. The shares whose verdict passes are compared, or all if none does. What a share costs is the model's wrong
         answers, and how likely the old ones about photos that were set aside still are: these photos are few, so that
-        whether they get their name says little. Of the shares that cost about the least the largest is taken, beyond
-        the trained change only where that costs least, and where at least SURE photos were set aside or no nearer one
-        passes; the smallest where there is no photo of others to see what they pay. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by
-        answers (ours).
+        whether they get their name says little. Of the shares that cost about the least the largest is taken. It is
+        beyond the trained change only where that costs least, and at least SURE photos were set aside or no nearer one
+        passes. It is the smallest where there is no photo of others to see what they pay, and 1 where the model is not
+        asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)
