@@ -46,7 +46,7 @@ AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside question
 IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
 IN_DEVICE = 1.5  # the same of a GPU's memory, where half precision stays half; batches are halved where it gets tight
 SHARES = (1.2, 1.1, 1.0, 0.85, 0.7, 0.55)  # of a trained change
-SURE = 10  # photos that were set aside, from which on they can say that the trained change should be exceeded
+SURE = 10  # photos that were set aside, from which on they can say whether to exceed the trained change
 CONFIRMING = 6  # photos of others that seem to be the target, asked about before that is said
 PROBE = (64, 48)  # pixels of a picture with which it is tried whether a model can be asked
 UNASKED = "so that it is not asked, and distances alone say whether it forgets"
@@ -117,9 +117,9 @@ class Hearing:
         more. The shares whose verdict passes are compared, or all if none does. What a share costs is the model's wrong
         answers, and how likely the old ones about photos that were set aside still are: these photos are few, so that
         whether they get their name says little. Of the shares that cost about the least the largest is taken. It is
-        beyond the trained change only where that costs least, and at least SURE photos were set aside or no nearer one
-        passes. It is the smallest where there is no photo of others to see what they pay, and 1 where the model is not
-        asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
+        beyond the trained change only where that costs least, and never where fewer than SURE photos were set aside,
+        which say too little for others to pay for it. It is the smallest where there is no photo of others to see what
+        they pay, and 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)
@@ -128,17 +128,14 @@ class Hearing:
         likely = answer_probabilities(self.whole, told)
         found, costs = dict[float, Verdict](), dict[float, float]()
         with asked_again():
-            for share in SHARES:
+            for share in (share for share in SHARES if share <= 1 or len(told) >= SURE):
                 part = {name: part_way(start[name], value, share) for name, value in weights.items()}
                 with with_weights(self.whole, part):
                     after, left = hear_again(self.whole, self.before), answer_probabilities(self.whole, told)
                 found[share] = verdict(self.before, after, self.unnamed)
                 kept = [min(1.0, now / first) for now, first in zip(left, likely, strict=True) if first > 0]
                 costs[share] = cost(found[share]) + sum(kept) / max(1, len(kept)) / NAMED
-        passed = {share: each for share, each in costs.items() if found[share].passed}
-        if len(told) < SURE:  # they say too little for others to pay for going further than was trained
-            passed = {share: each for share, each in passed.items() if share <= 1} or passed
-        passed = passed or costs
+        passed = {share: each for share, each in costs.items() if found[share].passed} or costs
         best = min(passed, key=passed.__getitem__)
         good = [share for share, each in passed.items() if each <= passed[best] + SAME and share <= max(1.0, best)]
         others = self.before.photos[SHOWN] or self.before.photos[UNSHOWN]
