@@ -119,7 +119,8 @@ class Hearing:
         whether they get their name says little. Of the shares that cost about the least the largest is taken. It is
         beyond the trained change only where that costs least, and never where fewer than SURE photos were set aside,
         which say too little for others to pay for it. It is the smallest where there is no photo of others to see what
-        they pay, and 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
+        they pay, and 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022),
+        judged by answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)
