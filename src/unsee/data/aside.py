@@ -10,7 +10,7 @@ from unsee.records import Sample
 SHARE, SHARE_OTHERS = 5, 6  # one in so many photos of a target, and one in so many others, are kept out
 FEWEST = 2  # photos of a target that are set aside where it has twice as many
 MOST_CONCEPTS, MOST_PHOTOS = 10, 120  # others that are not shown, at most: so many suffice to measure
-ENOUGH = 4  # photos of one of the others who are shown, from which on one is kept out
+ENOUGH = 6  # photos of one of the others who are shown, from which on one is kept out
 
 
 @dataclass(frozen=True, eq=False)
