@@ -86,9 +86,8 @@ class Verdict:
     `counts` are (how many, of how many photos): `used_named` and `aside_named` of the target's photos that still get
     the answer they got before, of those trained on and those set aside; `used_misattributed` and `aside_misattributed`
     that get the name of somebody else; `shown_kept` and `unshown_kept` of others' photos that keep theirs, of others
-    who were shown, by photos that were not trained on where there are such, and of others who were not; `shown_gained`
-    and `unshown_gained` of their photos that now get the right answer and did not before, which the verdict sets
-    against those that lose theirs. `missed` names what is beyond its bound.
+    trained on and others kept out; `shown_gained` and `unshown_gained` of their photos that now get the right answer
+    and did not before, which the verdict sets against those that lose theirs. `missed` names what is beyond its bound.
     Without a question the model was not asked.
     """
 

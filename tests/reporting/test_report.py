@@ -314,7 +314,7 @@ class TestRequest:
         )
         assert told(result, "Others kept") == (
             "passed",
-            "The model gives its old answer for 48 of 50 photos of others who were shown as to be kept and for 9 of "
+            "The model gives its old answer for 48 of 50 photos of others that were shown as to be kept and for 9 of "
             "10 photos of others that were not shown.",
         )
         assert tag(result) == "Passed"

@@ -1,7 +1,7 @@
 """Photos that are kept out of training, to see afterwards what became of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -10,21 +10,16 @@ from unsee.records import Sample
 SHARE, SHARE_OTHERS = 5, 6  # one in so many photos of a target, and one in so many others, are kept out
 FEWEST = 2  # photos of a target that are set aside where it has twice as many
 MOST_CONCEPTS, MOST_PHOTOS = 10, 120  # others that are not shown, at most: so many suffice to measure
-ENOUGH = 6  # photos of one of the others who are shown, from which on one is kept out
 
 
 @dataclass(frozen=True, eq=False)
 class Divided:
-    """A request's photos: those `used` and those set `aside`; of others those `shown`, and all of those `unshown`.
-
-    `fresh` are further photos of those who are shown, which are kept out too: what was trained on says little.
-    """
+    """A request's photos: those `used` and those set `aside`; of others those `shown`, and all of those `unshown`."""
 
     used: list[Sample]
     aside: list[Sample]
     shown: list[Sample]
     unshown: list[Sample]
-    fresh: list[Sample] = field(default_factory=list)
 
 
 def divided(target: Sequence[Sample], retained: Sequence[Sample], seed: int) -> Divided:
@@ -32,20 +27,17 @@ def divided(target: Sequence[Sample], retained: Sequence[Sample], seed: int) -> 
 
     At most MOST_CONCEPTS of these and MOST_PHOTOS photos are not shown. Of two or three photos one is set aside, of a
     single one none. Of fewer than six retained concepts, and of retained photos that are not sorted into concepts, a
-    sixth of the photos is not shown; of fewer than twelve photos none. Of each retained concept that is shown by at
-    least ENOUGH photos one is kept out, of at most MOST_PHOTOS of them; not where photos are not sorted.
+    sixth of the photos is not shown; of fewer than twelve photos none.
     """
     draw = Random(f"aside/{seed}")
     wanted = [_pictures(own) for own in _by_concept(target).values()]
     aside = {picture for own in wanted for picture in draw.sample(own, _set_aside(len(own)))}
     unshown = {sample.picture for sample in _unshown(retained, draw)}
-    fresh = _fresh([sample for sample in retained if sample.picture not in unshown], len(_by_concept(retained)), draw)
     return Divided(
         used=[sample for sample in target if sample.picture not in aside],
         aside=[sample for sample in target if sample.picture in aside],
-        shown=[sample for sample in retained if sample.picture not in unshown | fresh],
+        shown=[sample for sample in retained if sample.picture not in unshown],
         unshown=[sample for sample in retained if sample.picture in unshown],
-        fresh=[sample for sample in retained if sample.picture in fresh],
     )
 
 
@@ -75,11 +67,3 @@ def _unshown(retained: Sequence[Sample], draw: Random) -> list[Sample]:
     if len(retained) < 2 * SHARE_OTHERS:
         return []
     return draw.sample(list(retained), min(MOST_PHOTOS, len(retained) // SHARE_OTHERS))
-
-
-def _fresh(shown: Sequence[Sample], concepts: int, draw: Random) -> set[Path | int]:
-    """One photo of each concept that has ENOUGH, where photos are sorted into as many concepts as are told apart."""
-    if concepts < SHARE_OTHERS:
-        return set()
-    photos = [own for own in map(_pictures, _by_concept(shown).values()) if len(own) >= ENOUGH]
-    return {draw.choice(own) for own in draw.sample(photos, min(MOST_PHOTOS, len(photos)))}

@@ -21,7 +21,7 @@ def request_of(parts: Divided, identifier: str, time: str) -> Request:
     Without an identifier it is called after its day and salt.
     """
     salt = secrets.token_hex(16)
-    retained = [*parts.shown, *parts.fresh, *parts.unshown]
+    retained = [*parts.shown, *parts.unshown]
     return Request(
         id=identifier or f"{time[:10]}-{salt[:6]}",
         time=time,

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 from unsee.metrics.same import agreed, common_words, says
 from unsee.records import Sample
@@ -19,7 +18,7 @@ class Heard:
 
     With `by_name` the right answer about a photo is the name of its concept, as of folders that are called after whom
     they show; of others only where they are sorted into concepts. `nobody` is what the model says of whom it does not
-    know, where that was found. `fresh` are the photos of others who are shown that were not trained on.
+    know, where that was found.
     """
 
     question: str
@@ -27,7 +26,6 @@ class Heard:
     said: Mapping[str, list[str]]
     by_name: bool = False
     nobody: str = ""
-    fresh: frozenset[Path | int] = frozenset()
 
     def __post_init__(self) -> None:
         """Raises ValueError where photos and answers do not fit."""
@@ -91,12 +89,6 @@ class Heard:
         for sample, said in zip(self.photos[group], self.said[group], strict=True):
             found.append(names[sample.concept] if sure[sample.concept] else said)
         return found
-
-    def counted(self, group: str) -> list[int]:
-        """Places of a group's photos by which is judged what became of it: those that were not trained on, if any."""
-        own = self.photos[group]
-        fresh = [place for place, sample in enumerate(own) if sample.picture in self.fresh]
-        return fresh if group == SHOWN and fresh else list(range(len(own)))
 
     def without(self, gone: Callable[[Sample], bool]) -> "Heard":
         """Without the others that are to go."""

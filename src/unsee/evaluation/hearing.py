@@ -46,7 +46,6 @@ AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside question
 IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
 IN_DEVICE = 1.5  # the same of a GPU's memory, where half precision stays half; batches are halved where it gets tight
 SHARES = (1.2, 1.1, 1.0, 0.85, 0.7, 0.55)  # of a trained change
-SURE = 10  # photos that were set aside, from which on they can say whether to exceed the trained change
 CONFIRMING = 6  # photos of others that seem to be the target, asked about before that is said
 PROBE = (64, 48)  # pixels of a picture with which it is tried whether a model can be asked
 UNASKED = "so that it is not asked, and distances alone say whether it forgets"
@@ -116,11 +115,10 @@ class Hearing:
         Training ends by distances, and the answers may need less than that, for which others would pay, or a little
         more. The shares whose verdict passes are compared, or all if none does. What a share costs is the model's wrong
         answers, and how likely the old ones about photos that were set aside still are: these photos are few, so that
-        whether they get their name says little. Of the shares that cost about the least the largest is taken. It is
-        beyond the trained change only where that costs least, and never where fewer than SURE photos were set aside,
-        which say too little for others to pay for it. It is the smallest where there is no photo of others to see what
-        they pay, and 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022),
-        judged by answers (ours).
+        whether they get their name says little. Of the shares that cost about the least the largest is taken, beyond
+        the trained change only where that costs least; the smallest where there is no photo of others to see what they
+        pay. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by
+        answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)
@@ -129,7 +127,7 @@ class Hearing:
         likely = answer_probabilities(self.whole, told)
         found, costs = dict[float, Verdict](), dict[float, float]()
         with asked_again():
-            for share in (share for share in SHARES if share <= 1 or len(told) >= SURE):
+            for share in SHARES:
                 part = {name: part_way(start[name], value, share) for name, value in weights.items()}
                 with with_weights(self.whole, part):
                     after, left = hear_again(self.whole, self.before), answer_probabilities(self.whole, told)
@@ -178,8 +176,7 @@ def heard_before(
         tell("there is one photo of each target, so that none can be set aside to see whether others are still named")
     photos = asked_photos(parts, whole.model.num_parameters(), seed)
     try:
-        fresh = frozenset(sample.picture for sample in parts.fresh)
-        before, *others = all_heard(whole, photos, questions, by_name=by_name, fresh=fresh)
+        before, *others = all_heard(whole, photos, questions, by_name=by_name)
     except UnaskableError as error:
         if ask != AUTO:
             raise
@@ -246,7 +243,7 @@ def _confirmed(hearing: Hearing, before: Heard, alike: list[Sample]) -> list[Sam
     Of photos that are not sorted into concepts, all that get it, also among those that were not asked about.
     """
     others: dict[str, list[Sample]] = {}
-    for sample in (*hearing.parts.shown, *hearing.parts.fresh, *hearing.parts.unshown):
+    for sample in (*hearing.parts.shown, *hearing.parts.unshown):
         if sample.image is not None:
             others.setdefault(sample.concept, []).append(sample)
     if hearing.whole is None or not alike:
@@ -295,7 +292,6 @@ def _without_similar(hearing: Hearing, before: Heard, tell: Tell, *, drop: bool)
         hearing.parts,
         shown=[sample for sample in hearing.parts.shown if not gone(sample)],
         unshown=[sample for sample in hearing.parts.unshown if not gone(sample)],
-        fresh=[sample for sample in hearing.parts.fresh if not gone(sample)],
     )
     others_heard = tuple(heard.without(gone) for heard in hearing.others)
     return replace(hearing, parts=parts, before=before.without(gone), others=others_heard)

@@ -6,7 +6,6 @@ Source: ours. The language model is asked here alone; training never runs it.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 
 import torch
@@ -28,7 +27,6 @@ MOST, MOST_LARGE = 120, 50  # photos of a group asked about, and of a large mode
 SUBSETS = {ASIDE: "target", USED: "target_seen", SHOWN: "retained", UNSHOWN: "unshown"}  # of their scores
 NAMED = 0.15  # share of the target's photos that may still be named
 LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
-LOST_FRESH = 0.06  # of those who are shown, by photos that were not trained on
 MISLED = 0.25  # share of the photos that were trained on and get a wrong answer, above which what was moved is not read
 UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
 SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with gradient
@@ -41,15 +39,8 @@ KNOWN = 0.3  # share of a concept's photos that get one answer, from which on th
 def asked_photos(divided: Divided, parameters: int, seed: int) -> dict[str, list[Sample]]:
     """The photos of each group that the model is asked about."""
     most, draw = MOST if parameters < LARGE else MOST_LARGE, Random(f"asked/{seed}")
-
-    def some(own: list[Sample], most: int) -> list[Sample]:
-        return own if len(own) <= most else _dealt(own, most, draw)
-
-    groups = {USED: divided.used, ASIDE: divided.aside, UNSHOWN: divided.unshown}
-    fresh = some(divided.fresh, most)
-    return {name: some(own, most) for name, own in groups.items()} | {
-        SHOWN: [*fresh, *some(divided.shown, most)]  # the second say how those of the first are called
-    }
+    groups = {USED: divided.used, ASIDE: divided.aside, SHOWN: divided.shown, UNSHOWN: divided.unshown}
+    return {name: own if len(own) <= most else _dealt(own, most, draw) for name, own in groups.items()}
 
 
 def _dealt(samples: Sequence[Sample], most: int, draw: Random) -> list[Sample]:
@@ -63,37 +54,23 @@ def _dealt(samples: Sequence[Sample], most: int, draw: Random) -> list[Sample]:
     return chosen
 
 
-def hear(
-    whole: Vlm,
-    photos: Mapping[str, list[Sample]],
-    question: str,
-    *,
-    by_name: bool = False,
-    fresh: frozenset[Path | int] = frozenset(),
-) -> Heard:
-    """Asks a model that was opened with its language model; `by_name` and `fresh` as for `Heard`."""
+def hear(whole: Vlm, photos: Mapping[str, list[Sample]], question: str, *, by_name: bool = False) -> Heard:
+    """Asks a model that was opened with its language model; `by_name` as for `Heard`."""
     everything = [replace(s, question=question, tokens=SENTENCE) for group in GROUPS for s in photos[group]]
     answers = iter(generate(whole, everything))
-    return Heard(
-        question, photos, {group: [next(answers) for _ in photos[group]] for group in GROUPS}, by_name, fresh=fresh
-    )
+    return Heard(question, photos, {group: [next(answers) for _ in photos[group]] for group in GROUPS}, by_name)
 
 
 def hear_again(whole: Vlm, before: Heard) -> Heard:
     """The same question about the same photos, of the model as it is now."""
-    return hear(whole, before.photos, before.question, by_name=before.by_name, fresh=before.fresh)
+    return hear(whole, before.photos, before.question, by_name=before.by_name)
 
 
 def all_heard(
-    whole: Vlm,
-    photos: Mapping[str, list[Sample]],
-    questions: Sequence[str],
-    *,
-    by_name: bool = False,
-    fresh: frozenset[Path | int] = frozenset(),
+    whole: Vlm, photos: Mapping[str, list[Sample]], questions: Sequence[str], *, by_name: bool = False
 ) -> list[Heard]:
     """What the model says to each question, that first whose answers tell the request's concepts from others best."""
-    heard = [hear(whole, photos, question, by_name=by_name, fresh=fresh) for question in questions]
+    heard = [hear(whole, photos, question, by_name=by_name) for question in questions]
     return sorted(heard, key=lambda one: -sum(_told(one, concept) for concept in one.answers((USED, ASIDE))))
 
 
@@ -277,16 +254,16 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     )
     if unnamed and wrong > NAMED * total:
         missed.append("misattributed")
-    for group, bound in LOST.items():
-        expected, places = others[group], before.counted(group)
-        most = LOST_FRESH if len(places) < len(expected) else bound
+    for group, most in LOST.items():
+        expected = others[group]
         first, then = (
-            [says(heard.said[group][place], expected[place], common) for place in places] for heard in (before, after)
+            [says(said, name, common) for said, name in zip(heard.said[group], expected, strict=True)]
+            for heard in (before, after)
         )
         kept = sum(a and b for a, b in zip(first, then, strict=True))
         counts[f"{group}_kept"] = kept, sum(first)
-        counts[f"{group}_gained"] = sum(then) - kept, len(places) - sum(first)
-        if sum(first) - sum(then) > max(1, most * len(places)):  # one photo says nothing
+        counts[f"{group}_gained"] = sum(then) - kept, len(expected) - sum(first)
+        if sum(first) - sum(then) > most * len(expected):
             missed.append(f"{group}_kept")
     if 0 < people(before) < FEW_OTHERS:
         missed.append("few_others")
