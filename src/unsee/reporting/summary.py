@@ -242,7 +242,7 @@ def _own_kept(verdict: Mapping[str, Any]) -> Line:
     shown, unshown = counts["shown_kept"], counts["unshown_kept"]
     if not shown[1] + unshown[1]:
         return Line("Others kept", OPEN, "There was no photo of others that the model knows.")
-    parts = [f"{_of(shown)} of others who were shown as to be kept"] if shown[1] else []
+    parts = [f"{_of(shown)} of others that were shown as to be kept"] if shown[1] else []
     parts += [f"{_of(unshown)} of others that were not shown"] if unshown[1] else []
     text = f"The model gives its old answer for {' and for '.join(parts)}."
     gained = sum(counts.get(name, (0,))[0] for name in ("shown_gained", "unshown_gained"))
