@@ -51,6 +51,13 @@ def test_a_request_is_the_same(unsee: Run, checkpoint: Path, target: Path, retai
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 
 
+def scripted(file: Path, text: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """Runs a script of this text in two processes."""
+    file.write_text(text)
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    return subprocess.run(list(map(str, (*launcher, file, *args))), capture_output=True, text=True, check=False)
+
+
 NARROW = """
 import sys
 import torch
@@ -73,12 +80,9 @@ sys.exit(main(sys.argv[1:]))
 def test_where_one_process_has_less_memory_the_request_is_the_same(
     unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "narrow.py").write_text(NARROW)
     given = ("forget", "--model", checkpoint, "--target", target, "--retain", retained, *QUICK)
     alone = unsee(*given, "--out", tmp_path / "one")
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    command = [*launcher, tmp_path / "narrow.py", *given, "--out", tmp_path / "two"]
-    both = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    both = scripted(tmp_path / "narrow.py", NARROW, *given, "--out", tmp_path / "two")
     assert both.returncode == alone, both.stderr
     assert "batches of" in both.stderr
     assert worst(stored(tmp_path / "one"), stored(tmp_path / "two")) < SAME
@@ -105,11 +109,8 @@ def test_what_two_processes_began_one_goes_on_with(
     unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
 ) -> None:
     """Each remembers the momentum of half of the weights; what is kept of a killed run is all of it."""
-    (tmp_path / "dies.py").write_text(DIES)
     given = ("forget", "--model", checkpoint, "--target", target, "--retain", retained, *QUICK, "--steps", 30)
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    command = [*launcher, tmp_path / "dies.py", *given, "--out", tmp_path / "two"]
-    assert subprocess.run(list(map(str, command)), capture_output=True, check=False).returncode == 1
+    assert scripted(tmp_path / "dies.py", DIES, *given, "--out", tmp_path / "two").returncode == 1
     assert not (tmp_path / "two").exists()
     alone = unsee(*given, "--out", tmp_path / "one")
     assert unsee(*given, "--out", tmp_path / "two", "--resume") == alone

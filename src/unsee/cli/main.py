@@ -22,6 +22,7 @@ from unsee.errors import InputError, MissedError, unknown
 from unsee.system.launching import Machines, launched, of_file
 from unsee.system.memory import lacks_memory
 from unsee.system.signals import ENDING, leave_with_parent, stoppable
+from unsee.system.terminal import speaks
 
 COMMANDS = {
     "demo": "forget ten people of the embedded benchmark, offline, and measure it",
@@ -107,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
             tell(str(error))
             return 1
         except KeyboardInterrupt:
-            if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+            if speaks():
                 tell("interrupted")
             return ending.code
         except Exception as error:

@@ -1,7 +1,6 @@
 """How much is told, and where it is kept: the options that every command has."""
 
 import logging
-import os
 import re
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from unsee.errors import InputError
 from unsee.system.output import refuse_place
-from unsee.system.terminal import one_line, printable_json
+from unsee.system.terminal import one_line, printable_json, speaks
 
 LOG = logging.getLogger("unsee")
 LONGEST = 1_500  # characters of what is said at once
@@ -138,7 +137,7 @@ def trace(text: str) -> None:
 
 def starting() -> None:
     """Says that work begins, while what it needs is imported; on a terminal the next line takes its place."""
-    if now.quiet or sys.stderr is None or os.environ.get("RANK", "0") != "0":  # of several processes one speaks
+    if now.quiet or sys.stderr is None or not speaks():
         return
     if sys.stderr.isatty():
         print("starting", end="\r", file=sys.stderr, flush=True)

@@ -354,9 +354,8 @@ class Session:
         """
         entries = self.store.entries
         base, weights = self.base(whole=True), self.weights()
-        exporting.patched(
-            self.base(), weights, self.store
-        )  # what is written is what the ledger says, whatever changes it
+        # What is written is what the ledger says, whatever changes it.
+        exporting.patched(self.base(), weights, self.store)
         requests = [entry.facts["id"] for entry in self.standing()]
         told = [certificate.read(self.store.path(f"{CERTIFICATES}/{request}.json")) for request in requests]
         return exporting.export(base, weights, self.settings, entries, told, Path(out), link=link, overwrite=overwrite)

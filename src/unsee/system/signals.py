@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from types import FrameType
 
+from unsee.system.terminal import speaks
+
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HEARD = 1.5  # seconds after which it is said that a signal came, where nothing has come of it
 SAID = b"unsee: ending as soon as what runs lets it; a second Ctrl-C does not wait\n"
@@ -120,7 +122,7 @@ def _heed(reader: int) -> None:
     while True:
         if came and not said and not select.select([reader], [], [], HEARD)[0]:
             said = True
-            if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+            if speaks():
                 with suppress(OSError):
                     os.write(2, SAID)
         number = os.read(reader, 1)

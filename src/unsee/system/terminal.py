@@ -1,5 +1,6 @@
 """Text from elsewhere on a terminal."""
 
+import os
 import unicodedata
 
 # Characters that reorder what follows, or that begin a line in some programs.
@@ -35,3 +36,8 @@ def is_text(text: str) -> bool:
 def as_text(name: str) -> str:
     """A name that can be written: of a file's name, bytes that are no text become the sign for what is unknown."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def speaks() -> bool:
+    """Whether this process is the one of several that speaks, as their launcher numbers them."""
+    return os.environ.get("RANK", "0") == "0"
