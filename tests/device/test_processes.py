@@ -1,6 +1,5 @@
 """Two processes make what one makes."""
 
-import os
 import re
 import signal
 import socket
@@ -14,6 +13,7 @@ import torch
 from torch.distributed.elastic.multiprocessing import api
 
 from second_device import SAME, worst
+from two_processes import DIES, QUICK, run, scripted
 from unsee.cli import bench
 from unsee.cli.main import _machines
 from unsee.models.checkpoint import load
@@ -23,13 +23,6 @@ from unsee.system.launching import Machines, launched
 from unsee.testing import stored
 
 Run = Callable[..., int]
-
-QUICK = ("--steps", 6, "--batch", 8, "--views", 8, "--composites", 4, "--keep-anyway")
-
-
-def run(*args: object, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *launcher, "-m", "unsee", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=dict(os.environ))
 
 
 def assert_same_moments(checkpoint: Path, folder: Path) -> None:
@@ -49,13 +42,6 @@ def test_a_request_is_the_same(unsee: Run, checkpoint: Path, target: Path, retai
     assert worst(stored(tmp_path / "one"), stored(tmp_path / "two")) < SAME
     assert both.stdout.count("the page: ") == 1  # one process speaks
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
-
-
-def scripted(file: Path, text: str, *args: object) -> subprocess.CompletedProcess[str]:
-    """Runs a script of this text in two processes."""
-    file.write_text(text)
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    return subprocess.run(list(map(str, (*launcher, file, *args))), capture_output=True, text=True, check=False)
 
 
 NARROW = """
@@ -86,23 +72,6 @@ def test_where_one_process_has_less_memory_the_request_is_the_same(
     assert both.returncode == alone, both.stderr
     assert "batches of" in both.stderr
     assert worst(stored(tmp_path / "one"), stored(tmp_path / "two")) < SAME
-
-
-DIES = """
-import os
-import sys
-from unsee.cli.main import main
-from unsee.forgetting import training
-
-save = training._save
-
-def last(file, state):
-    save(file, state)
-    os._exit(9)
-
-training._save = last
-sys.exit(main(sys.argv[1:]))
-"""
 
 
 def test_what_two_processes_began_one_goes_on_with(
@@ -188,7 +157,7 @@ def test_two_machines_find_each_other(checkpoint: Path, retained: Path, tmp_path
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"distributed_type": "FSDP"}, "distributed_type in .* is 'FSDP'; expected one of NO, MULTI_GPU, MULTI_CPU"),
+        ({"distributed_type": "DEEPSPEED"}, "is 'DEEPSPEED'; expected one of NO, MULTI_GPU, MULTI_CPU, FSDP"),
         ({"mixed_precision": "fp8"}, "mixed_precision in .* is 'fp8'; expected one of no, bf16"),
         ({"num_processes": 3, "num_machines": 2}, "asks for 3 processes on 2 machines"),
         ({"machine_rank": 1}, "of which this is number 1"),
@@ -208,7 +177,10 @@ def test_what_is_typed_stands_before_what_the_file_says(tmp_path: Path) -> None:
     path = settings(tmp_path / "a.yaml", mixed_precision="bf16", num_processes=8)
     given, machines = _machines(["moments", "--device=cuda", "--accelerate-config", str(path), "--num-processes", "2"])
     assert given == ["moments", "--device=cuda", "--precision", "bfloat16"]
-    assert (machines.processes, machines.count) == (2, 1)
+    assert (machines.processes, machines.count, machines.spread) == (2, 1, False)
+    settings(path, distributed_type="FSDP")
+    assert _machines(["moments", "--accelerate-config", str(path)])[1].spread
+    assert _machines(["moments", "--accelerate-config=fsdp2", "--num-processes=4"])[1] == Machines(4, spread=True)
 
 
 @pytest.mark.parametrize("number", ["0", "two", "", "100000", "9" * 5000])

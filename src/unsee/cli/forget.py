@@ -32,8 +32,9 @@ from unsee.cli.unfinished import unfinished
 from unsee.cli.written import write_result
 from unsee.errors import InputError
 from unsee.evaluation.own import both, write_answers
+from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit
-from unsee.methods import NSCVF, find
+from unsee.methods import NSCVF, Method, find
 from unsee.methods.nscvf import PRESETS
 from unsee.models.carried import left_out, told
 from unsee.models.checkpoint import load
@@ -42,7 +43,7 @@ from unsee.moments.file import read
 from unsee.records import OWN_ANSWERS, Result, Sample
 from unsee.reporting.summary import FAILED
 from unsee.system.output import ANSWERS, refuse_cache, refuse_existing
-from unsee.system.processes import first
+from unsee.system.processes import first, spread
 from unsee.system.terminal import as_text
 
 Chosen = TypeVar("Chosen")
@@ -130,6 +131,7 @@ def main(args: list[str]) -> int:
     skipped = list[str]()
     target, retained = _photos(options, skipped)
     own_questions = asked_of_target(options.questions, target)
+    _check_spread(options.method)
     language = method.language
     vlm = load(options.model, language=language, trust_remote_code=options.trust_remote_code)
     headers(vlm.folder)
@@ -181,6 +183,16 @@ def main(args: list[str]) -> int:
     print_checks(checks)
     out(f"the page: {options.out / 'report.html'}")
     return 1 if results[0].state == FAILED else 0
+
+
+def _check_spread(method: Method) -> None:
+    """Raises InputError for a method that cannot do with weights that are spread over processes."""
+    if not spread():
+        return
+    if not isinstance(method, FeatureMethod):
+        raise InputError(f"{method.name} needs all weights in each process; leave fsdp2 out, or take nscvf.")
+    if method.harden > 0:
+        raise InputError("--harden needs all weights in each process; leave it or fsdp2 out.")
 
 
 def _preset(options: Options[Any], given: Sequence[str]) -> Options[Any]:

@@ -19,7 +19,7 @@ from unsee import __version__
 from unsee.cli.configured import configured
 from unsee.cli.telling import starting, taken, tell
 from unsee.errors import InputError, MissedError, unknown
-from unsee.system.launching import Machines, launched, of_file
+from unsee.system.launching import FSDP2, SPREAD, Machines, launched, of_file
 from unsee.system.memory import lacks_memory
 from unsee.system.signals import ENDING, leave_with_parent, stoppable
 from unsee.system.terminal import speaks
@@ -67,8 +67,8 @@ def _usage() -> str:
         "With every command: --quiet shows no progress, --verbose also what libraries say, --log-file FILE keeps "
         "everything that is told with its time, and --config FILE.toml reads options from a file. --device and "
         "--precision say where models compute, and how; a GPU is used where there is one. forget, moments, evaluate "
-        "and bench take --num-processes N; the first three take --accelerate-config FILE, and run under torchrun and "
-        "accelerate launch, too."
+        "and bench take --num-processes N; the first three take --accelerate-config FILE, or fsdp2 for models that do "
+        "not fit into one device, and run under torchrun and accelerate launch, too."
     )
     what = "Make a vision-language model stop recognising what it must not, by editing only its visual module."
     return "\n\n".join([
@@ -173,6 +173,8 @@ def _run(args: list[str]) -> int:
         raise unknown("command", args[0], COMMANDS)
     given, machines = _machines(configured(args))
     if "WORLD_SIZE" in os.environ:  # it is one of several already
+        if machines.spread:
+            os.environ[SPREAD] = "true"
         machines = Machines(1)
     if machines.processes > 1 and given[0] == "bench":  # its cells are made one by one, each in one process
         given, machines = [*given, "--jobs", str(machines.processes)], Machines(1)
@@ -219,6 +221,8 @@ def _machines(args: list[str]) -> tuple[list[str], Machines]:
         )
     if "--accelerate-config" not in said:
         return rest, Machines(int(number))
+    if said["--accelerate-config"] == FSDP2:
+        return rest, Machines(int(number), spread=True)
     machines, options = of_file(Path(said["--accelerate-config"]))
     typed = {word.partition("=")[0] for word in rest}
     for name, value in zip(options[::2], options[1::2], strict=True):

@@ -36,6 +36,7 @@ from unsee.metrics.same import says
 from unsee.models.checkpoint import Vlm, load, part_way, visual_parameters
 from unsee.models.inputs import chat_inputs
 from unsee.models.shards import headers
+from unsee.models.spreading import whole as put_together
 from unsee.models.weights import assign, restored
 from unsee.moments.reading import Reader, can_be_read
 from unsee.records import Reply, Sample, Verdict
@@ -128,7 +129,7 @@ class Hearing:
         found, costs = dict[float, Verdict](), dict[float, float]()
         with asked_again():
             for share in SHARES:
-                part = {name: part_way(start[name], value, share) for name, value in weights.items()}
+                part = {name: part_way(put_together(start[name]), value, share) for name, value in weights.items()}
                 with with_weights(self.whole, part):
                     after, left = hear_again(self.whole, self.before), answer_probabilities(self.whole, told)
                 found[share] = verdict(self.before, after, self.unnamed)

@@ -8,6 +8,7 @@ from torch.nn import Parameter
 from torch.utils import swap_tensors
 
 from unsee.linalg.subspace import Span
+from unsee.models.spreading import beside_spread, whole
 
 
 class ConfinedWeight:
@@ -41,8 +42,8 @@ class ConfinedWeight:
             raise ValueError(f"expected a span of ({width}, {width}) for the weight, got {tuple(span.shape)}")
         self.weight = weight
         self.start = weight.detach().clone()
-        self.norm = float(self.start.float().norm())
-        if stored is not None and torch.equal(self.start.to(stored).to(self.start.dtype), self.start):
+        self.norm = float(whole(self.start.float().norm()))
+        if stored is not None and not whole((self.start.to(stored).to(self.start.dtype) != self.start).sum()):
             self.start = self.start.to(stored)
         self.span = None if span is None else span.to(weight.device, weight.dtype)
         self.free = Parameter(weight.new_empty(0))
@@ -55,9 +56,10 @@ class ConfinedWeight:
         """
         if self.weight.grad is None:
             raise ValueError("the weight has no gradient; call backward first")
-        gradient = self.weight.grad if self.span is None else self.weight.grad @ self.span
-        step = Parameter(torch.zeros_like(self.weight))
-        step.grad = gradient if self.mask is None else gradient * self.mask
+        with beside_spread():
+            gradient = self.weight.grad if self.span is None else self.weight.grad @ self.span
+            step = Parameter(torch.zeros_like(self.weight))
+            step.grad = gradient if self.mask is None else gradient * self.mask
         swap_tensors(self.free, step)  # the optimizer keeps what it remembers of `free`
         self.weight.grad = None
 
@@ -70,9 +72,10 @@ class ConfinedWeight:
         """
         if decay:
             self.weight.lerp_(self.start.to(self.weight.dtype), decay)
-        step = self.free if self.span is None else self.free @ self.span
+        with beside_spread():
+            step = self.free if self.span is None else self.free @ self.span
         if length is not None:
-            step = step * (length * self.norm / step.norm().clamp(min=1e-30))
+            step = step * (length * self.norm / whole(step.norm()).clamp(min=1e-30))
         self.weight.add_(step)
         swap_tensors(self.free, Parameter(self.weight.new_empty(0)))
 

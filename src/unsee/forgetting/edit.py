@@ -13,6 +13,7 @@ from torch import Tensor
 from unsee import __version__
 from unsee.errors import InputError, MissedError, check_kind
 from unsee.models.checkpoint import Vlm, hashes, load, part_way, visual_hash, write
+from unsee.models.spreading import whole
 from unsee.models.weights import assign
 from unsee.records import SCHEMA, LayerDrift, Reply, Request, Verdict, check_schema
 from unsee.system.disk import file_hash, is_plain
@@ -113,7 +114,7 @@ class Edit:
     def scaled(self, share: float) -> "Edit":
         """The edit that goes so far from the weights before to these, 1 being all the way; its record says so."""
         parameters = dict(self.vlm.model.named_parameters())
-        weights = {name: part_way(parameters[name], value, share) for name, value in self.weights.items()}
+        weights = {name: part_way(whole(parameters[name]), value, share) for name, value in self.weights.items()}
         layers = [
             replace(layer, retained=layer.retained * share**2, change=layer.change * share) for layer in self.layers
         ]
@@ -138,12 +139,12 @@ def rounded(
     """
     after, lost, moved = dict[str, Tensor](), 0.0, 0.0
     for name, weight in trained.items():
-        now = weight.detach()
+        now, was = whole(weight.detach()), whole(start[name])
         stored = now.to("cpu", vlm.dtype_of(f"{name}.weight"), copy=True)
         if not torch.isfinite(stored).all():
             raise InputError(f"the run diverged: {name} is no longer finite as stored; give {advice}.")
         lost += float((stored.to(now) - now).square().sum())
-        moved += float((now - start[name]).square().sum())
+        moved += float((now - was).square().sum())
         after[f"{name}.weight"] = stored
     return after, (lost / moved) ** 0.5 if moved else 0.0
 

@@ -37,12 +37,13 @@ from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined, visual_features
 from unsee.models.outline import last_layers
 from unsee.models.prefix import Prefix, prefix_states
+from unsee.models.spreading import whole
 from unsee.models.weights import assign, frozen_after
 from unsee.moments.records import Moments, Photos
 from unsee.records import LayerDrift
 from unsee.system.device import halved, sums_on
 from unsee.system.memory import Memory
-from unsee.system.processes import count, first, mine
+from unsee.system.processes import count, mine, part
 
 NEGATIVES = 32  # target images whose old features are negatives of a step's contrastive loss
 WATCHED = 256  # retained images whose drift a look measures
@@ -222,7 +223,7 @@ class FeatureRun:
             moving = drawn[start : start + size]
             staying = kept[max(0, start - len(drawn)) : max(0, start + size - len(drawn))]
             yield self._part(moving, staying, aside, len(drawn), max(1, len(kept)))
-        if self.held and first():
+        if self.held and part() == 0:
             yield torch.stack([each.loss() for each in self.held]).sum()
         yield from self.hardening.losses(generator, self.start, self.moving)
 
@@ -310,7 +311,7 @@ class FeatureRun:
         if self.retained is None:
             modules = dict(self.vlm.model.named_modules())
             return max(
-                retained_drift(modules[name].weight.detach() - start, start, self._gram(name))
+                retained_drift(whole(modules[name].weight.detach() - start), whole(start), self._gram(name))
                 for name, start in self.start.items()
             )
         watched = [self.retained.inputs[i] for i in self.watched.tolist()]
@@ -322,8 +323,8 @@ class FeatureRun:
 
     def _layer(self, name: str, weight: ConfinedWeight) -> LayerDrift:
         """How far one weight moved, measured exactly on its Gram."""
-        gram, before = self._gram(name), weight.start.to(weight.weight.dtype)
-        delta = weight.weight.detach() - before
+        gram, before = self._gram(name), whole(weight.start).to(weight.weight.dtype)
+        delta = whole(weight.weight.detach()) - before
         protected = 0
         if self.settings.null_space and self.settings.criterion != "soft":
             protected = retained_basis(gram, self.settings.criterion, self.settings.keep).shape[1]

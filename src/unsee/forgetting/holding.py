@@ -9,6 +9,7 @@ from unsee.forgetting import losses
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.linalg.anchor import Anchor
 from unsee.linalg.gram import Gram
+from unsee.models.spreading import whole
 from unsee.moments.records import Moments
 
 
@@ -24,8 +25,8 @@ class Held:
 
     def loss(self) -> Tensor:
         """How far they have moved."""
-        weight = self.weight
-        return losses.output_shift(weight.weight, weight.start, self.outer, self.energy, self.slope, self.shift)
+        now, start = whole(self.weight.weight), whole(self.weight.start)
+        return losses.output_shift(now, start, self.outer, self.energy, self.slope, self.shift)
 
 
 def held(weights: Mapping[str, ConfinedWeight], moments: Moments, weight: float) -> list[Held]:
@@ -68,5 +69,5 @@ def _guarded(sharing: Mapping[str, ConfinedWeight], gram: Gram, anchors: Mapping
 
 def _energy(weight: ConfinedWeight, gram: Gram) -> float:
     """The mean energy of a weight's outputs at the start."""
-    start = weight.start.to(gram.outer.device).double()
+    start = whole(weight.start).to(gram.outer.device).double()
     return float(((start @ gram.second) * start).sum())

@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import AdamW, Optimizer
 
+from unsee.models.spreading import parted, whole
+
 MOMENTUM = 0.9
 SWEEPS = 5  # of the iteration that makes a matrix orthogonal
 ODD = (3.4445, -4.7750, 2.0315)  # its polynomial: a x + b x^3 + c x^5 takes singular values in (0, 1] near 1
@@ -48,7 +50,8 @@ class Muon(Optimizer):
                 if "momentum" not in kept:
                     kept["momentum"] = torch.zeros_like(weight.grad)
                 kept["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
-                weight.sub_(orthogonal(weight.grad.lerp(kept["momentum"], MOMENTUM)), alpha=group["lr"])
+                direction = orthogonal(whole(weight.grad.lerp(kept["momentum"], MOMENTUM)))
+                weight.sub_(parted(direction, weight), alpha=group["lr"])
 
 
 def _adamw(weights: Iterable[Parameter]) -> Optimizer:

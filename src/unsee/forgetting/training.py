@@ -19,6 +19,7 @@ from unsee.errors import InputError, OutputError
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.forgetting.optimizers import OPTIMIZERS
 from unsee.models.features import device_of
+from unsee.models.spreading import parted, whole
 from unsee.system.disk import allow, is_plain, is_there
 from unsee.system.memory import lacks_memory
 from unsee.system.output import with_file
@@ -135,18 +136,21 @@ def _digest(value: object) -> str:
     return repr(value)
 
 
-def _on_cpu(value: Any) -> Any:
-    """A state with all its tensors on the CPU, so that it can be read where there is no such device."""
+def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A state with all its tensors changed."""
     if isinstance(value, Tensor):
-        return value.cpu()
+        return change(value)
     if isinstance(value, dict):
-        return {key: _on_cpu(part) for key, part in value.items()}
+        return {key: _each(part, change) for key, part in value.items()}
     return value
 
 
-def _save(file: Path, state: dict[str, object]) -> None:
-    state = _on_cpu(state)
+def _plain(tensor: Tensor) -> Tensor:
+    """A tensor as it can be read where there is one process, and no such device."""
+    return whole(tensor).cpu()
 
+
+def _save(file: Path, state: dict[str, object]) -> None:
     def fill(part: Path) -> None:
         torch.save({**state, "sha256": _digest(state)}, part)
         allow(part, 0o600)  # it is made of the target's photos
@@ -197,10 +201,9 @@ class _Run:
         states = {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
         if shared:
             states = merged({name: states[name] for place, name in enumerate(states) if mine(place)})
+        moving = {name: weight.weight.detach() for name, weight in self.weights.items()}
         return {
-            "weights": {name: weight.weight.detach() for name, weight in self.weights.items()},
-            "optimizers": states,
-            "good": self.good,
+            **_each({"weights": moving, "optimizers": states, "good": self.good}, _plain),
             "numbers": [self.step, self.factor, self.lowest, self.best],
             "looks": self.looks,
         }
@@ -208,10 +211,17 @@ class _Run:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Raises KeyError, TypeError or ValueError for what is no saved run of these weights."""
         for name, weight in self.weights.items():
-            weight.weight.data.copy_(state["weights"][name])
-            self.optimizers[name].load_state_dict(state["optimizers"][name])
+            now = weight.weight.detach()
+
+            def as_now(value: Tensor, now: Tensor = now) -> Tensor:
+                return parted(value, now) if value.shape == now.shape else value
+
+            now.copy_(as_now(state["weights"][name]))
+            self.optimizers[name].load_state_dict(_each(state["optimizers"][name], as_now))
+            if name in state["good"]:
+                self.good[name] = as_now(state["good"][name])
         self.step, self.factor, self.lowest, self.best = state["numbers"]
-        self.looks, self.good = list(state["looks"]), dict(state["good"])
+        self.looks = list(state["looks"])
 
 
 def _restore(file: Path, key: str, run: _Run) -> None:

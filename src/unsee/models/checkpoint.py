@@ -48,11 +48,13 @@ from unsee.models.outline import Outline, outline
 from unsee.models.processors import open_processor
 from unsee.models.shards import DTYPES, INDEX, Stored, header, headers, patch, places, shards
 from unsee.models.sizes import check_layers
+from unsee.models.spreading import spread_out
 from unsee.system import hub
 from unsee.system.device import CPU, as_by_default, chosen
 from unsee.system.disk import clone, file_hash, linked
 from unsee.system.memory import Memory, plan
 from unsee.system.output import SESSION
+from unsee.system.processes import spread
 
 ADAPTER = "adapter_config.json"  # of peft
 LOG = logging.getLogger("unsee")
@@ -294,10 +296,12 @@ def load(
     if left := unused(empty, held):
         LOG.warning("%s stores %d tensors that the model does not use, %s first", folder, len(left), left[0])
     opened.eval().requires_grad_(False)
-    opened._apply(lambda value: value if value.is_meta else value.to(place))
     for name, parameter in visual_parameters(opened, partition).items():
         if not torch.isfinite(parameter).all():
             raise InputError(f"{folder} stores {name} with NaN or Inf; such a model cannot be edited.")
+    if spread():
+        spread_out(opened, place)
+    opened._apply(lambda value: value if value.is_meta else value.to(place))
     return replace(vlm, model=opened)
 
 
@@ -325,6 +329,11 @@ def part_way(before: Tensor, after: Tensor, share: float) -> Tensor:
     return before.detach().to(after.device).lerp(after.to(before.dtype), share).to(after.dtype)
 
 
+def _unspread(vlm: Vlm) -> PreTrainedModel:
+    """The model, or where its weights are spread over processes, its visual part as it is on disk."""
+    return _visual_part(vlm) if spread() else vlm.model
+
+
 def visual_parameters(model: PreTrainedModel, partition: Partition) -> dict[str, Parameter]:
     """The visual parameters by name."""
     parameters = dict(model.named_parameters())
@@ -347,7 +356,7 @@ def write(
     unknown = sorted(changed.keys() - set(allowed))
     if unknown:
         raise InputError(f"{unknown[0]} is no visual parameter of {vlm.folder}; nothing else may be changed.")
-    parameters = dict(vlm.model.named_parameters())
+    parameters = dict(_unspread(vlm).named_parameters())
     whole = {name: parameters[name].detach().cpu() for name in allowed}
     stored = {**vlm.stored, **vlm.language}
     # Disk names may merge or split parameters, so that all are turned back, and those that changed picked afterwards.
@@ -384,7 +393,7 @@ def visual_hash(vlm: Vlm, changed: Mapping[str, Tensor] | None = None) -> str:
     Those of `changed`, by parameter name, take the place of the model's own.
     """
     digest, others = hashlib.sha256(), changed or {}
-    for name, parameter in visual_parameters(vlm.model, vlm.partition).items():
+    for name, parameter in visual_parameters(_unspread(vlm), vlm.partition).items():
         value = others[name].to(parameter.dtype) if name in others else parameter.detach()
         digest.update(name.encode())
         digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

@@ -46,7 +46,7 @@ class Prefix:
             found.append(args[0] if args else kwargs.get("hidden_states"))
             raise _ReachedError
 
-        handle = self.block.register_forward_pre_hook(keep, with_kwargs=True)
+        handle = self.block.register_forward_pre_hook(keep, prepend=True, with_kwargs=True)
         try:
             visual_features(model, images)
         except _ReachedError:
@@ -93,7 +93,7 @@ class Prefix:
             here = states.to((args[0] if args else kwargs["hidden_states"]).device)
             return ((here, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": here})
 
-        handle = self.block.register_forward_pre_hook(replace, with_kwargs=True)
+        handle = self.block.register_forward_pre_hook(replace, prepend=True, with_kwargs=True)
         kept = [block for block in (*self.before, self.block) if isinstance(block, GradientCheckpointingLayer)]
         again = [block.gradient_checkpointing for block in kept]
         try:

@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.nn import Module, Parameter
 
 from unsee.models.features import HALVES
+from unsee.models.spreading import parted, whole
 
 
 @torch.no_grad()
 def assign(weights: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     """Gives weights, by name, values of their shape, in any dtype and on any device; others stay as they are."""
     for name, value in values.items():
-        weights[name].copy_(value)
+        weights[name].copy_(parted(whole(value), weights[name]))
 
 
 @contextmanager

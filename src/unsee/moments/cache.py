@@ -24,7 +24,7 @@ from unsee.moments.file import StoredGrams, _tensors
 from unsee.system.device import precision_on
 from unsee.system.disk import allow, file_hash, is_there
 from unsee.system.output import with_file
-from unsee.system.processes import count, first, summed
+from unsee.system.processes import anyone, first
 from unsee.system.tensors import TensorFile, fingerprint, opened, write
 
 FORM, NAME = "unsee-cache-2", "name"  # what says of which photos, model and layer a file is
@@ -100,11 +100,7 @@ class Cache:
                 kept = stored, stored.read(stored.sums)
         except (ValueError, InputError) as error:
             LOG.warning("%s of the cache is damaged and is made again (%s)", file.name, error)
-        if count() > 1:
-            having = torch.tensor(int(kept is not None))
-            summed([having])
-            kept = kept if having == count() else None
-        return kept
+        return None if anyone(kept is None) else kept
 
     def _keep(self, file: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
         """Writes a file; where the disk refuses, that is said and the work goes on without."""

@@ -11,7 +11,7 @@ from unsee.errors import InputError
 from unsee.linalg.gram import GramStream
 from unsee.system.disk import allow, is_there
 from unsee.system.output import with_file
-from unsee.system.processes import count, rank
+from unsee.system.processes import count, part, rank
 from unsee.system.tensors import fingerprint, opened, write
 
 FORM = "unsee-unfinished-moments-1"
@@ -28,7 +28,7 @@ class Unfinished:
 
     def of(self, group: int, streams: Mapping[str, GramStream]) -> "Sums":
         """The sums of one group of layers, by layer, of this process."""
-        place = group * count() + rank()
+        place = group * count() + part()
         file = self.file.with_stem(f"{self.file.stem}_{place}") if place else self.file
         return Sums(file, fingerprint(self.key, *streams), streams)
 
@@ -64,6 +64,8 @@ class Sums:
 
     def keep(self, hashes: Sequence[str]) -> None:
         """Writes the file, once some time has gone by; the photos of these hashes are counted."""
+        if part() != rank():
+            return  # another process has the same share
         now = time.monotonic()
         if now - self.saved < max(EVERY_S, self.took / SHARE):
             return

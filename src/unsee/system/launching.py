@@ -14,6 +14,8 @@ from unsee.errors import InputError
 PLAIN = ("NO", "MULTI_GPU", "MULTI_CPU")  # kinds of accelerate in which each process holds the whole model
 PRECISIONS = {"no": "float32", "bf16": "bfloat16"}  # what accelerate calls ours
 PORT = 29500
+FSDP, FSDP2 = "FSDP", "fsdp2"  # how accelerate calls it in a file; a word in the place of a file
+SPREAD = "ACCELERATE_USE_FSDP"  # what `accelerate launch` sets in the environment for it
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Machines:
     count: int = 1
     rank: int = 0
     first: str = ""
+    spread: bool = False
+    """Whether weights are spread over all processes, each of which makes everything."""
 
 
 def of_file(path: Path) -> tuple[Machines, list[str]]:
@@ -42,11 +46,8 @@ def of_file(path: Path) -> tuple[Machines, list[str]]:
     # An unquoted no is False to YAML.
     kind, precision = (str(found.get(name) or "no") for name in ("distributed_type", "mixed_precision"))
     kind, precision = kind.upper(), precision.lower()
-    if kind not in PLAIN:
-        raise InputError(
-            f"distributed_type in {path} is {kind!r}; expected one of {', '.join(PLAIN)}, since each process holds the "
-            "whole visual part."
-        )
+    if kind not in (*PLAIN, FSDP):
+        raise InputError(f"distributed_type in {path} is {kind!r}; expected one of {', '.join((*PLAIN, FSDP))}.")
     if precision not in PRECISIONS:
         raise InputError(f"mixed_precision in {path} is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
     total, machines = _number(found, "num_processes", 1, path), _number(found, "num_machines", 1, path)
@@ -60,7 +61,7 @@ def of_file(path: Path) -> tuple[Machines, list[str]]:
     if not address:
         raise InputError(f"main_process_ip is missing in {path}; expected the address of the first machine.")
     options = ["--precision", PRECISIONS[precision], *(("--device", "cpu") if found.get("use_cpu") else ())]
-    return Machines(total // machines, machines, rank, f"{address}:{port}"), options
+    return Machines(total // machines, machines, rank, f"{address}:{port}", kind == FSDP), options
 
 
 def _number(found: Mapping[str, Any], name: str, otherwise: int, path: Path) -> int:
@@ -85,6 +86,8 @@ def launched(arguments: Sequence[str], machines: Machines) -> int:
     for name in [known for known in logging.root.manager.loggerDict if known.startswith("torch.distributed")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what ended a process is said below
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // machines.processes)))
+    if machines.spread:
+        os.environ[SPREAD] = "true"
     several = machines.count > 1
     config = LaunchConfig(
         min_nodes=machines.count,

@@ -1,5 +1,6 @@
 """Several processes that share one piece of work, as accelerate, torchrun or `system/launching.py` begin them."""
 
+import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,14 +11,20 @@ import torch.distributed as dist
 from torch import Tensor
 
 from unsee.errors import InputError
+from unsee.system.launching import SPREAD
 
 T = TypeVar("T")
 TOGETHER = 1 << 22  # numbers of tensors that are added up at once
 
 
+def spread() -> bool:
+    """Whether weights are spread over the processes, so that each makes everything (`models/spreading.py`)."""
+    return dist.is_initialized() and os.environ.get(SPREAD, "").lower() in ("1", "true")
+
+
 def count() -> int:
-    """How many share the work: 1 where there is this one alone."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    """How many share the work: 1 where there is this one alone, or each makes everything."""
+    return dist.get_world_size() if dist.is_initialized() and not spread() else 1
 
 
 def rank() -> int:
@@ -30,14 +37,19 @@ def first() -> bool:
     return rank() == 0
 
 
+def part() -> int:
+    """Which share of the work is this process's, from 0 on."""
+    return rank() % count()
+
+
 def own(items: Sequence[T]) -> Sequence[T]:
     """This process's share of the items: every so many."""
-    return items[rank() :: count()]
+    return items[part() :: count()]
 
 
 def mine(number: int) -> bool:
     """Whether the part of this number is this process's."""
-    return number % count() == rank()
+    return number % count() == part()
 
 
 def gathered(share: list[T]) -> list[T]:
@@ -97,7 +109,7 @@ def _together(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
 
 def anyone(says: bool) -> bool:
     """Whether any process says so."""
-    if count() == 1:
+    if not dist.is_initialized():
         return says
     said = torch.tensor(int(says))
     dist.all_reduce(said, dist.ReduceOp.MAX)
@@ -106,7 +118,7 @@ def anyone(says: bool) -> bool:
 
 def same(value: T) -> T:
     """The first process's value, for all."""
-    if count() == 1:
+    if not dist.is_initialized():
         return value
     held = [value]
     dist.broadcast_object_list(held)
@@ -143,4 +155,5 @@ def together() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.collect()  # spread weights hold the group, whose threads must end before the interpreter does
         dist.destroy_process_group()
