@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -62,6 +63,11 @@ def test_photos_may_be_files(checkpoint: Path, target: Path, retained: Path) -> 
 def test_what_is_no_photo_is_said(target: object, expected: str, checkpoint: Path, retained: Path) -> None:
     with pytest.raises(InputError, match=expected):
         unsee.forget(checkpoint, target, retained, method=METHOD, ask="never")
+
+
+def test_a_seed_may_be_a_number_of_numpy(checkpoint: Path, target: Path, retained: Path) -> None:
+    edit = unsee.forget(checkpoint, target, retained, method=METHOD, ask="never", seed=np.int64(3))
+    assert type(edit.seed) is int
 
 
 def test_the_verbs_and_the_exception_are_listed() -> None:

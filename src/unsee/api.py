@@ -104,7 +104,7 @@ def forget(
         ("cache", cache, (str, Path, type(None)), "a folder"),
     ):
         check_kind(name, value, kinds, expected)
-    state = None if state is None else Path(state)
+    seed, state = int(seed), None if state is None else Path(state)
     if cache is not None:
         refuse_cache(Path(cache), [side for side in (target, retain, public) if isinstance(side, str | Path)])
     if not isinstance(vlm, Vlm):

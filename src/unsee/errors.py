@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from numbers import Integral
 from pathlib import Path
 
 
@@ -48,7 +49,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
 
 def check_kind(name: str, value: object, kinds: type | tuple[type, ...], expected: str) -> None:
     """Raises InputError where a value that is called `name` is of another kind than these; a bool is no number."""
-    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is int):
+    fits = isinstance(value, Integral if kinds is int else kinds)  # of other libraries too
+    if not fits or (isinstance(value, bool) and kinds is int):
         raise InputError(f"{name} is {shown(value)}; expected {expected}.")
 
 

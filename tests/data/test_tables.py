@@ -138,6 +138,13 @@ def test_broken_tables(tmp_path: Path) -> None:
         load(tmp_path / "saved")
 
 
+def test_a_state_of_another_program_beside_photos_is_named_as_any_other_file(tmp_path: Path) -> None:
+    draw(tmp_path / "red.png")
+    (tmp_path / "state.json").write_text("{}")
+    with pytest.raises(InputError, match=r"state\.json cannot be read as an image"):
+        load(tmp_path)
+
+
 def test_photos_of_a_large_table_are_files(tmp_path: Path, datasets: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = datasets.Dataset.from_dict(rows_of(draw(tmp_path / "red.png")))
     rows.to_parquet(str(tmp_path / "two.parquet"))

@@ -10,7 +10,7 @@ from unsee.data.folder import read_folder
 from unsee.data.hub import hub_name, read_hub
 from unsee.data.images import check_header
 from unsee.data.jsonl import read_jsonl
-from unsee.data.shards import expanded, read_tar
+from unsee.data.shards import PHOTOS, expanded, read_tar
 from unsee.data.tables import read_parquet, read_saved
 from unsee.errors import InputError
 from unsee.records import Sample
@@ -20,7 +20,7 @@ Reader = Callable[[Path], list[Sample]]
 Images = Path | str | Sequence[Sample | Path | str | Image.Image]
 
 FILE_READERS: dict[str, Reader] = {".jsonl": read_jsonl, ".parquet": read_parquet, ".tar": read_tar}
-SAVED_MARKERS = ("dataset_info.json", "state.json", "dataset_dict.json")
+SAVED_MARKERS = ("dataset_info.json", "dataset_dict.json")
 EXPECTED = "a folder of images, a .jsonl, .parquet or .tar file, or a folder saved by datasets"
 
 
@@ -93,8 +93,15 @@ def _of_disk(path: Path) -> list[Sample]:
 def _reader(path: Path) -> Reader:
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        return read_saved if any((path / name).is_file() for name in SAVED_MARKERS) else read_folder
+        return read_saved if _is_saved(path) else read_folder
     reader = FILE_READERS.get(path.suffix.lower())
     if not stat.S_ISREG(mode) or reader is None:
         raise InputError(f"{path} is none of the files unsee reads; expected {EXPECTED}, so put images into a folder.")
     return reader
+
+
+def _is_saved(folder: Path) -> bool:
+    """Whether `datasets` wrote it; a state.json beside photos is another program's."""
+    if any((folder / name).is_file() for name in SAVED_MARKERS):
+        return True
+    return (folder / "state.json").is_file() and not any(file.suffix.lower() in PHOTOS for file in folder.rglob("*"))
