@@ -78,6 +78,16 @@ def test_unpacked_photos_go_with_the_process(tmp_path: Path) -> None:
     assert not list(place.iterdir())
 
 
+def test_a_place_that_is_not_there_is_said_and_no_other_is_taken(tmp_path: Path) -> None:
+    file = shard(tmp_path / "one.tar", {"a.png": png(1)})
+    code = "import sys; from pathlib import Path; from unsee.data import load; load(Path(sys.argv[1]))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(file)],
+        env={**os.environ, "TMPDIR": str(tmp_path / "gone")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "InputError: TMPDIR names" in ran.stderr
+
+
 def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = shard(tmp_path / "one.tar", {"a.png": png(1)})
 

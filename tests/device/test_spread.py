@@ -110,6 +110,11 @@ def test_what_needs_all_weights_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_cells_of_bench_are_not_spread(unsee: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert unsee("bench", *BOTH) == 2
+    assert "leave fsdp2 out" in " ".join(capsys.readouterr().err.split())
+
+
 def test_one_process_has_nothing_to_spread(unsee: Run, checkpoint: Path, retained: Path, tmp_path: Path) -> None:
     given = ("moments", "--model", checkpoint, "--retain", retained, "--accelerate-config", "fsdp2")
     assert unsee(*given, "--out", tmp_path / "moments") == 0

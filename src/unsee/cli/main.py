@@ -176,6 +176,8 @@ def _run(args: list[str]) -> int:
         if machines.spread:
             os.environ[SPREAD] = "true"
         machines = Machines(1)
+    if machines.spread and given[0] == "bench":
+        raise InputError("bench makes each cell in one process, which holds all weights; leave fsdp2 out.")
     if machines.processes > 1 and given[0] == "bench":  # its cells are made one by one, each in one process
         given, machines = [*given, "--jobs", str(machines.processes)], Machines(1)
     if machines.processes * machines.count > 1:

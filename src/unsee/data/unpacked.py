@@ -6,7 +6,6 @@ process ends. What a killed process left goes when the next one unpacks photos.
 
 import atexit
 import re
-import tempfile
 from contextlib import ExitStack
 from functools import cache
 from itertools import count
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from unsee.data.images import UNPACKED, check_header
 from unsee.errors import OutputError
-from unsee.system.disk import workspace
+from unsee.system.disk import temporary_place, workspace
 
 LONGEST = 80  # signs of a file's name
 _numbers = count()
@@ -24,7 +23,7 @@ _numbers = count()
 def _folder() -> Path:
     opened = ExitStack()
     atexit.register(opened.close)
-    return opened.enter_context(workspace(Path(tempfile.gettempdir()), UNPACKED))
+    return opened.enter_context(workspace(temporary_place(), UNPACKED))
 
 
 def unpacked(data: bytes, source: str, name: str) -> Path:
@@ -39,7 +38,7 @@ def unpacked(data: bytes, source: str, name: str) -> Path:
         file.write_bytes(data)
     except OSError as error:
         raise OutputError(
-            f"{tempfile.gettempdir()} cannot take the photos of {source} ({error.strerror or error}); "
+            f"{temporary_place()} cannot take the photos of {source} ({error.strerror or error}); "
             "let TMPDIR name a folder with room for all of them."
         ) from error
     check_header(file)

@@ -3,7 +3,6 @@
 Source: arXiv 2605.05909 for the idea; docs/method.md says what is ours.
 """
 
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from unsee.moments.measure import prepare, waiting_place
 from unsee.moments.reading import Reader
 from unsee.moments.records import AUTO, Moments, Photos
 from unsee.records import Sample
+from unsee.system.disk import temporary_place
 from unsee.system.memory import Memory
 from unsee.system.tensors import fingerprint
 
@@ -73,7 +73,7 @@ class FeatureMethod(FeatureSettings, ABC):
     ) -> Edit:
         """Forgets what is on the target images; see `Method.forget`. A `reader` is asked what the model reads."""
         bounds = vlm.bounds(memory)
-        place = Path(tempfile.gettempdir()) if state is None else state.parent
+        place = temporary_place() if state is None else state.parent
         with waiting_place(bounds, place, "unsee") as scratch:
             started = time.monotonic()
             validate(target, "target")

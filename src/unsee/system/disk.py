@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from unsee.errors import InputError
 from unsee.system.signals import exposed, shielded
 
 FICLONE = 0x40049409  # of linux/fs.h
@@ -27,6 +28,17 @@ YOUNG = 60.0  # seconds for which an empty working folder may be one that is jus
 def at_home(path: str | Path) -> str:
     """A path with the home folder for the ~ that it begins with; as it is where there is no home."""
     return os.path.expanduser(path)  # noqa: PTH111 # that of Path raises where there is none
+
+
+def temporary_place() -> Path:
+    """The folder for temporary files.
+
+    Raises InputError where TMPDIR names none: Python would take another one, and photos must not land there unasked.
+    """
+    named = os.environ.get("TMPDIR", "")
+    if named and not Path(named).is_dir():
+        raise InputError(f"TMPDIR names {named}, which is no folder; make it, or take TMPDIR out of the environment.")
+    return Path(tempfile.gettempdir())
 
 
 def file_state(path: Path) -> tuple[int, ...]:
