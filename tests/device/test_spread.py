@@ -1,5 +1,6 @@
 """Weights that lie spread over two processes make what one process with all of them makes."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -118,3 +119,12 @@ def test_cells_of_bench_are_not_spread(unsee: Run, capsys: pytest.CaptureFixture
 def test_one_process_has_nothing_to_spread(unsee: Run, checkpoint: Path, retained: Path, tmp_path: Path) -> None:
     given = ("moments", "--model", checkpoint, "--retain", retained, "--accelerate-config", "fsdp2")
     assert unsee(*given, "--out", tmp_path / "moments") == 0
+
+
+def test_an_evaluation_is_the_same(unsee: Run, checkpoint: Path, tmp_path: Path) -> None:
+    given = ("evaluate", "--model", checkpoint, "--benchmark", "personas", "--limit", 6)
+    alone = unsee(*given, "--out", tmp_path / "one")
+    both = run(*given, *BOTH, "--out", tmp_path / "two")
+    assert both.returncode == alone, both.stderr
+    one, two = (json.loads((tmp_path / name / "result.json").read_text())["scores"] for name in ("one", "two"))
+    assert one == two

@@ -49,14 +49,11 @@ def _asking(block: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
     """Lets a trained block take what needs gradient: else fully_shard drops the gradients of its weights."""
     if not torch.is_grad_enabled() or not any(weight.requires_grad for weight in block.parameters()):
         return args, kwargs
-
-    def with_gradient(value: Any) -> Any:
-        floats = isinstance(value, Tensor) and value.is_floating_point()
-        return value.detach().requires_grad_() if floats and not value.requires_grad else value
-
-    if args:
-        return (with_gradient(args[0]), *args[1:]), kwargs
-    return args, {**kwargs, "hidden_states": with_gradient(kwargs["hidden_states"])}
+    given: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
+    floats = [name for name, value in given.items() if isinstance(value, Tensor) and value.is_floating_point()]
+    if floats and not given[floats[0]].requires_grad:  # the first is what the block before gives
+        given[floats[0]] = given[floats[0]].detach().requires_grad_()
+    return tuple(given.pop(place) for place in range(len(args))), given
 
 
 def whole(value: Tensor) -> Tensor:
