@@ -350,6 +350,25 @@ def test_an_edit_goes_to_where_the_answers_are_best_and_of_equals_farthest(
     assert hearing.Hearing(parts).best_share(vlm, {name: start + 1}, None)[0] == 1.0
 
 
+def test_nobody_goes_beyond_the_trained_change_where_no_photo_of_others_says_what_they_pay(
+    vlm: Vlm, whole: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{vlm.partition.linear[0]}.weight"
+    start = dict(whole.model.named_parameters())[name].detach().clone()
+    nobody = {"shown": [], "unshown": []}
+    before = Heard(QUESTION, {**PHOTOS, **nobody}, {**BEFORE.said, **nobody})
+    left = (0, 1, 4, 4)  # of four photos set aside, how many keep their name at 1, .85, .7 and .55 of the way
+    after = [
+        replace(before, said={**before.said, **GONE, "aside": ["alice"] * few + ["nobody"] * (4 - few), **nobody})
+        for few in left
+    ]
+    monkeypatch.setattr(hearing, "hear_again", lambda *_: after.pop(0))
+    monkeypatch.setattr(hearing, "answer_probabilities", lambda _, told: [1.0] * len(told))
+    parts = Divided(PHOTOS["used"], PHOTOS["aside"], [], [])
+    assert hearing.Hearing(parts, whole, before).best_share(vlm, {name: start + 1}, None)[0] == 1.0
+    assert not after  # four shares, of at most 1
+
+
 def test_without_a_question_the_last_look_of_the_training_decides() -> None:
     assert unheard({"target": 0.3, "drift": 0.1}) == Verdict(True, "", {})
     assert unheard({"target": 0.31, "drift": 0.2}).missed == ("target", "drift")

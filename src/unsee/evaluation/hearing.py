@@ -117,9 +117,9 @@ class Hearing:
         more. The shares whose verdict passes are compared, or all if none does. What a share costs is the model's wrong
         answers, and how likely the old ones about photos that were set aside still are: these photos are few, so that
         whether they get their name says little. Of the shares that cost about the least the largest is taken, beyond
-        the trained change only where that costs least; the smallest where there is no photo of others to see what they
-        pay. 1 where the model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by
-        answers (ours).
+        the trained change only where that costs least; where there is no photo of others to see what they pay, the
+        smallest, and none beyond the trained change. 1 where the model is not asked. Source: interpolated weights
+        (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)
@@ -127,8 +127,9 @@ class Hearing:
         told = old_answers(self.before)
         likely = answer_probabilities(self.whole, told)
         found, costs = dict[float, Verdict](), dict[float, float]()
+        others = self.before.photos[SHOWN] or self.before.photos[UNSHOWN]
         with asked_again():
-            for share in SHARES:
+            for share in SHARES if others else [each for each in SHARES if each <= 1]:
                 part = {name: part_way(put_together(start[name]), value, share) for name, value in weights.items()}
                 with with_weights(self.whole, part):
                     after, left = hear_again(self.whole, self.before), answer_probabilities(self.whole, told)
@@ -138,7 +139,6 @@ class Hearing:
         passed = {share: each for share, each in costs.items() if found[share].passed} or costs
         best = min(passed, key=passed.__getitem__)
         good = [share for share, each in passed.items() if each <= passed[best] + SAME and share <= max(1.0, best)]
-        others = self.before.photos[SHOWN] or self.before.photos[UNSHOWN]
         share = max(good) if others else min(good)
         return share, found[share]
 
