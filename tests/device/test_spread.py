@@ -67,7 +67,6 @@ def test_a_killed_run_goes_on_in_one_process_and_in_two(
 PARTS = """
 import sys
 from pathlib import Path
-import torch
 from torch.distributed.tensor import DTensor
 from unsee.models.checkpoint import load, visual_hash
 from unsee.system.processes import together
