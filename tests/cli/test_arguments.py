@@ -148,6 +148,9 @@ def test_a_file_turns_off_what_is_on_by_itself(
     file.write_text("stepz = false\n", encoding="utf-8")
     assert unsee("session", "init", tmp_path / "other", "--config", file, *given) == 2
     assert "sets stepz, which is no option" in capsys.readouterr().err
+    file.write_text("seed = false\n", encoding="utf-8")
+    assert unsee("session", "init", tmp_path / "other", "--config", file, *given) == 2
+    assert "sets seed to false, which is no switch; expected INT" in capsys.readouterr().err
 
 
 def test_settings_that_are_given_count_more_than_a_preset(monkeypatch: pytest.MonkeyPatch) -> None:

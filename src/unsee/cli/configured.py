@@ -69,14 +69,20 @@ def _from_file(file: Path, typed: Collection[str]) -> list[str]:
 def switched(words: Sequence[str], known: str) -> list[str]:
     """The words with what a file turns off as the command takes it: left out, or --no-NAME where it is on by itself.
 
-    `known` is the command's help. Raises InputError for a name that is not there.
+    `known` is the command's help. Raises InputError for a name that is not there, and for an option that is no switch.
     """
     found, names = list[str](), set(re.findall(r"--[a-z0-9-]+", known))
+    kinds = dict(re.findall(r"(--[a-z0-9-]+) ([A-Z{\[]\S*)", known))  # of those that take a value
     for word in words:
         turned = f"--no-{word.removeprefix('--')}"
         if isinstance(word, Written) and word not in names and turned not in names:
             raise InputError(
                 f"the file of --config sets {word.removeprefix('--')}, which is no option of this command."
+            )
+        if isinstance(word, Off) and word in kinds:
+            raise InputError(
+                f"the file of --config sets {word.removeprefix('--')} to false, which is no switch; expected "
+                f"{kinds[word]}, or leave it out."
             )
         if not isinstance(word, Off):
             found.append(word)
