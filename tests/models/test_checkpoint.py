@@ -15,8 +15,8 @@ from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.methods import NSCVF
 from unsee.models import checkpoint as module
-from unsee.models.carried import left_out, told
-from unsee.models.checkpoint import Vlm, hashes, load, skeleton, visual_hash, visual_parameters, write
+from unsee.models.carried import hashes, left_out, told
+from unsee.models.checkpoint import Vlm, load, skeleton, visual_hash, visual_parameters, write
 from unsee.models.shards import differences, headers, shards
 from unsee.system.disk import file_hash
 from unsee.testing import stored

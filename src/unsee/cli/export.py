@@ -15,6 +15,7 @@ from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.forgetting.edit import read_record, write_record
 from unsee.models.checkpoint import load, visual_hash, visual_parameters, write
+from unsee.models.copies import refuse_copies
 from unsee.models.scopes import WITH_LANGUAGE
 from unsee.records import plain
 from unsee.system.output import RECORD, refuse_existing, with_folder
@@ -80,6 +81,7 @@ def main(args: list[str]) -> int:
             f"the visual module of {options.onto} is not the one that was edited; give a checkpoint of the same model "
             "whose visual module is stored in the same dtype."
         )
+    refuse_copies(served)
     before = visual_parameters(served.model, served.partition)
     after = visual_parameters(edited.model, edited.partition)
     changed = {

@@ -226,6 +226,9 @@ def _machines(args: list[str]) -> tuple[list[str], Machines]:
     if said["--accelerate-config"] == FSDP2:
         return rest, Machines(int(number), spread=True)
     machines, options = of_file(Path(said["--accelerate-config"]))
+    if machines.processes > most:
+        file = said["--accelerate-config"]
+        raise InputError(f"{file} asks for {machines.processes} processes on this machine; expected at most {most}.")
     typed = {word.partition("=")[0] for word in rest}
     for name, value in zip(options[::2], options[1::2], strict=True):
         rest += [] if name in typed else [name, value]

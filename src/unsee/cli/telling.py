@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unsee.errors import InputError
-from unsee.system.output import refuse_place
+from unsee.system.output import real, refuse_place
 from unsee.system.terminal import one_line, printable_json, speaks
 
 LOG = logging.getLogger("unsee")
@@ -76,9 +76,12 @@ class Telling:
 
 def _refuse(file: Path, folders: Iterable[Path]) -> None:
     """Raises InputError where a log may not be written, or added to what is there."""
+    if "\0" in str(file):
+        raise InputError("the name of the log file holds a zero byte, which no file's name can; name another one.")
     if file.is_fifo():
         raise InputError(f"{file} is a pipe, which would wait for a reader; name a file for the log.")
     refuse_place(file)
+    refuse_place(real(file))  # of a link that leads to no file yet, too
     for folder in folders:
         if file.resolve().is_relative_to(folder.resolve()):
             raise InputError(f"{file} lies in {folder}, which is read or written; name another log file.")
@@ -113,8 +116,16 @@ def taken(args: Sequence[str]) -> tuple[list[str], Telling]:
     if now.file:
         named = [Path(word.partition("=")[2] if word.startswith("--") else word) for word in rest if word]
         here = Path.cwd()
-        now.folders = [place for place in named if place.is_dir() and not here.is_relative_to(place.resolve())]
+        now.folders = [place for place in named if _is_folder(place) and not here.is_relative_to(place.resolve())]
     return rest, now
+
+
+def _is_folder(place: Path) -> bool:
+    """Whether a word that may be anything names a folder: one that is too long for a name names none."""
+    try:
+        return place.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def tell(text: str) -> None:

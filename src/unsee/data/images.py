@@ -17,6 +17,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from unsee.data.work import MOST_BYTES, MOST_SCANNED, MOST_SCANS, scans, size_of
 from unsee.errors import InputError
 from unsee.records import Sample
+from unsee.system.disk import is_there
 from unsee.system.lfs import refuse_pointer
 from unsee.system.signals import within
 
@@ -100,7 +101,7 @@ def pixels(source: Path | Image.Image) -> int:
 
 def check_header(path: Path) -> None:
     """Raises InputError where the file is no image or too large; reads the header only, so damage may go unseen."""
-    name = str(path)
+    name = describe(path)
     with _reading(name), _opened(path) as opened:
         _check_size(_whole(opened, name), name)
 
@@ -124,6 +125,8 @@ class _Jpeg(JpegImageFile):
 
 
 def _opened(source: Path | BytesIO) -> Image.Image:
+    if isinstance(source, Path) and is_there(source) and not source.is_file():
+        raise OSError("it is no file, but a folder, a pipe or a device")  # a pipe would be waited for
     try:
         return Image.open(source, formats=FORMATS)
     except UnidentifiedImageError as error:

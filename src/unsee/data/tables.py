@@ -18,7 +18,7 @@ from unsee.records import Sample
 BATCH = 16  # rows decoded at a time, so that few encoded images are in memory
 MANY = 256  # rows, from which on embedded images become files
 # What pyarrow and datasets raise on damaged files; pyarrow's own errors derive from these.
-DAMAGE = (OSError, ValueError, TypeError, LookupError, NotImplementedError)
+DAMAGE = (OSError, ValueError, TypeError, LookupError, NotImplementedError, RecursionError)
 Kept = Callable[[bytes, str], Image | Path]
 
 

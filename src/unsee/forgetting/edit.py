@@ -12,7 +12,8 @@ from torch import Tensor
 
 from unsee import __version__
 from unsee.errors import InputError, MissedError, check_kind
-from unsee.models.checkpoint import Vlm, hashes, load, part_way, visual_hash, write
+from unsee.models.carried import hashes
+from unsee.models.checkpoint import Vlm, load, part_way, visual_hash, write
 from unsee.models.spreading import whole
 from unsee.models.weights import assign
 from unsee.records import SCHEMA, LayerDrift, Reply, Request, Verdict, check_schema

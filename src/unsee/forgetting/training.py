@@ -19,6 +19,7 @@ from unsee.errors import InputError, OutputError
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.forgetting.optimizers import OPTIMIZERS
 from unsee.models.features import device_of
+from unsee.models.foreign import first_line
 from unsee.models.spreading import parted, whole
 from unsee.system.disk import allow, is_plain, is_there
 from unsee.system.memory import lacks_memory
@@ -235,9 +236,10 @@ def _restore(file: Path, key: str, run: _Run) -> None:
             run.restore(state)
             return
     except (
-        OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, UnpicklingError
+        OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, UnpicklingError
     ) as error:  # fmt: skip
-        raise InputError(f"{file} cannot be read ({error}); remove it, or run without --resume.") from error
+        reason = "it is no state of a run" if isinstance(error, UnpicklingError) else first_line(error)
+        raise InputError(f"{file} cannot be read ({reason}); remove it, or run without --resume.") from error
     raise InputError(
         f"{file} belongs to a run with other settings, photos or model; give the same ones or remove the file."
     )

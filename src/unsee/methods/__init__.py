@@ -54,7 +54,7 @@ def find(name: str) -> type[Method]:
         raise unknown("method", name, METHODS)
     try:
         found = getattr(import_module(module), kind)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"there is no method {name} ({error}); expected package.module:Class.") from error
     if not (is_dataclass(found) and isinstance(found, type) and hasattr(found, "forget") and hasattr(found, "name")):
         raise InputError(f"{name} is no method; expected a frozen dataclass with name, language and forget.")

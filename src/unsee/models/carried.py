@@ -3,12 +3,13 @@
 A list of what to leave out always misses something: the old weights in another format, photos, pickled objects.
 """
 
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
 from unsee.errors import InputError
 from unsee.models.shards import INDEX, shards
-from unsee.system.disk import is_there
+from unsee.system.disk import file_hash, is_there
 from unsee.system.output import WRITTEN
 
 NAMED_SO = (
@@ -37,6 +38,38 @@ def carried(folder: Path) -> list[Path]:
         place = file.resolve()
         if not (place.is_relative_to(folder.resolve()) or place.is_relative_to(blobs)):
             raise InputError(f"{file} is a link that leads out of the checkpoint; put the file itself there.")
+    return found
+
+
+def states(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of each of these files, by its path in the folder, as long as nobody writes to them."""
+    found = {file.relative_to(folder).as_posix(): file.stat() for file in carried(folder)}
+    return {name: (status.st_size, status.st_mtime_ns) for name, status in found.items()}
+
+
+def check_unchanged(folder: Path, before: Mapping[str, tuple[int, int]]) -> None:
+    """Raises InputError where a file is gone, new, or was written to since `states` gave this of before."""
+    now = states(folder)
+    if other := next((name for name in sorted({*before, *now}) if before.get(name) != now.get(name)), None):
+        raise InputError(
+            f"{folder / other} was changed, added or removed while the work ran; put the checkpoint right and begin "
+            "again."
+        )
+
+
+def hashes(folder: Path, known: dict[tuple[int, int], str] | None = None) -> dict[str, str]:
+    """SHA-256 of every file that an edited copy has, by its path in the folder.
+
+    `known` remembers files by their identity on the disk, so that a hard link is not read twice.
+    """
+    known = {} if known is None else known
+    found = {}
+    for file in carried(folder):
+        status = file.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity not in known:
+            known[identity] = file_hash(file)
+        found[file.relative_to(folder).as_posix()] = known[identity]
     return found
 
 

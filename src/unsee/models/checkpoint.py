@@ -37,7 +37,7 @@ from transformers.modeling_utils import LoadStateDictConfig
 
 from unsee.errors import InputError
 from unsee.models.accounted import check_amount, check_visual, check_whole
-from unsee.models.carried import carried, check_plain
+from unsee.models.carried import carried, check_plain, check_unchanged, states
 from unsee.models.families import FAMILIES
 from unsee.models.features import device_of
 from unsee.models.foreign import in_words
@@ -51,7 +51,7 @@ from unsee.models.sizes import check_layers
 from unsee.models.spreading import spread_out
 from unsee.system import hub
 from unsee.system.device import CPU, as_by_default, chosen
-from unsee.system.disk import clone, file_hash, linked
+from unsee.system.disk import clone, linked
 from unsee.system.memory import Memory, plan
 from unsee.system.output import SESSION
 from unsee.system.processes import spread
@@ -79,6 +79,8 @@ class Vlm:
     stored: Mapping[str, Stored]
     dtypes: Mapping[str, torch.dtype]
     language: Mapping[str, Stored] = field(default_factory=dict)
+    files: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Size and time of each file of the folder that a copy has too, when it was opened."""
     cache: Path | None = None
     """Folder where what is measured of retained photos is kept for later runs."""
 
@@ -277,7 +279,7 @@ def load(
         spoken = {name: renamed for name, renamed in _renamed(empty, held).items() if renamed in partition.protected}
         words = {name: held[name] for name in spoken if held[name].dtype in DTYPES}
         dtypes |= {spoken[name]: DTYPES[place.dtype] for name, place in words.items()}
-    vlm = Vlm(folder, empty, empty, processor, partition, stored, dtypes, words)
+    vlm = Vlm(folder, empty, empty, processor, partition, stored, dtypes, words, states(folder))
     if language and vlm.quantised:
         raise InputError(
             f"the language model in {folder} is quantised ({vlm.quantised}) and cannot be asked here; the visual part "
@@ -347,10 +349,10 @@ def write(
 
     They are visual ones, or among the `protected` ones that may change all the same.
 
-    Of the files, only shards that hold a changed tensor are written anew, with the other bytes as they were. All other
-    files that belong to a checkpoint are copied, which takes no room where the disk can clone. With `link` the other
-    shards become hard links, where the disk allows and they are not the hub's. What is not known to be needed is left
-    out (`carried`): it could hold what was forgotten.
+    Only shards that hold a changed tensor are written anew, with the other bytes as they were. All other files that
+    belong to a checkpoint are copied, which takes no room where the disk can clone; with `link` shards become hard
+    links, where the disk allows and they are not the hub's. What is not known to be needed is left out (`carried`): it
+    could hold what was forgotten. Raises InputError where a file was changed since the checkpoint was opened.
     """
     allowed = (*vlm.partition.visual, *protected)  # in their order, which a conversion may depend on
     unknown = sorted(changed.keys() - set(allowed))
@@ -363,28 +365,13 @@ def write(
     before, after = (revert_weight_conversion(vlm.model, whole | dict(c)) for c in ({}, changed))
     moved = {name: tensor for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     rewritten = {stored[name].file for name in moved if name in stored}
+    check_unchanged(vlm.folder, vlm.files)
     for file in carried(vlm.folder):
         place = out / file.relative_to(vlm.folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         if not (link and file not in rewritten and file.suffix == ".safetensors" and linked(file, place)):
             clone(file, place)
     patch(moved, {name: replace(s, file=out / s.file.relative_to(vlm.folder)) for name, s in stored.items()})
-
-
-def hashes(folder: Path, known: dict[tuple[int, int], str] | None = None) -> dict[str, str]:
-    """SHA-256 of every file that an edited copy has, by its path in the folder.
-
-    `known` remembers files by their identity on the disk, so that a hard link is not read twice.
-    """
-    known = {} if known is None else known
-    found = {}
-    for file in carried(folder):
-        status = file.stat()
-        identity = (status.st_dev, status.st_ino)
-        if identity not in known:
-            known[identity] = file_hash(file)
-        found[file.relative_to(folder).as_posix()] = known[identity]
-    return found
 
 
 def visual_hash(vlm: Vlm, changed: Mapping[str, Tensor] | None = None) -> str:

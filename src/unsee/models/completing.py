@@ -14,6 +14,7 @@ from unsee.errors import InputError
 from unsee.models.foreign import in_words
 from unsee.system.signals import within
 
+LONGEST = 1 << 20  # signs that a template may make of a question of one
 TRYING = 10.0  # seconds that a processor may take for one small image
 CLASS_TOKENS = ("class_embedding", "cls_token")  # of encoders that have one beside the patches
 PROBE = new_image("RGB", (96, 96), (90, 120, 150))
@@ -84,6 +85,8 @@ def _shows(processor: Any, template: Any, marks: list[str]) -> bool:
 
     def asks() -> bool:
         text = processor.apply_chat_template(asked, chat_template=chosen, add_generation_prompt=True, tokenize=False)
+        if len(text) > LONGEST:
+            return False
         processor(images=[PROBE], text=[text], return_tensors="pt")
         return not marks or any(mark in text for mark in marks)
 

@@ -35,8 +35,9 @@ def in_words(what: str, then: str, kind: type[InputError] = InputError) -> Itera
         yield
     except InputError:  # a sentence already
         raise
-    except Exception as error:
-        # Of tokenizers come errors of the class Exception itself; every other kind is in the list.
-        if lacks_memory(error) or not (isinstance(error, FOREIGN) or type(error) is Exception):
+    except BaseException as error:
+        # Of tokenizers come errors of the class Exception itself, and panics; every other kind is in the list.
+        own = type(error) is Exception or type(error).__name__ == "PanicException"
+        if lacks_memory(error) or not (isinstance(error, FOREIGN) or own):
             raise
         raise kind(f"{what} ({first_line(error)}); {then}.") from error

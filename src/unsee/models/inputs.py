@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Question = tuple[Image | None, str]
 Shot = tuple[Image | None, str, str]  # a question with its answer
 
+SIGNS, LEAST_SIGNS = 64, 1 << 17  # of a question in its template: for each position of a model; allowed anyway
 ASKING = 120.0  # seconds that a processor may take for a batch of questions
 # Sizes (width, height) that a processor with a fixed size makes alike, and every other one does not.
 PROBES = ((48, 144), (144, 48), (96, 96), (160, 120), (640, 480))
@@ -154,8 +155,10 @@ def chat_inputs(vlm: "Vlm", questions: Sequence[Question], shots: Sequence[Seque
             texts = [text for _, text in questions]
             batch = vlm.processor(images=images or None, text=texts, return_tensors="pt", **options)
         else:
+            chats = [_turns(*pair) for pair in zip(shots or [()] * len(questions), questions, strict=True)]
+            _check_length(vlm, chats[0])
             batch = vlm.processor.apply_chat_template(
-                [_turns(*pair) for pair in zip(shots or [()] * len(questions), questions, strict=True)],
+                chats,
                 tokenize=True,
                 add_generation_prompt=True,
                 return_dict=True,
@@ -165,6 +168,21 @@ def chat_inputs(vlm: "Vlm", questions: Sequence[Question], shots: Sequence[Seque
     return {
         name: value.to(vlm.device) for name, value in batch.items() if isinstance(value, Tensor) and name != "labels"
     }
+
+
+def _check_length(vlm: "Vlm", chat: list[dict[str, Any]]) -> None:
+    """Raises InputError where the template makes far more of a question than the model can take.
+
+    A tokenizer would take gigabytes for it.
+    """
+    text = vlm.processor.apply_chat_template([chat], tokenize=False, add_generation_prompt=True)[0]
+    positions = getattr(vlm.model.config.get_text_config(), "max_position_embeddings", None)
+    most = max(SIGNS * positions if isinstance(positions, int) else 0, LEAST_SIGNS)
+    if len(text) > most:
+        raise UnaskableError(
+            f"the chat template in {vlm.folder} makes {len(text):,} signs of one question; expected at most {most:,}, "
+            "so copy it here again."
+        )
 
 
 def _turns(shots: Sequence[Shot], question: Question) -> list[dict[str, Any]]:

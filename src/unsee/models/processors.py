@@ -1,5 +1,7 @@
 """The checkpoint's own processor, without its part for videos, so that it is the same with and without torchvision."""
 
+import base64
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +13,15 @@ from unittest.mock import patch
 from transformers import AutoProcessor, PreTrainedModel, ProcessorMixin
 from transformers.utils.import_utils import is_torchvision_available
 
-from unsee.errors import InputError
+from unsee.errors import InputError, shown
 from unsee.models.completing import complete
 from unsee.models.foreign import in_words
 from unsee.models.sizes import check_picture_sizes
 
 VIDEO = "video_processor"
+COUNTS = ("num_additional_image_tokens", "image_seq_len", "image_seq_length", "num_image_tokens")  # of an image
+WORD = 4  # bytes with which a table of characters says how long it is
+MOST_TOKENS = 1 << 16  # of an image; the longest of published models have some thousands
 
 
 @contextmanager
@@ -74,6 +79,8 @@ def open_processor(
 
     Raises InputError where it is missing, damaged or takes no images.
     """
+    _refuse_other_models(folder)
+    _check_charsmap(folder / "tokenizer.json")
     then = "expected the image processor and tokenizer beside the weights"
     with in_words(f"{folder} has no usable processor", then), without_videos():
         processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -82,8 +89,48 @@ def open_processor(
             f"{folder} has no image processor; "
             "expected preprocessor_config.json or processor_config.json beside the weights."
         )
+    for name in COUNTS:
+        if isinstance(count := getattr(processor, name, None), int) and not 0 <= count <= MOST_TOKENS:
+            raise InputError(
+                f"the processor in {folder} has {shown(count)} as {name}; expected 0 to {MOST_TOKENS:,}, so copy its "
+                "files here again."
+            )
     pictures: Any = processor.image_processor
     check_picture_sizes(folder, pictures.to_dict())
     if model is not None:
         complete(processor, model)
     return processor
+
+
+def _refuse_other_models(folder: Path) -> None:
+    """Raises InputError where a processor's file names another model, which would be opened, or loaded from the hub."""
+    file = folder / "processor_config.json"
+    if isinstance(found := _read(file), dict) and found.get("audio_tokenizer") is not None:
+        raise InputError(f"{file} names an audio tokenizer, which is a model of its own; take that entry out.")
+
+
+def _check_charsmap(file: Path) -> None:
+    """Raises InputError for a table of characters that says it is longer than it is: its reader ends the process."""
+    waiting: list[Any] = [found.get("normalizer")] if isinstance(found := _read(file), dict) else []
+    while waiting:
+        part = waiting.pop()
+        if not isinstance(part, dict):
+            continue
+        waiting += part["normalizers"] if isinstance(part.get("normalizers"), list) else []
+        table = part.get("precompiled_charsmap")
+        if not isinstance(table, str):
+            continue
+        try:
+            content = base64.b64decode(table)
+        except ValueError:
+            continue  # its reader says so
+        if len(content) < WORD or int.from_bytes(content[:WORD], "little") > len(content) - WORD:
+            raise InputError(f"{file} holds a precompiled_charsmap that is cut off or damaged; copy the file again.")
+
+
+def _read(file: Path) -> Any:
+    """What a JSON file says; None where it is not there or cannot be read, which its own reader says."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None

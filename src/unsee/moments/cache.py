@@ -4,9 +4,10 @@ Source: ours.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import transformers
@@ -29,7 +30,7 @@ from unsee.system.tensors import TensorFile, fingerprint, opened, write
 
 FORM, NAME = "unsee-cache-2", "name"  # what says of which photos, model and layer a file is
 LOG = logging.getLogger("unsee")
-Kept = tuple[TensorFile, dict[str, Tensor]]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class Cache:
         """Those of these layers' Grams that are kept; `every` says of which share of the tokens (see `measure`)."""
         found = {}
         for name in layers:
-            if (kept := self._found(self._gram(photos, name, every))) is not None:
-                found[name] = kept[0], float(kept[0].facts["count"])
+            place = self._gram(photos, name, every)
+            if (kept := self._found(place, lambda stored, _: (stored, float(stored.facts["count"])))) is not None:
+                found[name] = kept
         return StoredGrams(found)
 
     def keep_gram(self, photos: str, name: str, every: Mapping[str, int], gram: Gram) -> None:
@@ -57,8 +59,8 @@ class Cache:
 
     def hashes(self, photos: str) -> list[str] | None:
         """The content hashes of these photos, in their order; None where they are not kept."""
-        kept = self._found(self._place("hashes", photos))
-        return None if kept is None else [bytes(row).hex() for row in kept[1]["hashes"].numpy()]
+        place = self._place("hashes", photos)
+        return self._found(place, lambda _, kept: [bytes(row).hex() for row in kept["hashes"].numpy()])
 
     def keep_hashes(self, photos: str, hashes: Sequence[str]) -> None:
         """Keeps them."""
@@ -67,14 +69,12 @@ class Cache:
 
     def features(self, hashes: Sequence[str]) -> Features | None:
         """The features of photos with these content hashes, in their order; None where they are not kept."""
-        kept = self._found(self._place("features", *hashes))
-        if kept is None:
-            return None
-        names = list(kept[0].facts["names"])
-        return Features(
-            {name: kept[1][f"values {place}"] for place, name in enumerate(names)},
-            {name: kept[1][f"counts {place}"] for place, name in enumerate(names)},
-        )
+
+        def made(stored: TensorFile, kept: Mapping[str, Tensor]) -> Features:
+            names = list(stored.facts["names"])
+            return Features(*({n: kept[f"{part} {at}"] for at, n in enumerate(names)} for part in ("values", "counts")))
+
+        return self._found(self._place("features", *hashes), made)
 
     def keep_features(self, hashes: Sequence[str], features: Features) -> None:
         """Keeps them."""
@@ -89,16 +89,16 @@ class Cache:
     def _place(self, kind: str, *parts: str) -> Path:
         return self.folder / f"{kind}-{fingerprint(self.model, *parts)[:32]}.safetensors"
 
-    def _found(self, file: Path) -> Kept | None:
-        """A file that is whole, with what is in it; of several processes all have it, or none."""
-        kept = None
+    def _found(self, file: Path, made: Callable[[TensorFile, Mapping[str, Tensor]], Made]) -> Made | None:
+        """What is `made` of a file that is whole and of what is in it; of several processes all have it, or none."""
+        kept: Made | None = None
         try:
             if is_there(file):
                 stored = opened(file, FORM)
                 if stored.facts.get(NAME) != file.stem:
                     raise ValueError("it was kept under another name")  # noqa: TRY301 # as every other damage
-                kept = stored, stored.read(stored.sums)
-        except (ValueError, InputError) as error:
+                kept = made(stored, stored.read(stored.sums))
+        except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
             LOG.warning("%s of the cache is damaged and is made again (%s)", file.name, error)
         return None if anyone(kept is None) else kept
 

@@ -57,7 +57,10 @@ class StoredGrams(Mapping[str, Gram]):
         outer, total = (tensors[part] for part in names)
         total = _clear(self._cipher, stored, names[1], total, torch.float64)
         outer = _clear(self._cipher, stored, names[0], outer, _kept(len(total)))
-        return Gram(_square(outer.double(), len(total)), total, count)
+        try:
+            return Gram(_square(outer.double(), len(total)), total, count)
+        except (TypeError, ValueError, RuntimeError) as error:  # other shapes than were written
+            raise _strange(stored.file, error) from error
 
     def __contains__(self, name: object) -> bool:
         return name in self._places  # without reading it
@@ -226,7 +229,8 @@ def read_guarded(
     try:
         counts = {name: (stored, float(count)) for name, count in stored.facts["guard"].items()}
         shapes = None if old else {name: (int(r), int(c)) for name, (r, c) in stored.facts["anchors"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        dict.fromkeys(map(moments.first.__getitem__, (*counts, *(shapes or ()))))  # each is one of the layers
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise _strange(file, error) from error
     guard = StoredGrams(counts, GUARD, cipher)
     return moments, guard, None if shapes is None else StoredAnchors(stored, shapes, cipher)
@@ -238,9 +242,11 @@ def _read(file: Path, vlm: Vlm | None, form: str) -> tuple[Moments, TensorFile]:
         small = stored.read(name for name in stored.sums if not name.startswith(LARGE_PARTS))
         moments = _assembled(stored, small)
         dict(stored.facts["guard"])
+        if vlm is not None:
+            _check_layers(moments, vlm)
     except InputError:  # a sentence already, and a ValueError too
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise _strange(file, error) from error
     if vlm is not None and moments.model != visual_hash(vlm):
         raise InputError(f"{file} was measured on another model than {vlm.folder}; run unsee moments on this one.")
@@ -250,6 +256,17 @@ def _read(file: Path, vlm: Vlm | None, form: str) -> tuple[Moments, TensorFile]:
             "run unsee moments again."
         )
     return moments, stored
+
+
+def _check_layers(moments: Moments, vlm: Vlm) -> None:
+    """Raises KeyError for what is no layer of the model, ValueError for numbers that are not finite."""
+    modules = dict(vlm.model.named_modules())
+    states = () if moments.states is None else (moments.states.layer,)
+    for name in {*moments.first, *moments.first.values(), *states}:
+        if not isinstance(getattr(modules.get(name), "weight", None), Tensor):
+            raise KeyError(name)
+    if not all(value.isfinite().all() for value in (moments.features.mean, *vars(moments.scatter).values())):
+        raise ValueError("it holds numbers that are not finite")
 
 
 def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
@@ -276,6 +293,8 @@ def _assembled(stored: TensorFile, small: Mapping[str, Tensor]) -> Moments:
     found = _scatter(small, "scatter.")
     how = facts["layout"]
     shapes = {name: (int(tokens), int(width)) for name, (tokens, width) in how["shapes"].items()}
+    if not shapes or not shapes.keys() == how["scales"].keys() == facts["spread"].keys():
+        raise KeyError("shapes")
     features = RetainedFeatures(
         layout=Layout(shapes, how["scales"], how["pooled"], small.get("basis")),
         spread=facts["spread"],

@@ -19,12 +19,12 @@ HELP = "make one with openssl genpkey -algorithm ed25519"
 
 def _library() -> Any:
     try:
-        from cryptography.exceptions import InvalidSignature
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError as error:
         raise InputError("signatures need the package cryptography; install unsee[sign].") from error
-    return serialization, ed25519, InvalidSignature
+    return serialization, ed25519, InvalidSignature, UnsupportedAlgorithm
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def read_key(file: Path | None) -> Signer:
     if file is None:
         return Signer()
     check_file(file, f"a private key; {HELP}")
-    serialization, ed25519, _ = _library()
+    serialization, ed25519, _, unsupported = _library()
     try:
         key = serialization.load_pem_private_key(file.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, unsupported) as error:
         raise InputError(f"{file} cannot be read as a private key ({error}); {HELP}.") from error
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise InputError(f"{file} holds a key of another kind than {ALGORITHM}; {HELP}.")
@@ -76,10 +76,10 @@ def read_key(file: Path | None) -> Signer:
 def read_public_key(file: Path) -> str:
     """The raw public key of a PEM file, in base64. Raises InputError where it is none."""
     check_file(file, "a public key; make it with openssl pkey -in KEY -pubout")
-    serialization, ed25519, _ = _library()
+    serialization, ed25519, _, unsupported = _library()
     try:
         key = serialization.load_pem_public_key(file.read_bytes())
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, unsupported) as error:
         raise InputError(
             f"{file} cannot be read as a public key ({error}); make it with openssl pkey -in KEY -pubout."
         ) from error
@@ -113,7 +113,7 @@ def check_entries(entries: Sequence[Entry], expected: str | None) -> int:
 
 
 def _check(key: Any, value: Any, message: bytes, name: str) -> None:
-    _, ed25519, invalid = _library()
+    _, ed25519, invalid, _ = _library()
     try:
         public = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(key, validate=True))
         public.verify(base64.b64decode(value, validate=True), message)
@@ -133,7 +133,7 @@ def read(file: Path) -> dict[str, Any]:
     """A certificate. Raises BrokenSessionError where it cannot be read."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BrokenSessionError(f"{file.name} cannot be read ({error}); restore it from a copy.") from error
     if not isinstance(found, dict):
         raise BrokenSessionError(f"{file.name} is no certificate; restore it from a copy.")
@@ -155,5 +155,9 @@ def check_signature(certificate: Mapping[str, Any], name: str, expected: str | N
         raise BrokenSessionError(f"the signature of {name} is none; restore the session from a copy.")
     if expected is not None and expected != signature.get("public_key"):
         raise BrokenSessionError(f"{name} is signed by another key than the one that was given.")
-    _check(signature.get("public_key"), signature.get("value"), canonical(facts), name)
+    try:
+        message = canonical(facts)
+    except ValueError as error:  # a number or a text that no certificate has
+        raise BrokenSessionError(f"{name} is no certificate ({error}); restore the session from a copy.") from error
+    _check(signature.get("public_key"), signature.get("value"), message, name)
     return True

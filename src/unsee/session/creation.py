@@ -14,7 +14,9 @@ from unsee.evaluation.described import described
 from unsee.evaluation.hearing import AUTO, NEVER, Ask, Tell, silent
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.methods import NSCVF, Method
-from unsee.models.checkpoint import hashes, load
+from unsee.models.carried import hashes
+from unsee.models.checkpoint import load
+from unsee.models.copies import refuse_copies
 from unsee.models.scopes import WITH_LANGUAGE
 from unsee.moments.file import save as save_moments
 from unsee.moments.measure import measure, waiting_place
@@ -69,6 +71,7 @@ def create(
     facts: dict[str, Any] = {**signer.facts}
     with creation(Path(folder), facts, signer.sign) as files:
         vlm = load(model, trust_remote_code=trust_remote_code)
+        refuse_copies(vlm)  # said before the work, as an export would hand them on
         samples = data.samples_of(retain)
         data.validate(samples, "retained")
         bounds = vlm.bounds(memory)

@@ -62,7 +62,8 @@ def check_id(identifier: str, entries: Sequence[Entry]) -> None:
     """Raises InputError for an id that cannot be one or was used."""
     if not IDENTIFIER.fullmatch(identifier):
         raise InputError(f"the id {identifier!r} cannot be used; expected up to 64 letters, digits, dots or dashes.")
-    if any(entry.facts.get("id") == identifier for entry in entries):
+    used = {str(entry.facts.get("id", "")).casefold() for entry in entries}
+    if identifier.casefold() in used:  # on some disks files that differ by case alone are one
         raise InputError(f"the id {identifier} was used before; give each request an id of its own.")
 
 

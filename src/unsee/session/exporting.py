@@ -11,6 +11,7 @@ from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.forgetting.edit import write_record
 from unsee.models.checkpoint import Vlm, load, visual_hash
 from unsee.models.checkpoint import write as write_checkpoint
+from unsee.models.copies import refuse_copies
 from unsee.records import Check
 from unsee.session.ledger import WEIGHTS, BrokenSessionError, Entry, standing, weights_of
 from unsee.session.model_files import differing
@@ -86,6 +87,8 @@ def export(
         "weights_before": str(entries[0].facts["weights_after"]),
         "weights_after": weights_of(entries),
     }
+
+    refuse_copies(base)
 
     def fill(folder: Path) -> None:
         write_checkpoint(base, weights, folder, link=link)

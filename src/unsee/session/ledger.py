@@ -18,7 +18,7 @@ LEDGER, SETTINGS, STATE, WEIGHTS = "ledger.jsonl", "session.toml", "state.safete
 UNDO, CERTIFICATES, QUEUE = "undo", "certificates", "queue"
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?\+00:00")
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{6})?\+00:00")
 KEPT = (STATE, WEIGHTS)  # what a request replaces, and what takes it back
 NAMES = re.compile(
     rf"{re.escape(SETTINGS)}|(?:{UNDO}/{IDENTIFIER.pattern}/)?(?:{'|'.join(map(re.escape, KEPT))})"
@@ -91,6 +91,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
+def check_clock(entries: Sequence[Entry]) -> str:
+    """The time. Raises InputError where it is before the last entry."""
+    time = now()
+    if entries and time < entries[-1].time:
+        raise InputError(
+            f"the clock says {time}, which is before the last entry of the ledger ({entries[-1].time}); set it right."
+        )
+    return time
+
+
 def following(
     entries: Sequence[Entry],
     event: str,
@@ -100,11 +110,7 @@ def following(
     sign: Sign | None = None,
 ) -> Entry:
     """The next entry, dated now. Raises InputError where the clock is behind the last one."""
-    time = now()
-    if entries and time < entries[-1].time:
-        raise InputError(
-            f"the clock says {time}, which is before the last entry of the ledger ({entries[-1].time}); set it right."
-        )
+    time = check_clock(entries)
     previous = entries[-1].hash if entries else ""
     entry = Entry(len(entries), time, event, facts, files, sorted(removed), previous).sealed()
     if sign is not None:

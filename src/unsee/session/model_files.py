@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from unsee.models.carried import carried
-from unsee.models.checkpoint import ADAPTER, hashes
+from unsee.models.carried import carried, hashes
+from unsee.models.checkpoint import ADAPTER
 from unsee.models.shards import shards
 from unsee.session.ledger import Entry
 from unsee.system.disk import file_hash

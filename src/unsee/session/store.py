@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unsee.errors import InputError
-from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, Sign, files_of, following, parse
+from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, Sign, check_clock, files_of, following, parse
 from unsee.system.disk import allow, file_hash, flush, is_plain, is_there, locked, parents, sync, sync_one, workspace
 from unsee.system.output import refuse_place
 
@@ -51,7 +51,7 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Keeps others from changing the folder; completes or discards first what a killed process left.
 
-        Raises InputError where another process changes it or it cannot be written to.
+        Raises InputError where another process changes it, it cannot be written to, or the clock is behind.
         """
         lock = inside(self.folder, LOCK)
         if is_there(lock) and (not is_plain(lock) or lock.stat().st_size):
@@ -67,6 +67,7 @@ class Store:
                 ) from error
             self._reload()
             self.recovered = self._recover() or ("" if alone else UNLOCKED)
+            check_clock(self.entries)  # else it is said when all the work is done
             yield
 
     @contextmanager

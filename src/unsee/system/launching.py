@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unsee.errors import InputError
+from unsee.errors import InputError, check_file, shown
 
 PLAIN = ("NO", "MULTI_GPU", "MULTI_CPU")  # kinds of accelerate in which each process holds the whole model
 PRECISIONS = {"no": "float32", "bf16": "bfloat16"}  # what accelerate calls ours
 PORT = 29500
+MOST, DIGITS = 1 << 20, 9  # bytes of a file of settings; digits of a number in it
+KNOWN = (
+    *("distributed_type", "mixed_precision", "num_processes", "num_machines", "machine_rank"),
+    *("main_process_port", "main_process_ip", "use_cpu"),
+)  # settings that are read
 FSDP, FSDP2 = "FSDP", "fsdp2"  # how accelerate calls it in a file; a word in the place of a file
 SPREAD = "ACCELERATE_USE_FSDP"  # what `accelerate launch` sets in the environment for it
 
@@ -37,12 +42,18 @@ def of_file(path: Path) -> tuple[Machines, list[str]]:
     """
     import yaml  # takes a tenth of a second
 
+    check_file(path, "a file that `accelerate config` wrote")
     try:
+        if path.stat().st_size > MOST:
+            raise ValueError(f"it has more than {MOST:,} bytes")  # noqa: TRY301 # every way of being wrong is one
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read; expected a file that `accelerate config` wrote.") from error
     if not isinstance(found, Mapping):
         raise InputError(f"{path} holds no settings; expected a file that `accelerate config` wrote.")
+    for name in KNOWN:
+        if isinstance(found.get(name), Mapping | Sequence) and not isinstance(found[name], str):
+            raise InputError(f"{name} in {path} is a list or a table; expected one value.")
     # An unquoted no is False to YAML.
     kind, precision = (str(found.get(name) or "no") for name in ("distributed_type", "mixed_precision"))
     kind, precision = kind.upper(), precision.lower()
@@ -68,8 +79,8 @@ def _number(found: Mapping[str, Any], name: str, otherwise: int, path: Path) -> 
     value = found.get(name)
     if value is None:
         return otherwise
-    if isinstance(value, bool) or not str(value).isdecimal():
-        raise InputError(f"{name} in {path} is {value!r}; expected a whole number.")
+    if isinstance(value, bool) or not str(value).isdecimal() or len(str(value)) > DIGITS:
+        raise InputError(f"{name} in {path} is {shown(str(value))}; expected a whole number.")
     return int(value)
 
 

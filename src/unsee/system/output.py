@@ -29,11 +29,19 @@ def holds_record(folder: Path) -> bool:
             continue
         try:
             record = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue
         if isinstance(record, dict) and "unsee" in record:
             return True
     return False
+
+
+def real(place: Path) -> Path:
+    """Where links lead. Raises InputError where they lead round in a circle."""
+    try:
+        return place.resolve()
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{place} is, or lies below, a link that leads nowhere; name another output.") from error
 
 
 def refuse_place(out: Path) -> None:
@@ -42,7 +50,7 @@ def refuse_place(out: Path) -> None:
         raise InputError(f"{out} is no name that a folder can be given; name the output itself.")
     parent = out.absolute().parent
     _refuse_no_folder(parent)
-    for folder in (parent.resolve(), *parent.resolve().parents):
+    for folder in (real(parent), *real(parent).parents):
         if all((folder / name).is_file() for name in SESSION):
             raise InputError(f"{out} lies in the session {folder}, which holds nothing else; name another output.")
         if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
@@ -74,9 +82,9 @@ def refuse_within(out: Path, reads: Iterable[Path | str | None]) -> None:
     for source in reads:
         if source is None:
             continue
-        if Path(source).resolve().is_relative_to(out.resolve()):
+        if Path(source).resolve().is_relative_to(real(out)):
             raise InputError(f"{out} would replace {source}, which is read; name another output.")
-        if Path(source).is_dir() and out.resolve().is_relative_to(Path(source).resolve()):
+        if Path(source).is_dir() and real(out).is_relative_to(Path(source).resolve()):
             raise InputError(f"{out} lies in {source}, which is read and stays as it is; name another output.")
 
 

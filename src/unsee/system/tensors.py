@@ -70,10 +70,14 @@ def opened(file: Path, form: str) -> TensorFile:
     content = metadata.get("content", "")
     if _text(content) != metadata.get("sha256"):
         raise ValueError("its facts were changed")
-    found = json.loads(content)
-    if set(found["sums"]) != names:
+    try:
+        found = json.loads(content)
+        facts, sums = dict(found["facts"]), dict(found["sums"])
+    except (TypeError, KeyError, RecursionError) as error:
+        raise ValueError("its facts are not what was written") from error
+    if set(sums) != names:
         raise ValueError("tensors are missing or were added")
-    return TensorFile(file, found["facts"], found["sums"])
+    return TensorFile(file, facts, sums)
 
 
 def fingerprint(*parts: str) -> str:
