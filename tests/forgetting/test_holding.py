@@ -10,6 +10,7 @@ from unsee.forgetting.confined import ConfinedWeight
 from unsee.forgetting.holding import held
 from unsee.linalg.anchor import Anchor
 from unsee.linalg.gram import Gram, gram_of
+from unsee.linalg.output_metric import OutputMetric
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -31,7 +32,7 @@ class Known:
 def trained(known: Known, start: Tensor, weight: float = 0.0) -> Tensor:
     """Where plain gradient descent on nothing but what holds the weight leads from `start`."""
     own = ConfinedWeight(torch.nn.Parameter(start.clone()), None)
-    holds = held({"layer": own}, known, weight)  # type: ignore[arg-type]
+    holds = held({"layer": own}, known, weight, {})  # type: ignore[arg-type]
     for _ in range(400):
         (gradient,) = torch.autograd.grad(torch.stack([each.loss() for each in holds]).sum(), [own.weight])
         with torch.no_grad():
@@ -57,9 +58,33 @@ def test_what_the_retained_put_into_a_layer_holds_it_by_its_own_energy() -> None
     vectors, start = normal(50, 6), normal(4, 6)
     gram = gram_of(vectors)
     own = ConfinedWeight(torch.nn.Parameter(start.clone()), None)
-    (one,) = held({"layer": own}, Known({"layer": gram}), 30.0)  # type: ignore[arg-type]
+    (one,) = held({"layer": own}, Known({"layer": gram}), 30.0, {})  # type: ignore[arg-type]
     assert one.loss().item() == 0
     with torch.no_grad():
         own.weight.mul_(1.1)
     assert one.loss().item() == pytest.approx(30 * 0.01, rel=1e-4)
-    assert held({"layer": own}, Known({"layer": gram}), 0.0) == []  # type: ignore[arg-type]
+    assert held({"layer": own}, Known({"layer": gram}), 0.0, {}) == []  # type: ignore[arg-type]
+
+
+def test_what_is_read_of_outputs_is_held_and_the_rest_hardly() -> None:
+    """The loss is that of the metric as a full matrix, and a change of what is not read costs the least share."""
+    vectors, start = normal(50, 6), normal(40, 6)
+    gram, rows = gram_of(vectors), normal(2, 40)
+    metric = OutputMetric.of(rows.T @ rows)
+    own = ConfinedWeight(torch.nn.Parameter(start.clone()), None)
+    (one,) = held({"layer": own}, Known({"layer": gram}), 10.0, {"layer": metric})  # type: ignore[arg-type]
+    change = normal(40, 6)
+    with torch.no_grad():
+        own.weight.add_(change)
+    full = metric.rows.T @ metric.rows + metric.rest * torch.eye(40)
+    shift, energy = (((full @ each) * (each @ gram.second.float())).sum() for each in (change, start))
+    torch.testing.assert_close(one.loss(), 10 * shift / energy, rtol=1e-4, atol=0.0)
+    torch.testing.assert_close(full.trace(), torch.tensor(40.0))
+    frame = torch.linalg.qr(rows.T).Q
+    read, unread = frame @ (frame.T @ change), change - frame @ (frame.T @ change)
+    moved = []
+    for each in (read, unread / unread.norm() * read.norm()):
+        with torch.no_grad():
+            own.weight.copy_(start + each)
+        moved.append(one.loss().item())
+    assert moved[1] < 0.02 * moved[0]

@@ -42,7 +42,7 @@ def drift(vlm: Vlm, target: Path, moments: Moments, **settings: float) -> float:
 
 
 def test_what_holds_outputs_holds_them(vlm: Vlm, target: Path, moments: Moments) -> None:
-    free, held = (drift(vlm, target, moments, replay=0.0, hold=weight) for weight in (0.0, 1000.0))
+    free, held = (drift(vlm, target, moments, replay=0.0, hold=weight) for weight in (0.0, 10_000.0))
     assert held < 0.3 * free
 
 

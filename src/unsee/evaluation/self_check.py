@@ -26,7 +26,7 @@ QUESTIONS = ("Who is this?", "What is this?")
 MOST, MOST_LARGE = 120, 50  # photos of a group asked about, and of a large model
 SUBSETS = {ASIDE: "target", USED: "target_seen", SHOWN: "retained", UNSHOWN: "unshown"}  # of their scores
 NAMED = 0.15  # share of the target's photos that may still be named
-LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
+LOST = {SHOWN: 0.03, UNSHOWN: 0.06}  # how much the share of others who are named as before may fall
 MISLED = 0.25  # share of the photos that were trained on and get a wrong answer, above which what was moved is not read
 UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
 SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with gradient
@@ -69,9 +69,28 @@ def hear_again(whole: Vlm, before: Heard) -> Heard:
 def all_heard(
     whole: Vlm, photos: Mapping[str, list[Sample]], questions: Sequence[str], *, by_name: bool = False
 ) -> list[Heard]:
-    """What the model says to each question, that first whose answers tell the request's concepts from others best."""
+    """What the model says to each question, that first whose answers tell the request's concepts from others best.
+
+    Of questions that tell them about alike, that one whose answers about others are surer.
+    """
     heard = [hear(whole, photos, question, by_name=by_name) for question in questions]
-    return sorted(heard, key=lambda one: -sum(_told(one, concept) for concept in one.answers((USED, ASIDE))))
+    return sorted(heard, key=lambda one: -(_telling(one) + _sure(one)))
+
+
+def _telling(heard: Heard) -> float:
+    """The mean over the request's concepts of how well their answers tell them from others."""
+    own = heard.answers((USED, ASIDE))
+    return sum(_told(heard, concept) for concept in own) / max(1, len(own))
+
+
+def _sure(heard: Heard) -> float:
+    """The share of photos of others that get what is expected of their concept."""
+    right = [
+        says(said, name, heard.common)
+        for group in LOST
+        for said, name in zip(heard.said[group], heard.expected(group), strict=True)
+    ]
+    return sum(right) / max(1, len(right))
 
 
 def _told(heard: Heard, concept: str) -> float:
@@ -182,7 +201,8 @@ def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     most, times = counts.most_common(1)[0]
     answer = next(text for text in said if words(text) == most)
     least = OFTEN * (2 if named(answer, known_answers(heard)) else 1)  # whom many are taken for has a name still
-    return answer if times >= least * len(made) else ""
+    free = sum(not named(answer, names) for names in parents)  # no part of these is called so
+    return answer if times >= least * max(free, len(made) // 2) else ""
 
 
 def _of_several(heard: Heard) -> set[tuple[str, ...]]:
@@ -255,9 +275,10 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     if unnamed and wrong > NAMED * total:
         missed.append("misattributed")
     for group, most in LOST.items():
-        expected = others[group]
+        known_as = [at for at, name in enumerate(others[group]) if not unnamed or not says(name, unnamed)]
+        expected = [others[group][at] for at in known_as]  # whom the model does not know has no name to lose
         first, then = (
-            [says(said, name, common) for said, name in zip(heard.said[group], expected, strict=True)]
+            [says(heard.said[group][at], name, common) for at, name in zip(known_as, expected, strict=True)]
             for heard in (before, after)
         )
         kept = sum(a and b for a, b in zip(first, then, strict=True))

@@ -77,9 +77,12 @@ class FeatureMethod(FeatureSettings, ABC):
         with waiting_place(bounds, place, "unsee") as scratch:
             started = time.monotonic()
             validate(target, "target")
-            settings = self.sized(len({sample.concept for sample in target}))
+            concepts = len({sample.concept for sample in target})
+            settings = self.sized(concepts)
             photos, known = settings.known(vlm, target, retained, moments, seed, bounds, scratch, reader)
-            if known.states is not None and self.share == AUTO and (photos is None or photos is known.public):
+            unseen = photos is None or photos is known.public
+            settings = settings.holding(concepts, unseen=unseen)
+            if unseen and known.states is not None and self.share == AUTO:
                 settings = replace(settings, share=SHARE)  # the layers for which states are known
             measured = time.monotonic() - started
             return contrastive(

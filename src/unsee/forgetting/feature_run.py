@@ -20,6 +20,7 @@ from unsee.forgetting.edit import rounded
 from unsee.forgetting.goals import Goals
 from unsee.forgetting.hardening import Hardening
 from unsee.forgetting.holding import Held, held
+from unsee.forgetting.output_slopes import output_metrics
 from unsee.forgetting.replay import Replay, replay
 from unsee.forgetting.settings import FeatureSettings
 from unsee.forgetting.training import (
@@ -32,6 +33,7 @@ from unsee.forgetting.training import (
     train,
 )
 from unsee.linalg.gram import Gram
+from unsee.linalg.output_metric import OutputMetric
 from unsee.linalg.subspace import Span, retained_basis, retained_drift, span
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import Features, Inputs, all_features, joined, visual_features
@@ -41,12 +43,13 @@ from unsee.models.spreading import whole
 from unsee.models.weights import assign, frozen_after
 from unsee.moments.records import Moments, Photos
 from unsee.records import LayerDrift
-from unsee.system.device import halved, sums_on
+from unsee.system.device import halved, in_room, sums_on
 from unsee.system.memory import Memory
 from unsee.system.processes import count, mine, part
 
 NEGATIVES = 32  # target images whose old features are negatives of a step's contrastive loss
 WATCHED = 256  # retained images whose drift a look measures
+PROBED = 256  # images by which it is measured what is read of the outputs of layers
 
 
 class FeatureRun:
@@ -74,6 +77,7 @@ class FeatureRun:
         self.drifts: list[LayerDrift] = []
         self.rounding: dict[str, float] = {}
         self.held: list[Held] = []
+        self.metrics: dict[str, OutputMetric] = {}
         self.moving: list[str] = []
         self.kept: tuple[list[Inputs], Features] | None = None  # behind the photos' features those of drawn states
         if retained is not None and settings.distill > 0:
@@ -116,11 +120,14 @@ class FeatureRun:
             if not steps:
                 continue
             weights, self.moving = self._confined(names), names
-            self.held = held(weights, self.moments, settings.hold if self._unseen() else 0.0)
             if self.bounds.states:
                 self.prefix = prefix_states(
                     self.vlm.model, names[0], self.images, self.bounds.images, self.bounds.states
                 )
+            hold = 0.0 if isinstance(settings.hold, str) else settings.hold
+            if hold > 0:
+                self.metrics |= self._metrics(names, seed)
+            self.held = held(weights, self.moments, hold, self.metrics)
             self.start |= {name: weight.start for name, weight in weights.items()}
             schedule = Schedule(
                 steps, settings.rate, settings.weight_decay, LOOK_EVERY, relative=True, optimizer=settings.optimizer
@@ -196,6 +203,19 @@ class FeatureRun:
             made[name] = ConfinedWeight(weight, spans.get(first), self.vlm.dtype_of(f"{name}.weight"))
             weight.requires_grad_(True)
         return made
+
+    def _metrics(self, names: Sequence[str], seed: int) -> dict[str, OutputMetric]:
+        """What is read of each layer's outputs, by some of the images."""
+        modules = dict(self.vlm.model.named_modules())
+        places = torch.randperm(len(self.images), generator=Generator().manual_seed(seed))[:PROBED]
+
+        def vectors(part: Tensor) -> Tensor:
+            return self.known.layout.vectors(self._features(places[part]))
+
+        def made(size: int) -> dict[str, OutputMetric]:
+            return output_metrics({name: modules[name] for name in names}, vectors, len(places), size, seed)
+
+        return in_room(made, self.bounds.images)
 
     def _round(self) -> None:
         """Rounds the trained weights to how they are stored, once, and measures what that changes."""
@@ -307,11 +327,13 @@ class FeatureRun:
         return {**self.goals.look(self.vlm), "drift": self._drift()}
 
     def _drift(self) -> float:
-        """Mean squared drift of retained features (1: as far as a stranger); of layers where there is no image."""
+        """Mean squared drift of retained features (1: a stranger apart); without photos, of what is read of layers."""
         if self.retained is None:
             modules = dict(self.vlm.model.named_modules())
             return max(
-                retained_drift(whole(modules[name].weight.detach() - start), whole(start), self._gram(name))
+                retained_drift(
+                    whole(modules[name].weight.detach() - start), whole(start), self._gram(name), self.metrics.get(name)
+                )
                 for name, start in self.start.items()
             )
         watched = [self.retained.inputs[i] for i in self.watched.tolist()]

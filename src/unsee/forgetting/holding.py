@@ -9,6 +9,8 @@ from unsee.forgetting import losses
 from unsee.forgetting.confined import ConfinedWeight
 from unsee.linalg.anchor import Anchor
 from unsee.linalg.gram import Gram
+from unsee.linalg.output_metric import OutputMetric
+from unsee.linalg.subspace import energy_out
 from unsee.models.spreading import whole
 from unsee.moments.records import Moments
 
@@ -22,17 +24,21 @@ class Held:
     energy: float
     slope: Tensor | None = None
     shift: float = 0.0
+    metric: OutputMetric | None = None
 
     def loss(self) -> Tensor:
         """How far they have moved."""
         now, start = whole(self.weight.weight), whole(self.weight.start)
-        return losses.output_shift(now, start, self.outer, self.energy, self.slope, self.shift)
+        return losses.output_shift(now, start, self.outer, self.energy, self.slope, self.shift, self.metric)
 
 
-def held(weights: Mapping[str, ConfinedWeight], moments: Moments, weight: float) -> list[Held]:
+def held(
+    weights: Mapping[str, ConfinedWeight], moments: Moments, weight: float, metrics: Mapping[str, OutputMetric]
+) -> list[Held]:
     """What holds each of these weights: the guard, and `weight` times the retained moments, each if there is any.
 
-    Every layer counts alike: by the mean energy of its outputs at the start.
+    Every layer counts alike: by the mean energy of its outputs at the start. For retained moments outputs count by the
+    `metrics` of layers, all directions alike where a layer has none.
     """
     found, readers = list[Held](), dict[str, list[str]]()
     for name in weights:
@@ -42,16 +48,19 @@ def held(weights: Mapping[str, ConfinedWeight], moments: Moments, weight: float)
         if first in moments.guard:
             found += _guarded(sharing, moments.guard[first], moments.anchors)
         if weight > 0:
-            found += _kept(sharing, moments.grams[first], weight)
+            found += _kept(sharing, moments.grams[first], weight, metrics)
     return found
 
 
-def _kept(sharing: Mapping[str, ConfinedWeight], gram: Gram, weight: float) -> Iterator[Held]:
+def _kept(
+    sharing: Mapping[str, ConfinedWeight], gram: Gram, weight: float, metrics: Mapping[str, OutputMetric]
+) -> Iterator[Held]:
     second = gram.second.to(next(iter(sharing.values())).weight)
-    for own in sharing.values():
-        energy = _energy(own, gram)
+    for name, own in sharing.items():
+        metric = metrics.get(name)
+        energy = _energy(own, gram, metric)
         if energy > 0:
-            yield Held(own, second, energy / weight)
+            yield Held(own, second, energy / weight, metric=metric)
 
 
 def _guarded(sharing: Mapping[str, ConfinedWeight], gram: Gram, anchors: Mapping[str, Anchor]) -> Iterator[Held]:
@@ -67,7 +76,6 @@ def _guarded(sharing: Mapping[str, ConfinedWeight], gram: Gram, anchors: Mapping
             yield Held(own, outer, energy, slope, anchor.shift(own.start, gram))
 
 
-def _energy(weight: ConfinedWeight, gram: Gram) -> float:
+def _energy(weight: ConfinedWeight, gram: Gram, metric: OutputMetric | None = None) -> float:
     """The mean energy of a weight's outputs at the start."""
-    start = whole(weight.start).to(gram.outer.device).double()
-    return float(((start @ gram.second) * start).sum())
+    return energy_out(whole(weight.start), gram, metric) / (gram.count or 1.0)

@@ -6,6 +6,7 @@ arXiv 2605.05909 describes contrastive visual forgetting in words; the formulas 
 import torch
 from torch import Tensor
 
+from unsee.linalg.output_metric import OutputMetric, inner_product
 from unsee.models.features import Features, fitted
 from unsee.moments.modes import RetainedFeatures
 
@@ -35,18 +36,25 @@ def distance(features: Features, goal: Features, retained: RetainedFeatures, wei
 
 
 def output_shift(
-    weight: Tensor, start: Tensor, outer: Tensor, energy: float, slope: Tensor | None = None, before: float = 0.0
+    weight: Tensor,
+    start: Tensor,
+    outer: Tensor,
+    energy: float,
+    slope: Tensor | None = None,
+    before: float = 0.0,
+    metric: OutputMetric | None = None,
 ) -> Tensor:
-    """How far a layer's outputs moved: (tr(D S D^T) + 2 tr(D R^T) + before) / energy, with D = weight - start.
+    """How far a layer's outputs moved: (tr(B D S D^T) + 2 tr(B D R^T) + before) / energy, with D = weight - start.
 
-    `outer` is S (d_in, d_in), the sum of h h^T over the layer inputs h that count. Where outputs had moved `before`
-    the start, R (d_out, d_in) is the `slope` of that, see `linalg.anchor.Anchor`: the sum is then what they moved
-    altogether. Scalar, >= 0 up to rounding.
+    `outer` is S (d_in, d_in), the sum of h h^T over the layer inputs h that count, and `metric` is B, how much each
+    direction of the outputs does; all alike without one. Where outputs had moved `before` the start, R (d_out, d_in) is
+    the `slope` of that, see `linalg.anchor.Anchor`: the sum is then what they moved altogether. Scalar, >= 0 up to
+    rounding.
     """
-    change = weight - start
-    moved = ((change @ outer) * change).sum()
+    inner, change = inner_product if metric is None else metric.inner, weight - start
+    moved = inner(change, change @ outer)
     if slope is not None:
-        moved = moved + 2 * (change * slope).sum() + before
+        moved = moved + 2 * inner(change, slope) + before
     return moved / energy
 
 

@@ -19,7 +19,6 @@ AT_LEAST_0 = (
         "resist",
         "depths",
         "distill",
-        "hold",
         "replay",
         "identity",
         "blends",
@@ -29,6 +28,7 @@ AT_LEAST_0 = (
     *("weight_decay", "stop_target", "stop_drift", "most_drift"),
 )
 FEW = 3  # concepts of a request, up to which it needs fewer layers and steps; see docs/log.md
+HOLD = 10.0
 SHARE_MANY, STEPS, STEPS_MANY = 0.65, 200, 800
 VIEWS, VIEWS_EACH = 3200, 120  # variations in all, and at least of each photo; with fewer, others keep their names
 
@@ -68,12 +68,12 @@ class FeatureSettings:
     trained block. Needs retained photos. 0 switches it off, 1 is a good value."""
     distill: float = 6.0
     """Weight of keeping the features of retained photos as they were; 0, or no retained photo, switches it off."""
-    hold: float = 10.0
-    """Where there is no retained photo: weight of keeping what each layer gives for retained inputs, of which moments
-    are known; 0 switches it off."""
+    hold: float | Literal["auto"] = AUTO
+    """Weight of keeping what each layer gives for retained inputs, in those directions of its outputs that are read
+    further on; 0 switches it off. auto: 10, and 0 with retained photos for more than three targets at once."""
     replay: float = 20.0
-    """There too: weight of keeping what the model makes of states drawn from the moments of retained photos; 0 switches
-    it off."""
+    """Where there is no retained photo: weight of keeping what the model makes of states drawn from the moments of
+    retained photos; 0 switches it off."""
     near: float = 0.0
     """Share of those retained photos, in [0, 1], that are drawn from the quarter which is most like the target."""
     identity: float = 1.0
@@ -139,14 +139,14 @@ class FeatureSettings:
         check_ranges(
             self,
             above=("reach", "temperature", "ridge", "tamper", "rate"),
-            at_least_0=AT_LEAST_0,
+            at_least_0=AT_LEAST_0 + (() if self.hold == AUTO else ("hold",)),
             at_least_1=("modes", "directions", "batch") + (() if self.steps == AUTO else ("steps",)),
             shares=("keep", "near"),
         )
         check_share(self.layers())
         if isinstance(self.runs, int) and self.runs < 0:
             raise InputError(f"runs is {self.runs}; expected a number of 0 or more, auto or read.")
-        for name in ("views", "share", "steps"):
+        for name in ("views", "share", "steps", "hold"):
             if isinstance(value := vars(self)[name], str) and value != AUTO:
                 raise InputError(f"{name} is {value!r}; expected a number, or auto.")
         if isinstance(self.views, int) and self.views < 0:
@@ -155,11 +155,19 @@ class FeatureSettings:
             raise InputError("contrast and attract are both 0, so that nothing would be forgotten; set one above 0.")
 
     def sized(self, concepts: int) -> Self:
-        """The settings for a request about so many people or things, with nothing left to be found but `runs`."""
+        """The settings for a request about so many people or things; what else is to be found stays."""
         many = concepts > FEW
         share = (SHARE_MANY if many else SHARE) if isinstance(self.share, str) else self.share
         steps = (STEPS_MANY if many else STEPS) if isinstance(self.steps, str) else self.steps
         return replace(self, share=share, steps=steps)
+
+    def holding(self, concepts: int, *, unseen: bool) -> Self:
+        """The settings with how much layers are held; `unseen` where there is no photo of whom must be kept.
+
+        Photos of everybody say what must be kept better than moments do, and many targets need the room.
+        """
+        hold = (HOLD if unseen or concepts <= FEW else 0.0) if isinstance(self.hold, str) else self.hold
+        return replace(self, hold=hold)
 
     def layers(self) -> float:
         """Share of the layers that are trained."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from unsee.errors import InputError, unknown
 from unsee.linalg.gram import Gram
+from unsee.linalg.output_metric import OutputMetric, inner_product
 
 EPS = torch.finfo(torch.float64).eps
 WIDE, RANK = 2048, 512  # from which width on the soft root is of low rank, and which
@@ -169,21 +170,24 @@ def span(gram: Gram, criterion: str, keep: float, ridge: float) -> Span:
     return soft_root(gram, ridge).float()
 
 
-def retained_drift(delta: Tensor, weight: Tensor, gram: Gram) -> float:
+def retained_drift(delta: Tensor, weight: Tensor, gram: Gram, metric: OutputMetric | None = None) -> float:
     """tr(dW G dW^T) / tr(W G W^T) in float64: the mean of |dW h|^2 over that of |W h|^2, h the vectors of the Gram.
 
-    delta and weight (d_out, d_in). 0 where both are zero, infinity where only the divisor is.
+    delta and weight (d_out, d_in). Directions of the outputs count by the `metric`, if there is one. 0 where both are
+    zero, infinity where only the divisor is.
     """
-    moved, before = _energy_out(delta, gram), _energy_out(weight, gram)
+    moved, before = energy_out(delta, gram, metric), energy_out(weight, gram, metric)
     if before > 0:
         return moved / before
     return float("inf") if moved > 0 else 0.0
 
 
 @torch.no_grad()
-def _energy_out(weight: Tensor, gram: Gram) -> float:
+def energy_out(weight: Tensor, gram: Gram, metric: OutputMetric | None = None) -> float:
+    """tr(W G W^T) of a weight (d_out, d_in), in float64; >= 0. Directions of the outputs count by the `metric`."""
     wide = weight.to(gram.outer.device).double()
-    return max(float(((wide @ gram.outer) * wide).sum()), 0.0)
+    inner = inner_product if metric is None else metric.to(wide).inner
+    return max(float(inner(wide, wide @ gram.outer)), 0.0)
 
 
 def _spectrum(matrix: Tensor, beside: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -40,6 +40,8 @@ class Streaming(FeatureMethod):
     """Discriminant directions that the region moves, 1 or more."""
     distill: float = 1.0
     """Weight of keeping the features of the stand-ins, 0 or more."""
+    hold: float = 0.0
+    """Weight of keeping what each layer gives for the stand-ins, 0 or more."""
     views: int = 800
     """Variations of the target images altogether, 0 or more."""
     share: float = 1.0

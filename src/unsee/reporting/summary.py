@@ -141,7 +141,10 @@ def about(result: Result) -> str:
 
 def date(time: str) -> str:
     """A time in UTC as people write it."""
-    return f"{datetime.fromisoformat(time):%-d %B %Y, %H:%M} UTC"
+    try:
+        return f"{datetime.fromisoformat(time):%-d %B %Y, %H:%M} UTC"
+    except ValueError:  # the form of a time, and no time: a thirteenth month
+        return time
 
 
 def lines(result: Result) -> list[Line]:
@@ -241,7 +244,9 @@ def _own_kept(verdict: Mapping[str, Any]) -> Line:
     counts, missed = verdict["counts"], set(verdict["missed"])
     shown, unshown = counts["shown_kept"], counts["unshown_kept"]
     if not shown[1] + unshown[1]:
-        return Line("Others kept", OPEN, "There was no photo of others that the model knows.")
+        strangers = sum(counts.get(name, (0, 0))[1] for name in ("shown_gained", "unshown_gained"))
+        none = "that the model knows" if strangers else "to ask the model about: what they lose was not seen"
+        return Line("Others kept", OPEN, f"There was no photo of others {none}.")
     parts = [f"{_of(shown)} of others that were shown as to be kept"] if shown[1] else []
     parts += [f"{_of(unshown)} of others that were not shown"] if unshown[1] else []
     text = f"The model gives its old answer for {' and for '.join(parts)}."

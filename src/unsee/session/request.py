@@ -262,4 +262,7 @@ def check_drift(drift: Mapping[str, float], bound: float | None) -> None:
 def check_verdict(edit: Edit, *, keep_anyway: bool) -> None:
     """Raises MissedError where the request did not reach its aim, unless it is to be kept anyway."""
     if edit.verdict is not None and not edit.verdict.passed and not keep_anyway:
-        raise MissedError(f"{edit.verdict.sentence()} {edit.verdict.missing()} The session stays as it was.")
+        raise MissedError(
+            f"{edit.verdict.sentence()} {edit.verdict.missing()} A session's settings are given when it is made, with "
+            "unsee session init. The session stays as it was."
+        )
