@@ -338,6 +338,7 @@ def test_an_edit_goes_to_where_the_answers_are_best_and_of_equals_farthest(
         assert [sample.answer for sample in told] == BEFORE.said["aside"]
         return [left[len(seen) - 1] if seen else 1.0] * len(told)
 
+    monkeypatch.setattr(hearing, "MANY", len(PHOTOS["aside"]))
     monkeypatch.setattr(hearing, "hear_again", said)
     monkeypatch.setattr(hearing, "answer_probabilities", likely)
     parts = Divided(PHOTOS["used"], PHOTOS["aside"], PHOTOS["shown"], PHOTOS["unshown"])
@@ -367,6 +368,67 @@ def test_nobody_goes_beyond_the_trained_change_where_no_photo_of_others_says_wha
     parts = Divided(PHOTOS["used"], PHOTOS["aside"], [], [])
     assert hearing.Hearing(parts, whole, before).best_share(vlm, {name: start + 1}, None)[0] == 1.0
     assert not after  # four shares, of at most 1
+
+
+def test_few_photos_that_were_set_aside_take_nobody_beyond_the_trained_change(
+    vlm: Vlm, whole: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{vlm.partition.linear[0]}.weight"
+    start = dict(whole.model.named_parameters())[name].detach().clone()
+    after = [heard(**GONE) for share in hearing.SHARES if share <= 1]
+    monkeypatch.setattr(hearing, "hear_again", lambda *_: after.pop(0))
+    monkeypatch.setattr(hearing, "answer_probabilities", lambda _, told: [1.0] * len(told))
+    parts = Divided(PHOTOS["used"], PHOTOS["aside"], PHOTOS["shown"], PHOTOS["unshown"])
+    assert len(parts.aside) < hearing.MANY
+    assert hearing.Hearing(parts, whole, BEFORE).best_share(vlm, {name: start + 1}, None)[0] == 1.0
+    assert not after
+
+
+def test_of_two_questions_that_name_the_target_the_one_that_names_others_surer_comes_first(
+    vlm: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In either order of asking."""
+    less = heard(shown=first("shown", 10))
+
+    def said(_: Vlm, asked: list[Sample]) -> list[str]:
+        one = BEFORE if asked[0].question == "What is this?" else less
+        return [answer for group in GROUPS for answer in one.said[group]]
+
+    monkeypatch.setattr(self_check, "generate", said)
+    for questions in (("Who is this?", "What is this?"), ("What is this?", "Who is this?")):
+        assert [one.question for one in all_heard(vlm, PHOTOS, questions)] == ["What is this?", "Who is this?"]
+
+
+def test_whom_the_model_does_not_know_has_no_name_to_lose() -> None:
+    """As among photos that are not sorted, where each is to get the answer that it got."""
+    photos = PHOTOS | {group: [replace(s, concept="others") for s in PHOTOS[group]] for group in LOST}
+    said = BEFORE.said | {"shown": first("shown", 6, "I do not know"), "unshown": first("unshown", 3, "I do not know")}
+    before = Heard(QUESTION, photos, said)
+    gone = GONE | {group: [f"another {answer}" for answer in said[group]] for group in LOST}
+    found = verdict(before, replace(before, said=said | gone), "I do not know")
+    assert found.counts["shown_kept"][1] == 34
+    assert found.counts["unshown_kept"][1] == 17
+    new = GONE | {"shown": BEFORE.said["shown"], "unshown": BEFORE.said["unshown"]}
+    assert verdict(before, replace(before, said=said | new), "I do not know").counts["shown_kept"] == (34, 34)
+
+
+def test_strangers_among_photos_that_are_not_sorted_do_not_hide_what_the_model_says_of_them(
+    vlm: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures with a part of a photo that got that answer count neither for it nor against it."""
+    photos = {
+        group: [replace(s, image=Image.new("RGB", (8, 8)), concept="" if group in LOST else s.concept) for s in own]
+        for group, own in PHOTOS.items()
+    }
+    said = BEFORE.said | {"shown": first("shown", 6, "unknown")}
+    before = Heard(QUESTION, photos, said)
+
+    def answers(_: Vlm, asked: list[Sample]) -> list[str]:
+        return ["unknown" if place % 6 == 0 else f"person {place}" for place in range(len(asked))]
+
+    monkeypatch.setattr(self_check, "generate", answers)
+    found = [unnamed_answer(vlm, before, seed) for seed in range(10)]
+    assert found.count("unknown") > 5
 
 
 def test_without_a_question_the_last_look_of_the_training_decides() -> None:
