@@ -46,8 +46,8 @@ from unsee.system.memory import available
 AUTO, NEVER = "auto", "never"  # of what the model may be asked, beside questions
 IN_MEMORY = 3  # how many times its size on disk a model takes in memory, at most: stored in half precision, and in use
 IN_DEVICE = 1.5  # the same of a GPU's memory, where half precision stays half; batches are halved where it gets tight
-MANY = 10  # photos of the target that are set aside, from which on they tell whether more than was trained is needed
-SHARES = (1.2, 1.1, 1.0, 0.85, 0.7, 0.55)  # of a trained change
+MANY, LIKELY = 10, 0.1  # photos set aside that tell by themselves how far to go; old answers, that call for more
+SHARES = (1.2, 1.1, 1.0, 0.92, 0.85, 0.7)  # of a trained change
 CONFIRMING = 6  # photos of others that seem to be the target, asked about before that is said
 PROBE = (64, 48)  # pixels of a picture with which it is tried whether a model can be asked
 UNASKED = "so that it is not asked, and distances alone say whether it forgets"
@@ -118,26 +118,29 @@ class Hearing:
         more. The shares whose verdict passes are compared, or all if none does. What a share costs is the model's wrong
         answers, and how likely the old ones about photos that were set aside still are: these photos are few, so that
         whether they get their name says little. Of the shares that cost about the least the largest is taken, beyond
-        the trained change only where that costs least and at least MANY photos were set aside: by fewer, others that
-        nobody sees pay for it. Where there is no photo of others to see what they pay, it is the smallest. 1 where the
-        model is not asked. Source: interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
+        the trained change only where that costs least, and by fewer than MANY photos only where at the trained change
+        the old answers are LIKELY still: others that nobody sees pay for it. Where there is no photo of others to see
+        what they pay, it is the smallest, and none beyond the trained change. 1 where the model is not asked. Source:
+        interpolated weights (WiSE-FT, Wortsman et al. 2022), judged by answers (ours).
         """
         if self.whole is None or self.before is None:
             return 1.0, self.verdict(weights, final)
         start = visual_parameters(vlm.model, vlm.partition)
         told = old_answers(self.before)
         likely = answer_probabilities(self.whole, told)
-        found, costs = dict[float, Verdict](), dict[float, float]()
+        found, costs, still = dict[float, Verdict](), dict[float, float](), dict[float, float]()
         others = self.before.photos[SHOWN] or self.before.photos[UNSHOWN]
-        beyond = others and len(self.before.photos[ASIDE]) >= MANY
         with asked_again():
-            for share in SHARES if beyond else [each for each in SHARES if each <= 1]:
+            for share in SHARES if others else [each for each in SHARES if each <= 1]:
                 part = {name: part_way(put_together(start[name]), value, share) for name, value in weights.items()}
                 with with_weights(self.whole, part):
                     after, left = hear_again(self.whole, self.before), answer_probabilities(self.whole, told)
                 found[share] = verdict(self.before, after, self.unnamed)
                 kept = [min(1.0, now / first) for now, first in zip(left, likely, strict=True) if first > 0]
-                costs[share] = cost(found[share]) + sum(kept) / max(1, len(kept)) / NAMED
+                still[share] = sum(kept) / max(1, len(kept))
+                costs[share] = cost(found[share]) + still[share] / NAMED
+        if still[1.0] <= LIKELY and len(self.before.photos[ASIDE]) < MANY:
+            costs = {share: each for share, each in costs.items() if share <= 1}
         passed = {share: each for share, each in costs.items() if found[share].passed} or costs
         best = min(passed, key=passed.__getitem__)
         good = [share for share, each in passed.items() if each <= passed[best] + SAME and share <= max(1.0, best)]
