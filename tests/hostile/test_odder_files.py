@@ -1,7 +1,6 @@
 """Files that are odd in ways that earlier tables do not have: second copies, tables of tokenizers, links, depths."""
 
 import base64
-import hashlib
 import json
 import os
 import shutil
@@ -14,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from ground import Ground
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from by_hand import edited, rewritten
 from tiny_method import METHOD
 from unsee.data import load as photos
 from unsee.errors import InputError
@@ -266,17 +265,7 @@ def test_moments_whose_facts_were_rewritten(
     """With a sum that fits what was written."""
     file = tmp_path / "moments.safetensors"
     save(moments, file)
-    with safe_open(file, framework="pt") as stored:
-        metadata = stored.metadata()
-        tensors = {name: stored.get_tensor(name) for name in list(stored.keys())}
-    content = json.loads(metadata["content"])
-    part = content
-    for name in path[:-1]:
-        part = part[name]
-    part[path[-1]] = value
-    text = json.dumps(content)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    save_file(tensors, file, metadata={**metadata, "content": text, "sha256": digest})
+    rewritten(file, lambda content: edited(content, tuple(path), value))
     with pytest.raises(InputError, match="not a moments file"):
         read(file, vlm)
 
@@ -287,14 +276,9 @@ def test_a_cache_whose_facts_were_rewritten_is_made_again(ground: Ground, target
     assert ground.run(*ground.forget(target, "--cache", cache, "--keep-anyway")) in (0, 1)
     first = load_file(ground.out / "model.safetensors")
     for file in cache.iterdir():
-        with safe_open(file, framework="pt") as stored:
-            metadata = stored.metadata()
-            tensors = {name: stored.get_tensor(name) for name in list(stored.keys())}
-        content = json.loads(metadata["content"])
-        content["facts"] = {"name": content["facts"]["name"], "count": "x", "names": 3}
-        text = json.dumps(content)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        save_file(tensors, file, metadata={**metadata, "content": text, "sha256": digest})
+        rewritten(
+            file, lambda content: {**content, "facts": {"name": content["facts"]["name"], "count": "x", "names": 3}}
+        )
     shutil.rmtree(ground.out)
     assert ground.run(*ground.forget(target, "--cache", cache, "--keep-anyway")) in (0, 1)
     again = load_file(ground.out / "model.safetensors")

@@ -2,8 +2,6 @@
 
 import copy
 import dataclasses
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from by_hand import edited, rewritten
 from unsee import api, data
 from unsee.data import content_hash, open_image
 from unsee.errors import InputError
@@ -191,18 +190,9 @@ def test_a_file_that_is_none_is_refused(content: object, vlm: Vlm, tmp_path: Pat
 
 @pytest.mark.parametrize("lost", ["layers", "layout", "spread", "hashes", "model", "guard"])
 def test_a_file_that_lacks_a_fact_is_refused(lost: str, vlm: Vlm, moments: Moments, tmp_path: Path) -> None:
-    from safetensors import safe_open
-
     file = tmp_path / "moments.safetensors"
     save(moments, file)
-    with safe_open(file, framework="pt") as stored:
-        metadata = stored.metadata()
-        tensors = {name: stored.get_tensor(name) for name in list(stored.keys())}
-    content = json.loads(metadata["content"])
-    del content["facts"][lost]
-    text = json.dumps(content)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    save_file(tensors, file, metadata={**metadata, "content": text, "sha256": digest})
+    rewritten(file, lambda content: edited(content, ("facts", lost), ...))
     with pytest.raises(InputError, match="not a moments file"):
         read(file, vlm)
 

@@ -60,7 +60,8 @@ def _kept(
         metric = metrics.get(name)
         energy = _energy(own, gram, metric)
         if energy > 0:
-            yield Held(own, second, energy / weight, metric=metric)
+            here = None if metric is None else metric.to(own.weight)
+            yield Held(own, second, energy / weight, metric=here)
 
 
 def _guarded(sharing: Mapping[str, ConfinedWeight], gram: Gram, anchors: Mapping[str, Anchor]) -> Iterator[Held]:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unsee.linalg.leading import leading
+
 STRONGEST = 32  # directions that count by their strength
+WIDE = 2048  # width from which on they are found without all others
 REST = 0.05  # what every direction counts beside, in units of the mean over directions
 
 
@@ -29,11 +32,16 @@ class OutputMetric:
 
     @classmethod
     def of(cls, second: Tensor) -> "OutputMetric":
-        """The strongest directions of a second moment (d_out, d_out) of slopes, their strengths with the mean 1 over
-        all directions; every direction alike where no slope is above 0.
+        """From the second moment (d_out, d_out) float32 of slopes; every direction alike where none is above 0.
+
+        The strengths have the mean 1 over all directions. On the CPU.
         """
-        strength, directions = torch.linalg.eigh(second.double())
-        strength, directions = strength[-STRONGEST:].clamp(min=0), directions[:, -STRONGEST:]
+        second = second.cpu()
+        if len(second) >= WIDE:
+            strength, directions = leading(second, STRONGEST)
+        else:
+            strength, directions = torch.linalg.eigh(second.double())
+        strength, directions = strength[-STRONGEST:].clamp(min=0), directions[:, -STRONGEST:].to(strength)
         mean = strength.sum() / len(second)
         if not mean > 0:
             return cls(second.new_zeros(0, len(second)), 1.0)

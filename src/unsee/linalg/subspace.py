@@ -12,11 +12,11 @@ from torch import Tensor
 
 from unsee.errors import InputError, unknown
 from unsee.linalg.gram import Gram
+from unsee.linalg.leading import leading
 from unsee.linalg.output_metric import OutputMetric, inner_product
 
 EPS = torch.finfo(torch.float64).eps
 WIDE, RANK = 2048, 512  # from which width on the soft root is of low rank, and which
-OVERSAMPLED = 32  # directions that the subspace iteration carries beside those it is asked for
 
 
 def energy(gram: Gram, keep: float) -> Tensor:
@@ -133,19 +133,12 @@ class LowRank:
 def soft_root_low_rank(gram: Gram, ridge: float, rank: int) -> LowRank:
     """`soft_root` for wide layers: exact in about the `rank` strongest directions, the mean of the others elsewhere.
 
-    The directions are found by subspace iteration from a fixed start, in float32, which takes seconds where all
-    eigenvectors would take minutes; rank < d. Source: Halko, Martinsson and Tropp (2011), algorithm 4.4.
-    Raises InputError, a ValueError, unless ridge > 0 and finite.
+    In float32; rank < d. Raises InputError, a ValueError, unless ridge > 0 and finite.
     """
     if not 0 < ridge < float("inf"):
         raise InputError(f"ridge is {ridge}: expected a finite number above 0; small protects more.")
     second = gram.second.float()
-    start = torch.randn(len(second), rank + OVERSAMPLED, generator=torch.Generator().manual_seed(0)).to(second.device)
-    basis = torch.linalg.qr(second @ start).Q
-    for _ in range(2):
-        basis = torch.linalg.qr(second @ basis).Q
-    values, inner = torch.linalg.eigh((basis.T @ second @ basis).double())
-    values, basis = values[-rank:].clamp(min=0), basis @ inner[:, -rank:].float()
+    values, basis = leading(second, rank)
     mean = float(gram.second.diagonal().mean())
     if mean <= 0:
         return LowRank(1.0, basis, basis.new_zeros(rank))
