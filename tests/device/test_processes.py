@@ -13,7 +13,7 @@ import torch
 from torch.distributed.elastic.multiprocessing import api
 
 from second_device import SAME, worst
-from two_processes import DIES, QUICK, run, scripted
+from two_processes import DIES, FREE, QUICK, run, scripted
 from unsee.cli import bench
 from unsee.cli.main import _machines
 from unsee.models.checkpoint import load
@@ -78,7 +78,7 @@ def test_what_two_processes_began_one_goes_on_with(
     unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
 ) -> None:
     """Each remembers the momentum of half of the weights; what is kept of a killed run is all of it."""
-    given = ("forget", "--model", checkpoint, "--target", target, "--retain", retained, *QUICK, "--steps", 30)
+    given = ("forget", "--model", checkpoint, "--target", target, "--retain", retained, *QUICK, "--steps", 30, *FREE)
     assert scripted(tmp_path / "dies.py", DIES, *given, "--out", tmp_path / "two").returncode == 1
     assert not (tmp_path / "two").exists()
     alone = unsee(*given, "--out", tmp_path / "one")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from second_device import SAME, worst
-from two_processes import DIES, QUICK, run, scripted
+from two_processes import DIES, FREE, QUICK, run, scripted
 from unsee.models.checkpoint import load, visual_hash
 from unsee.moments.file import read
 from unsee.testing import stored
@@ -54,7 +54,7 @@ def test_so_is_one_from_moments_alone(
 def test_a_killed_run_goes_on_in_one_process_and_in_two(
     unsee: Run, checkpoint: Path, target: Path, retained: Path, tmp_path: Path
 ) -> None:
-    given = ("forget", "--model", checkpoint, "--target", target, "--retain", retained, *QUICK, "--steps", 30)
+    given = ("forget", "--model", checkpoint, "--target", target, "--retain", retained, *QUICK, "--steps", 30, *FREE)
     alone = unsee(*given, "--out", tmp_path / "one")
     for again in ((), BOTH):
         out = tmp_path / f"of {len(again)}"

@@ -14,6 +14,7 @@ from tiny_method import METHOD
 from unsee.errors import InputError
 from unsee.evaluation.evaluate import language_model_unchanged
 from unsee.methods import NSCVF
+from unsee.models import carried
 from unsee.models import checkpoint as module
 from unsee.models.carried import hashes, left_out, told
 from unsee.models.checkpoint import Vlm, load, skeleton, visual_hash, visual_parameters, write
@@ -141,7 +142,7 @@ def test_hashes_are_those_of_the_files_and_a_link_is_read_once(
     out, read = tmp_path / "out", list[Path]()
     written(load(sharded), out, link=True)
     expected = [{file.name: file_hash(file) for file in folder.iterdir()} for folder in (sharded, out)]
-    monkeypatch.setattr(module, "file_hash", lambda file: (read.append(file), file_hash(file))[1])
+    monkeypatch.setattr(carried, "file_hash", lambda file: (read.append(file), file_hash(file))[1])
     known: dict[tuple[int, int], str] = {}
     assert [hashes(sharded, known), hashes(out, known)] == expected
     linked = {file.name for file in out.iterdir() if file.samefile(sharded / file.name)}

@@ -125,8 +125,8 @@ class _Jpeg(JpegImageFile):
 
 
 def _opened(source: Path | BytesIO) -> Image.Image:
-    if isinstance(source, Path) and is_there(source) and not source.is_file():
-        raise OSError("it is no file, but a folder, a pipe or a device")  # a pipe would be waited for
+    if isinstance(source, Path) and is_there(source) and not (source.is_file() or source.is_dir()):
+        raise OSError("it is a pipe or a device")  # which would be waited for
     try:
         return Image.open(source, formats=FORMATS)
     except UnidentifiedImageError as error:
