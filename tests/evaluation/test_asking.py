@@ -12,9 +12,9 @@ import torch
 from unsee.data import open_image
 from unsee.errors import InputError
 from unsee.evaluation import asking
-from unsee.evaluation.asking import answer_probabilities, context, generate
+from unsee.evaluation.asking import answer_probabilities, generate
 from unsee.models.checkpoint import Vlm, load
-from unsee.models.inputs import Question, image_inputs
+from unsee.models.inputs import Question, context, image_inputs
 from unsee.records import Sample
 from unsee.testing import images
 

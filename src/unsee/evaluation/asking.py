@@ -22,7 +22,7 @@ from unsee.models.answers import Finite, decoded, followed, generated, padded
 from unsee.models.checkpoint import Vlm
 from unsee.models.features import CROSSINGS, HALVES, Inputs
 from unsee.models.foreign import in_words
-from unsee.models.inputs import chat_inputs, image_inputs
+from unsee.models.inputs import chat_inputs, context, image_inputs
 from unsee.models.once import seen_once
 from unsee.models.sizes import LARGE
 from unsee.records import Sample
@@ -178,12 +178,6 @@ def _generate(vlm: Vlm, samples: Sequence[Sample], inputs: Inputs, **options: An
     ):
         said = {"logits_processor": [Finite(vlm.folder)]} | options
         return generated(vlm.model, **inputs, pad_token_id=pad, **said)
-
-
-def context(vlm: Vlm) -> int | None:
-    """How many tokens the language model has room for, as its config says; None where it says nothing."""
-    found = getattr(vlm.model.config.get_text_config(), "max_position_embeddings", None)
-    return found if isinstance(found, int) and found > 0 else None
 
 
 def _key(sample: Sample) -> tuple[Hashable, ...]:

@@ -170,14 +170,19 @@ def chat_inputs(vlm: "Vlm", questions: Sequence[Question], shots: Sequence[Seque
     }
 
 
+def context(vlm: "Vlm") -> int | None:
+    """How many tokens the language model has room for, as its config says; None where it says nothing."""
+    found = getattr(vlm.model.config.get_text_config(), "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 else None
+
+
 def _check_length(vlm: "Vlm", chat: list[dict[str, Any]]) -> None:
-    """Raises InputError where the template makes far more of a question than the model can take.
+    """Raises UnaskableError where the template makes far more of a question than the model can take.
 
     A tokenizer would take gigabytes for it.
     """
     text = vlm.processor.apply_chat_template([chat], tokenize=False, add_generation_prompt=True)[0]
-    positions = getattr(vlm.model.config.get_text_config(), "max_position_embeddings", None)
-    most = max(SIGNS * positions if isinstance(positions, int) else 0, LEAST_SIGNS)
+    most = max(SIGNS * (context(vlm) or 0), LEAST_SIGNS)
     if len(text) > most:
         raise UnaskableError(
             f"the chat template in {vlm.folder} makes {len(text):,} signs of one question; expected at most {most:,}, "
