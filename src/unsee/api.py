@@ -10,7 +10,7 @@ from unsee import __version__, benchmarks, data, reporting
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
 from unsee.data.requested import about_same, request_of
-from unsee.errors import InputError, check_kind, shown
+from unsee.errors import InputError, check_kind, check_seed, shown
 from unsee.evaluation import own
 from unsee.evaluation.asking import asked_again
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
@@ -96,7 +96,6 @@ def forget(
     for name, value, kinds, expected in (
         ("vlm", vlm, (Vlm, str, Path), "an opened checkpoint, its folder, or hf://OWNER/NAME"),
         ("moments", moments, (Moments, str, Path, type(None)), "moments, or the file that unsee moments wrote"),
-        ("seed", seed, int, "a whole number"),
         ("ask", ask, (str, list, tuple), "auto, never, a question or several"),
         ("questions", questions, (list, tuple), "a list of samples; unsee.data.questions.read_questions reads a file"),
         ("identifier", identifier, str, "a text"),
@@ -104,7 +103,9 @@ def forget(
         ("cache", cache, (str, Path, type(None)), "a folder"),
     ):
         check_kind(name, value, kinds, expected)
-    seed, state = int(seed), None if state is None else Path(state)
+    for word in ask if isinstance(ask, list | tuple) else ():
+        check_kind("ask", word, str, "auto, never, a question or several")
+    seed, state = check_seed(seed), None if state is None else Path(state)
     if cache is not None:
         refuse_cache(Path(cache), [side for side in (target, retain, public) if isinstance(side, str | Path)])
     if not isinstance(vlm, Vlm):
@@ -259,6 +260,7 @@ def asked(
     if target is None and retain is None:
         raise InputError("there is nothing to ask; give a benchmark, or photos as target and retain.")
     sides = [[] if side is None else data.samples_of(side) for side in (target, retain)]
+    data.check_sides(*sides)
     first = None
     if before is not None and not by_name:
         first = load(before, language=True, trust_remote_code=trust_remote_code)

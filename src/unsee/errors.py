@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 from numbers import Integral
+from operator import index
 from pathlib import Path
+from typing import SupportsIndex
 
 
 class InputError(ValueError):
@@ -54,6 +56,15 @@ def check_kind(name: str, value: object, kinds: type | tuple[type, ...], expecte
         raise InputError(f"{name} is {shown(value)}; expected {expected}.")
 
 
+def check_seed(seed: SupportsIndex, name: str = "seed") -> int:
+    """The seed as an int. Raises InputError for what no generator takes."""
+    expected = f"a whole number from 0 to {(1 << 32) - 1}"
+    check_kind(name, seed, int, expected)
+    if not 0 <= index(seed) < 1 << 32:
+        raise InputError(f"{name} is {seed}; expected {expected}.")
+    return index(seed)
+
+
 def check_file(file: Path, expected: str) -> None:
     """Raises InputError for a folder, a pipe or a device, which would be read for ever; what is not there passes."""
     if file.exists() and not file.is_file():
@@ -68,16 +79,19 @@ def check_ranges(
     at_least_1: Iterable[str] = (),
     shares: Iterable[str] = (),
 ) -> None:
-    """Raises InputError for the first of these fields of `settings` that is not a finite number in its range."""
-    for fields, low, expected in (
-        (above, 1e-12, "above 0"),
-        (at_least_0, 0, "of 0 or more"),
-        (at_least_1, 1, "of 1 or more"),
+    """Raises InputError for the first of these fields of `settings` that is not a finite number in its range.
+
+    Those that are `at_least_1` are whole.
+    """
+    for fields, low, kinds, expected in (
+        (above, 1e-12, (int, float), "a number above 0"),
+        (at_least_0, 0, (int, float), "a number of 0 or more"),
+        (at_least_1, 1, (int,), "a whole number of 1 or more"),
     ):
         for field in fields:
             value = getattr(settings, field)
-            if not isinstance(value, int | float) or not low <= value < float("inf"):
-                raise InputError(f"{field} is {shown(value)}; expected a number {expected}.")
+            if not isinstance(value, kinds) or not low <= value < float("inf"):
+                raise InputError(f"{field} is {shown(value)}; expected {expected}.")
     for field in shares:
         value = getattr(settings, field)
         if not isinstance(value, int | float) or not 0 <= value <= 1:

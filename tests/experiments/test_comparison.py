@@ -130,7 +130,7 @@ def test_the_command_writes_a_table_and_a_plot_and_refuses_what_it_cannot_use(
     assert "--seeds is a" in refused("--seeds", "a", *given)
     assert "unknown benchmark" in refused("--benchmark", "person", *given)
     assert "holds a comparison on personas with --thin 1" in refused("--methods", "nscvf", *given, "--thin", 3)
-    assert "jobs is 0; expected a number of 1 or more" in refused("--jobs", "0", *given)
+    assert "jobs is 0; expected a whole number of 1 or more" in refused("--jobs", "0", *given)
     (out / "bench.json").write_text('{"benchmark": "other", "thin": 1}')
     assert "holds a comparison on other" in refused("--methods", "nscvf", *given)
     (tmp_path / "full").mkdir()

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -268,6 +269,14 @@ def test_moments_whose_facts_were_rewritten(
     rewritten(file, lambda content: edited(content, tuple(path), value))
     with pytest.raises(InputError, match="not a moments file"):
         read(file, vlm)
+
+
+def test_moments_that_are_not_finite(vlm: Vlm, moments: Moments, tmp_path: Path) -> None:
+    file, name = tmp_path / "moments.safetensors", next(iter(moments.grams))
+    gram = moments.grams[name]
+    save(replace(moments, grams={**moments.grams, name: replace(gram, total=gram.total * float("nan"))}), file)
+    with pytest.raises(InputError, match="numbers that are not finite"):
+        read(file, vlm).grams[name]
 
 
 def test_a_cache_whose_facts_were_rewritten_is_made_again(ground: Ground, target: Path) -> None:

@@ -1,6 +1,7 @@
 """What `evaluate` and `attack` ask: a benchmark, or the photos and questions of one's own."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,7 +9,7 @@ from unsee import api, benchmarks
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.cli.photos import given
 from unsee.cli.telling import tell
-from unsee.data import Images, samples_of, validate
+from unsee.data import Images, check_sides, samples_of
 from unsee.data.questions import read_questions
 from unsee.data.requested import about_same
 from unsee.errors import InputError
@@ -51,6 +52,7 @@ def asked_of(options: Asks, data: str | None = None, **protocol: Any) -> tuple[B
     the target of the request that the record is of.
     """
     photos = options.target is not None or options.retain is not None or options.questions is not None
+    _check_belongs(options)
     if options.benchmark is None and not photos:
         raise InputError("there is nothing to ask; give --benchmark NAME, photos with --target, or --questions FILE.")
     if options.benchmark is not None and photos:
@@ -69,6 +71,22 @@ def asked_of(options: Asks, data: str | None = None, **protocol: Any) -> tuple[B
     return bench, _about(record, bench, options)
 
 
+def _check_belongs(options: Any) -> None:
+    """Raises InputError for an option that would say nothing, because what it belongs to is not given."""
+    photos = options.target is not None or options.retain is not None
+    bench, tasks = options.benchmark is not None, bool(vars(options).get("lmms_eval"))
+    there = {
+        "--benchmark NAME": (bench, ("data", "protocol", "bugs")),
+        "photos, as --target or --retain": (photos, ("question", "answer_from_folder", "skip_unreadable")),
+        "--lmms-eval TASKS": (tasks, ("lmms_include", "lmms_limit")),
+    }
+    for owner, (has, names) in there.items():
+        for field in fields(options):
+            if field.name in names and not has and getattr(options, field.name) != field.default:
+                name = f"--{field.name.replace('_', '-')}"
+                raise InputError(f"{name} says nothing without {owner}; give that, or leave {name} out.")
+
+
 def _about(record: Mapping[str, Any], bench: Benchmark, options: Asks) -> dict[str, Any]:
     """The record as far as it is about these photos, which is said where that is not all of it."""
     found = api.about(record, bench.target)
@@ -84,9 +102,7 @@ def _own(options: Asks, record: Mapping[str, Any], request: Request | None) -> B
     skip = options.skip_unreadable
     target = [] if options.target is None else samples_of(given(options.target, skip=skip))
     retained = [] if options.retain is None else samples_of(given(options.retain, skip=skip))
-    for samples, role in ((target, "target"), (retained, "retained")):
-        if samples:
-            validate(samples, role)
+    check_sides(target, retained)
     asked = list[Sample]()
     if options.questions is not None:
         asked = read_questions(options.questions, {sample.concept for sample in target})

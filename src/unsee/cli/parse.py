@@ -3,8 +3,8 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -16,10 +16,11 @@ from unittest.mock import patch
 import tyro
 
 from unsee.cli.configured import Written, switched
-from unsee.errors import InputError
+from unsee.cli.mistyped import sentence
+from unsee.errors import InputError, check_seed
 from unsee.system.disk import at_home
 from unsee.system.hub import HUB, on_hub
-from unsee.system.terminal import is_text, one_line, printable
+from unsee.system.terminal import is_text
 
 Options = TypeVar("Options")
 EVERYWHERE = {
@@ -27,6 +28,7 @@ EVERYWHERE = {
     "--precision": "auto, float32 or bfloat16: how they run forward; auto is bfloat16 on a GPU that computes in it",
 }
 NARROWEST, WIDEST = 40, 120
+UNBROKEN = 1 << 20  # columns in which the parser breaks no line of an error
 HEADINGS = ("positional arguments", "options")  # what the tables of the parser's own help begin with
 HOW = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 Groups = Mapping[str, Sequence[str]]  # headings of --help, each with the options under it
@@ -106,26 +108,21 @@ def parse(kind: type[Options], args: list[str], prog: str, short: Groups | None 
         given = switched(given, _help(kind))
     helped = bool({"-h", "--help"} & set(given))
     brief = short if helped and not every else None
-    with ExitStack() as stack:
-        stack.enter_context(_bounded())
-        told = stack.enter_context(redirect_stdout(StringIO())) if helped else None
-        if any(one_line(word) != word for word in given):  # the parser quotes what was typed as it is
-            stack.enter_context(_cleaned())
+    out = sys.stdout
+    with _bounded(None if helped else UNBROKEN), redirect_stdout(StringIO()) as told:
         try:
-            options: Options = tyro.cli(
-                kind,
-                args=given,
-                prog=prog,
-                description=text,
-                config=HOW,
-                console_outputs=sys.stderr is not None,
-            )
-        except SystemExit:
-            stack.close()
-            if told is not None:
-                print(_shortened(told.getvalue(), brief, prog) if brief else _whole(told.getvalue()))
+            with redirect_stderr(StringIO()) as refused:
+                options: Options = tyro.cli(kind, args=given, prog=prog, description=text, config=HOW)
+        except SystemExit as ended:
+            if ended.code:
+                raise InputError(
+                    sentence(refused.getvalue(), prog, re.findall(r"--[a-z0-9-]+", _help(kind)))
+                ) from ended
+            said = told.getvalue()
+            print(_shortened(said, brief, prog) if brief else _whole(said), file=out)
             raise
     _check_texts(options)
+    _check_named(options, given)
     return options
 
 
@@ -134,9 +131,9 @@ def _width() -> int:
     return min(max(get_terminal_size().columns, NARROWEST), WIDEST)
 
 
-def _bounded() -> AbstractContextManager[object]:
-    """While open, the parser takes the terminal for that wide."""
-    return patch.dict(os.environ, {"COLUMNS": str(_width())})
+def _bounded(width: int | None = None) -> AbstractContextManager[object]:
+    """While open, the parser takes the terminal for so wide, or as wide as help is."""
+    return patch.dict(os.environ, {"COLUMNS": str(width or _width())})
 
 
 def _at_home(word: str) -> str:
@@ -161,21 +158,20 @@ def _check_texts(options: Any) -> None:
         texts = value if isinstance(value, tuple) else (value,)
         if name not in NAMES and not all(is_text(text) for text in texts if isinstance(text, str)):
             raise InputError(f"--{name.replace('_', '-')} holds bytes that are no text in UTF-8; type it anew.")
-        if name == "seed" and isinstance(value, int) and not 0 <= value < 1 << 32:
-            raise InputError(f"--seed is {value}; expected a whole number from 0 to {(1 << 32) - 1}.")
+        if name == "seed":
+            check_seed(value, "--seed")
         if any("\0" in str(text) for text in texts if isinstance(text, str | Path)):
             raise InputError(f"--{name.replace('_', '-')} holds a zero byte, which no file's name may; type it anew.")
 
 
-@contextmanager
-def _cleaned() -> Iterator[None]:
-    """While open, what is said on stderr is kept, and said at the end without what could steer a terminal."""
-    with redirect_stderr(StringIO()) as told:
-        try:
-            yield
-        finally:
-            said = printable(told.getvalue())
-    print(said, end="", file=sys.stderr)
+def _check_named(options: Any, given: Sequence[str]) -> None:
+    """Raises InputError for an empty word in the place of a path, which would be the folder that a command runs in."""
+    words = {word.partition("=")[2] if word.startswith("--") and "=" in word else word for word in given}
+    if "" not in words:
+        return
+    for name, value in vars(options).items():
+        if (name in NAMES and value == "") or (value == Path() and not words & {".", "./"}):
+            raise InputError(f"--{name.replace('_', '-')} is empty; expected a path (. is the folder you are in).")
 
 
 def _computing(args: Sequence[str]) -> list[str]:

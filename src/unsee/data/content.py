@@ -113,6 +113,17 @@ def check_disjoint(target: Iterable[Sample], retained: Iterable[Sample], *, drop
     return kept
 
 
+def check_sides(target: Sequence[Sample], retained: Sequence[Sample]) -> None:
+    """Raises InputError where a photo cannot be read, or one of the target holds the same pixels as a retained one.
+
+    Either side may hold nothing. What is resized or encoded anew may be asked about on both.
+    """
+    if target and retained:
+        check_disjoint(target, retained, drop=True)
+    elif target or retained:
+        validate(target or retained, "target" if target else "retained")
+
+
 def _hashed(samples: Iterable[Sample], role: str, looks: dict[str, Look] | None = None) -> Iterator[tuple[Sample, str]]:
     """Each sample that has an image, with its hash; a photo asked about in several samples is read once.
 

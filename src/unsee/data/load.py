@@ -12,7 +12,7 @@ from unsee.data.images import check_header
 from unsee.data.jsonl import read_jsonl
 from unsee.data.shards import PHOTOS, expanded, read_tar
 from unsee.data.tables import read_parquet, read_saved
-from unsee.errors import InputError
+from unsee.errors import InputError, check_kind
 from unsee.records import Sample
 from unsee.system.disk import at_home
 
@@ -38,6 +38,10 @@ def samples_of(images: Images) -> list[Sample]:
 
 def _sample(given: Sample | Path | str | Image.Image) -> Sample:
     if isinstance(given, Sample):
+        kinds = (Path, Image.Image, type(None))
+        check_kind("image of a sample", given.image, kinds, "a pathlib.Path, or an image of Pillow")
+        for name in ("concept", "question", "answer", "score", "subset"):
+            check_kind(f"{name} of a sample", vars(given)[name], str, "a text")
         return given
     if isinstance(given, Image.Image):
         return Sample(given, "one")

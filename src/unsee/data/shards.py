@@ -124,7 +124,10 @@ def _content(tar: TarFile, member: TarInfo, most: int, where: str) -> bytes:
 
 
 def _check_end(tar: TarFile) -> None:
-    """Raises ValueError where what comes after the last member is not the end: tarfile takes it for one in silence."""
+    """Raises ValueError where what comes after the last member is not the end, as tarfile takes it for in silence."""
     tar.fileobj.seek(tar.offset)
-    if tar.fileobj.read(BLOCKSIZE).strip(NUL):
+    block = tar.fileobj.read(BLOCKSIZE)
+    if block.strip(NUL):
         raise ValueError("what follows is no file")
+    if len(block) < BLOCKSIZE:
+        raise ValueError("its end is missing")

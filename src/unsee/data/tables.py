@@ -12,10 +12,12 @@ from PIL.Image import Image
 from unsee.data.images import decode
 from unsee.data.rows import check_row, concept_of, image_file, to_sample
 from unsee.data.unpacked import unpacked
-from unsee.errors import InputError
+from unsee.errors import InputError, check_file, shown
 from unsee.records import Sample
 
 BATCH = 16  # rows decoded at a time, so that few encoded images are in memory
+STATE = "state.json"
+SAVED = (STATE, "dataset_info.json", "dataset_dict.json")  # what `datasets` opens in such a folder
 MANY = 256  # rows, from which on embedded images become files
 # What pyarrow and datasets raise on damaged files; pyarrow's own errors derive from these.
 DAMAGE = (OSError, ValueError, TypeError, LookupError, NotImplementedError, RecursionError)
@@ -51,6 +53,7 @@ def read_saved(folder: Path) -> list[Sample]:
     datasets = optional("datasets", folder)
     samples: list[Sample] = []
     try:
+        _check_inside(folder)
         saved = datasets.load_from_disk(str(folder))
         splits = saved if isinstance(saved, datasets.DatasetDict) else {"": saved}
         for name in sorted(splits):
@@ -64,6 +67,22 @@ def read_saved(folder: Path) -> list[Sample]:
     except DAMAGE as error:
         raise _broken(folder, "a dataset folder", error) from error
     return samples
+
+
+def _check_inside(folder: Path) -> None:
+    """Raises InputError where a saved dataset, or a split of it, would read what is no file, or lies elsewhere."""
+    for own in (folder, *(split for split in folder.iterdir() if split.is_dir())):
+        for name in SAVED:
+            check_file(own / name, "a file that `datasets` wrote")
+        if not (own / STATE).exists():
+            continue
+        for part in json.loads((own / STATE).read_text(encoding="utf-8"))["_data_files"]:
+            inside = Path(part["filename"]).name == part["filename"]
+            if not inside or not (own / part["filename"]).is_file():
+                raise InputError(
+                    f"{own / STATE} names {shown(part['filename'])}, which is no file in this folder; copy the whole "
+                    "folder here again."
+                )
 
 
 def _kept(source: str, rows: int) -> Kept:

@@ -8,7 +8,7 @@ from unsee import api
 from unsee.attacks import ATTACKS
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
-from unsee.errors import InputError, check_kind, unknown
+from unsee.errors import InputError, check_kind, check_seed, unknown
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
 from unsee.experiments import recovery
 from unsee.forgetting.edit import read_record
@@ -56,6 +56,7 @@ def attack(
     if attacks is not None:
         check_kind("attacks", attacks, (list, tuple), "a list of names")
         known(attacks)
+    seed = check_seed(seed)
     bench = api.asked(
         model, benchmark, target, retain, questions, before,
         by_name=answer_from_folder, trust_remote_code=trust_remote_code,
@@ -86,7 +87,7 @@ def attacked(
     One of those named that cannot be made is a check that failed; without names all that can be made are.
     """
     started = time.monotonic()
-    attacks = [ATTACKS[name] for name in (ATTACKS if names is None else names)]
+    attacks = [ATTACKS[name] for name in dict.fromkeys(ATTACKS if names is None else names)]
     vlm = load(model, trust_remote_code=trust_remote_code)
     first = load(before, trust_remote_code=trust_remote_code)
     sides = {"after": vlm.folder, "oracle": oracle and place_of(oracle), "before": first.folder}

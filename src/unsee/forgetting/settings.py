@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from unsee.errors import InputError, check_ranges, check_share, unknown
+from unsee.errors import InputError, check_kind, check_ranges, check_share, unknown
 from unsee.forgetting.optimizers import OPTIMIZERS
 from unsee.forgetting.regions import AUTO as AUTO_REGION
 from unsee.forgetting.regions import region
@@ -149,6 +149,8 @@ class FeatureSettings:
         for name in ("views", "share", "steps", "hold"):
             if isinstance(value := vars(self)[name], str) and value != AUTO:
                 raise InputError(f"{name} is {value!r}; expected a number, or auto.")
+        for name in ("runs", "views"):
+            check_kind(name, vars(self)[name], (int, str), "a whole number, or auto")
         if isinstance(self.views, int) and self.views < 0:
             raise InputError(f"views is {self.views}; expected a number of 0 or more, or auto.")
         if self.contrast == self.attract == 0:

@@ -21,6 +21,9 @@ NAMED_SO = (
 )
 BINARY = ("tokenizer.model", "spiece.model", "sentencepiece*.model")  # the others are text
 TEXT = 64 << 20  # bytes: a tokenizer may have tens of millions; no known file but weights is larger
+SMALL = 8 << 20  # bytes of what is brief; of its largest, which name a thousand classes, the most have 100,000
+BRIEF = ("*config.json", "*.jinja")
+TEMPLATES = "additional_chat_templates"  # a folder of further ones, which transformers reads
 READ = ("*.json", "*.jinja", "*.model", "*.safetensors", "merges.txt", "vocab.txt")  # what is opened
 NAMED = 5  # files left out that are named
 
@@ -78,13 +81,16 @@ def check_plain(folder: Path) -> None:
 
     Such a one would be read for ever, or until the memory is full.
     """
-    for file in sorted(folder.iterdir()):
+    for file in sorted([*folder.iterdir(), *folder.glob(f"{TEMPLATES}/*")]):
         if not any(fnmatch(file.name, pattern) for pattern in READ) or not is_there(file):
             continue
         if not file.is_file():
             raise InputError(f"{file} is no file (a folder, a broken link or a device); copy the file itself there.")
-        if file.stat().st_size > TEXT and file.suffix != ".safetensors":
-            raise InputError(f"{file} has {file.stat().st_size:,} bytes; expected at most {TEXT:,}, so copy it again.")
+        most = SMALL if any(fnmatch(file.name, pattern) for pattern in BRIEF) else TEXT
+        if file.stat().st_size > most and file.suffix != ".safetensors":
+            raise InputError(f"{file} has {file.stat().st_size:,} bytes; expected at most {most:,}, so copy it again.")
+        if file.suffix == ".jinja" and b"\0" in file.read_bytes():
+            raise InputError(f"{file} holds a zero byte, which no text has; copy the file again.")
 
 
 def left_out(folder: Path) -> list[str]:

@@ -13,6 +13,7 @@ from unsee.errors import InputError, shown
 LARGE = 100_000_000  # parameters from which on a model is asked fewer questions, and fewer at once
 MOST_LAYERS = 300  # of any kind; the deepest published models have about 130
 MOST_SIDE, MOST_AREA = 16_384, 1 << 26  # pixels a side, and altogether, that a processor may make
+MOST_LABELS = 1_000_000  # of which transformers makes a table
 COUNTED = ("layers", "depth", "depths", "blocks", "stages")  # how keys end that count what is built one by one
 SIDES = ("height", "width", "image_size", "shortest_edge", "longest_edge")
 AREAS = ("merge_size", "min_pixels")  # processors that have these mean pixels altogether by their edges
@@ -34,8 +35,12 @@ def _values(value: Any, key: str = "", depth: int = 0) -> Iterator[tuple[str, An
 
 
 def check_layers(file: Path, config: Mapping[str, Any]) -> None:
-    """Raises InputError where a config asks for more than MOST_LAYERS layers of any kind, or for none at all."""
+    """Raises InputError where a config asks for more than MOST_LAYERS layers of any kind, for none, or many labels."""
     for key, value in _values(config):
+        if key == "num_labels" and isinstance(value, int) and not 0 <= value <= MOST_LABELS:
+            raise InputError(
+                f"{file} has {shown(value)} as {key}; expected 0 to {MOST_LABELS:,}, so copy the file here again."
+            )
         if key.split("_")[-1] not in COUNTED or not isinstance(value, int):  # others name layers, from behind too
             continue
         if value > MOST_LAYERS or (key == "num_hidden_layers" and value < 1):

@@ -57,6 +57,8 @@ class StoredGrams(Mapping[str, Gram]):
         outer, total = (tensors[part] for part in names)
         total = _clear(self._cipher, stored, names[1], total, torch.float64)
         outer = _clear(self._cipher, stored, names[0], outer, _kept(len(total)))
+        if not (total.isfinite().all() and outer.isfinite().all()):
+            raise _strange(stored.file, f"{name} has numbers that are not finite")
         try:
             return Gram(_square(outer.double(), len(total)), total, count)
         except (TypeError, ValueError, RuntimeError) as error:  # other shapes than were written
@@ -275,7 +277,7 @@ def _alike(one: Sequence[float], other: Sequence[float]) -> bool:
     )
 
 
-def _strange(file: Path, error: Exception) -> InputError:
+def _strange(file: Path, error: Exception | str) -> InputError:
     return InputError(
         f"{file} is not a moments file of this version that is whole ({error}); make one with unsee moments."
     )

@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from unsee.errors import InputError
+from unsee.errors import InputError, check_ranges, check_seed
 from unsee.linalg.anchor import Anchor
 from unsee.linalg.discriminant import Scatter
 from unsee.linalg.gram import Gram
@@ -34,6 +34,11 @@ class MomentSettings:
     seed: int
     crossings: tuple[str, ...] = ()
     runs: int | str = 0
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a setting out of its range."""
+        check_ranges(self, at_least_1=("modes",))
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from unsee import __version__, data
 from unsee.data import Images
-from unsee.errors import InputError
+from unsee.errors import InputError, check_seed
 from unsee.evaluation.described import described
 from unsee.evaluation.hearing import AUTO, NEVER, Ask, Tell, silent
 from unsee.forgetting.by_features import FeatureMethod
@@ -62,6 +62,7 @@ def create(
     language model.
     """
     settings.check(guard, max_drift)
+    seed = check_seed(seed)
     method = method or NSCVF()
     if getattr(method, "scope", "visual") in WITH_LANGUAGE:
         raise InputError("a session changes no language model; give the method the scope visual or projector.")

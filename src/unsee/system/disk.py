@@ -122,6 +122,15 @@ def is_there(path: Path) -> bool:
     return os.path.lexists(path)
 
 
+def too_long(path: Path) -> bool:
+    """Whether a name is too long for this disk, that of a `workspace` for it included."""
+    try:
+        os.lstat(path.absolute().parent / f".{path.name}.{'x' * 8}")
+    except OSError as error:
+        return error.errno == errno.ENAMETOOLONG
+    return False
+
+
 def is_plain(path: Path) -> bool:
     """Whether the path is a regular file and no link."""
     try:

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from unsee.errors import unknown
+from unsee.errors import check_kind, unknown
 
 LARGE_VISUAL = 50_000_000  # visual numbers from which on activations and moments no longer fit beside the weights
 
@@ -47,6 +47,7 @@ def plan(mode: str, visual: int, *, on_gpu: bool = False) -> Memory:
 
     A GPU has memory of its own for activations, and idles with few images at a time.
     """
+    check_kind("memory", mode, str, " or ".join(MODES))
     if mode not in MODES:
         raise unknown("memory mode", mode, MODES)
     if mode == "low":

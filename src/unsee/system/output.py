@@ -6,8 +6,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from unsee.errors import InputError, OutputError
-from unsee.system.disk import REPLACED, is_plain, is_there, parents, sync, workspace
+from unsee.errors import InputError, OutputError, shown
+from unsee.system.disk import REPLACED, is_plain, is_there, parents, sync, too_long, workspace
 from unsee.system.signals import shielded
 
 RECORD = "unsee.json"  # in every checkpoint that unsee writes
@@ -48,6 +48,10 @@ def refuse_place(out: Path) -> None:
     """Raises InputError where `out` lies in a session or in a model's folder, or below what is no folder."""
     if out.name == "..":
         raise InputError(f"{out} is no name that a folder can be given; name the output itself.")
+    if str(out).startswith("hf:/"):
+        raise InputError(f"{out} is a name of the hub, where nothing is written; name a folder, and upload that.")
+    if too_long(out):
+        raise InputError(f"{shown(str(out))} is longer than a name may be here; give the output a shorter one.")
     parent = out.absolute().parent
     _refuse_no_folder(parent)
     for folder in (real(parent), *real(parent).parents):
