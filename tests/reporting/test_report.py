@@ -178,7 +178,7 @@ class TestLines:
             "saw the target).",
         )
         assert told(sample(), "Others kept") == (
-            "passed", "Recognition of everyone else is as before (96 % of questions right, 97 % before).",
+            "passed", "Recognition of everyone else is kept (96 % of questions right, 97 % before).",
         )  # fmt: skip
         assert told(sample(), "Rest of the photo")[0] == "passed"
         assert tag(sample()) == "Passed"

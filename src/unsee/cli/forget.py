@@ -47,6 +47,7 @@ from unsee.system.processes import first, spread
 from unsee.system.terminal import as_text
 
 Chosen = TypeVar("Chosen")
+MEANS = " (target: how much is left of its way; drift: how far photos of others moved, 1 being as far as somebody else.)"
 SHORT = {
     "Model and photos": ("model", "target", "retain"),
     "What is written": ("out", "id", "keep-anyway", "overwrite"),
@@ -173,7 +174,7 @@ def main(args: list[str]) -> int:
             record=lambda folder: results.append(_record(edit, folder, options)),
         )
     print_lines(results[0])
-    out(f"{options.out}: {edit.stopped}.")
+    out(f"{options.out}: {edit.stopped}.{MEANS if isinstance(options.method, FeatureMethod) else ''}")
     out(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")
     if unneeded:
         out(f"left out of the copy, as not known to belong to a checkpoint: {told(unneeded)}.")

@@ -44,7 +44,8 @@ def brought_back(tried: Sequence[Attempt]) -> str:
         begun = f"{len(tried)} attempts to bring the target back, with no oracle to compare with"
         if most.scores["after"].value <= 0:
             return f"{begun}; none brings anything back."
-        share = figures.share(most.scores["after"].value)
+        score = most.scores["after"]
+        share = f"{figures.share(score.value)} of {score.n} cases"
         return f"{begun}; most is brought back by {most.attack} ({most.budget}), {share}."
     sure = [one for one in known if one.sure]
     if not sure:

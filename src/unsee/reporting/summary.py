@@ -315,7 +315,8 @@ def _kept(result: Result, judged: Judged | None) -> Line:
     if (strict := _judged(result, KEPT)) is not None and strict.missed:
         fell = f"Recognition of {rest} fell from {figures.share(before)} to {now}"
         return Line("Others kept", PASSED, f"{fell}, which is within the {MAY_COST} points that a request may cost.")
-    text = f"Recognition of {rest} is as before ({now} of questions right, {figures.share(before)} before)."
+    how = "as before" if now == figures.share(before) else "kept"
+    text = f"Recognition of {rest} is {how} ({now} of questions right, {figures.share(before)} before)."
     return Line("Others kept", PASSED, text)
 
 
