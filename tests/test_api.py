@@ -137,7 +137,7 @@ def test_a_page_is_made_of_a_file_and_of_nothing_else(edit: Edit, tmp_path: Path
     for made in (lambda: unsee.report(5, tmp_path / "p"), lambda: unsee.load(5), lambda: edit.save(5)):  # type: ignore[arg-type]
         with pytest.raises(InputError, match=r" is 5; expected .*\.$"):
             made()
-    with pytest.raises(InputError, match=r"steps is 'a'; expected a number"):
+    with pytest.raises(InputError, match=r"steps is 'a'; expected a whole number"):
         NSCVF(steps="a")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="cannot be read"):
         unsee.report(tmp_path / "none.json", tmp_path / "p")

@@ -122,23 +122,24 @@ def forget(
     if moments is not None:
         _check_not_counted(targets, moments)
     standing_in = None if public is None else _public(targets, public, retained, method, drop=drop_similar)
-    hearing = heard_before(
-        vlm, targets, retained or [], seed=seed, ask=ask, further=questions, by_name=answer_from_folder,
-        drop_similar=drop_similar, tell=tell,
-    )  # fmt: skip
-    hearing = hearing if moments is None else hearing.knowing(moments.unnamed)
-    request = request_of(hearing.parts, identifier, now())
-    if standing_in is not None and moments is not None:
-        moments = replace(moments, public=prepared(vlm, standing_in, vlm.bounds(memory)))
-    given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
-    shown = hearing.parts.shown if retained is not None else standing_in if moments is None else None
-    if not isinstance(method, FeatureMethod):
-        edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
-        verdict = hearing.verdict(edit.weights, edit.method.get("final"))
-        return replace(edit, verdict=verdict, request=request, replies=hearing.replies(edit.weights))
-    asked = hearing.reader is not None and moments is None
-    edit = _best(method.attempts(asked=asked), vlm, hearing, shown, state, tell, reader=hearing.reader, **given)
-    return replace(edit, request=request, replies=hearing.replies(edit.weights))
+    with data.unchanged([*targets, *(retained or ())]):
+        hearing = heard_before(
+            vlm, targets, retained or [], seed=seed, ask=ask, further=questions, by_name=answer_from_folder,
+            drop_similar=drop_similar, tell=tell,
+        )  # fmt: skip
+        hearing = hearing if moments is None else hearing.knowing(moments.unnamed)
+        request = request_of(hearing.parts, identifier, now())
+        if standing_in is not None and moments is not None:
+            moments = replace(moments, public=prepared(vlm, standing_in, vlm.bounds(memory)))
+        given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": memory, "progress": progress}
+        shown = hearing.parts.shown if retained is not None else standing_in if moments is None else None
+        if not isinstance(method, FeatureMethod):
+            edit = method.forget(vlm, hearing.parts.used, shown, state=state, **given)
+            verdict = hearing.verdict(edit.weights, edit.method.get("final"))
+            return replace(edit, verdict=verdict, request=request, replies=hearing.replies(edit.weights))
+        asked = hearing.reader is not None and moments is None
+        edit = _best(method.attempts(asked=asked), vlm, hearing, shown, state, tell, reader=hearing.reader, **given)
+        return replace(edit, request=request, replies=hearing.replies(edit.weights))
 
 
 def _best(

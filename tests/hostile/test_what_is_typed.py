@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -168,3 +169,18 @@ def test_a_shard_that_is_cut_between_two_files_is_refused(tmp_path: Path) -> Non
     file.write_bytes(file.read_bytes()[:cut])
     with pytest.raises(InputError, match="its end is missing"):
         samples_of(file)
+
+
+def test_a_photo_that_becomes_another_while_the_work_runs_is_said(
+    checkpoint: Path, target: Path, retained: Path, tmp_path: Path
+) -> None:
+    photos = Path(shutil.copytree(target, tmp_path / "photos"))
+    file, other = (min(path for path in place.rglob("*") if path.is_file()) for place in (photos, retained))
+
+    def forget(meanwhile: Callable[[], object]) -> object:
+        given: dict[str, Any] = {"method": METHOD, "ask": "never", "progress": lambda *_: meanwhile()}
+        return unsee.forget(checkpoint, photos, retained, **given)
+
+    assert forget(file.touch)
+    with pytest.raises(InputError, match=f"{file.name} was changed while the work ran"):
+        forget(lambda: shutil.copyfile(other, file))

@@ -47,7 +47,9 @@ from unsee.system.processes import first, spread
 from unsee.system.terminal import as_text
 
 Chosen = TypeVar("Chosen")
-MEANS = " (target: how much is left of its way; drift: how far photos of others moved, 1 being as far as somebody else.)"
+MEANS = (
+    " (target: how much is left of its way; drift: how far photos of others moved, 1 being as far as somebody else.)"
+)
 SHORT = {
     "Model and photos": ("model", "target", "retain"),
     "What is written": ("out", "id", "keep-anyway", "overwrite"),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 
 from unsee.errors import shown
 
@@ -40,7 +40,9 @@ def _each(lines: list[str], prog: str, options: list[str]) -> Iterator[str]:
         yield f"{match[1]} has no value; write one behind it."
     if match := re.search(r"invalid choice (.+) for argument '(.+?)'\. Expected one of \((.*)\)", text):
         choices = re.findall(r"'(.*?)'", match[3])
-        yield f"{match[2]} is {match[1]}; expected {_listed(choices, 'or')}."
+        near = get_close_matches(match[1].strip("'"), choices, n=1)
+        meant = f"did you mean {near[0]!r}?" if near else f"expected {_listed(choices, 'or')}."
+        yield f"{match[2]} is {match[1]}; {meant}"
     if match := re.search(r"Error parsing (\S+): (.+)", text):
         yield _value(match[1], match[2], text)
 

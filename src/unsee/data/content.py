@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -111,6 +111,19 @@ def check_disjoint(target: Iterable[Sample], retained: Iterable[Sample], *, drop
         if not similar(sample, looks[digest], targets, wanted, drop=drop):
             kept.append(sample)
     return kept
+
+
+@contextmanager
+def unchanged(samples: Iterable[Sample]) -> Iterator[None]:
+    """While open, the photos must stay what they are: what was asked and trained would else be of others.
+
+    Raises InputError at the end for the first that shows something else by then. What is gone may be gone.
+    """
+    before = {s.image: (file_state(s.image), hash_of(s)) for s in samples if isinstance(s.image, Path)}
+    yield
+    for file, (state, digest) in before.items():
+        if file.exists() and file_state(file) != state and hash_of(file) != digest:
+            raise InputError(f"{file} was changed while the work ran; put the photo right and begin again.")
 
 
 def check_sides(target: Sequence[Sample], retained: Sequence[Sample]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from unsee import data
 from unsee.errors import InputError, MissedError
 from unsee.evaluation.asking import asked_again
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before
@@ -139,29 +140,30 @@ def edited(
     Also returns the hash of the weights before. Retained photos are kept as the model before any request saw them,
     unless the method asks about the photos themselves.
     """
-    vlm, others = work.vlm, wanted.others
-    patch(vlm, before)
-    hearing = heard_before(
-        vlm, wanted.target, others.kept or [], seed=seed, ask=wanted.ask, further=wanted.questions,
-        by_name=wanted.by_name, drop_similar=wanted.drop_similar, tell=tell,
-    ).knowing(state.retained.unnamed)  # fmt: skip
-    photos: Sequence[Sample] | Photos | None = None if others.kept is None else hearing.parts.shown
-    if others.kept is not None and others.ready is not None:
-        shown = {id(sample) for sample in hearing.parts.shown}
-        photos = others.ready.only([place for place, sample in enumerate(others.kept) if id(sample) in shown])
-    method, moments = settings.maker, replace(state.confining(settings.guard), public=others.public)
-    given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": settings.memory, "progress": progress}
-    if isinstance(method, FeatureMethod):
-        edit = method.forget(vlm, hearing.parts.used, photos, reader=hearing.reader, **given)
-        share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
-        edit = edit.scaled(share)
-    else:
-        edit = method.forget(vlm, hearing.parts.used, photos, **given)
-        verdict = hearing.verdict(edit.weights, edit.method.get("final"))
-    replies = hearing.replies(edit.weights) if wanted.questions else ()
-    hash_before = visual_hash(vlm)
-    patch(vlm, edit.weights)
-    return replace(edit, verdict=verdict, replies=replies), hash_before
+    with data.unchanged([*wanted.target, *(wanted.others.kept or ())]):
+        vlm, others = work.vlm, wanted.others
+        patch(vlm, before)
+        hearing = heard_before(
+            vlm, wanted.target, others.kept or [], seed=seed, ask=wanted.ask, further=wanted.questions,
+            by_name=wanted.by_name, drop_similar=wanted.drop_similar, tell=tell,
+        ).knowing(state.retained.unnamed)  # fmt: skip
+        photos: Sequence[Sample] | Photos | None = None if others.kept is None else hearing.parts.shown
+        if others.kept is not None and others.ready is not None:
+            shown = {id(sample) for sample in hearing.parts.shown}
+            photos = others.ready.only([place for place, sample in enumerate(others.kept) if id(sample) in shown])
+        method, moments = settings.maker, replace(state.confining(settings.guard), public=others.public)
+        given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": settings.memory, "progress": progress}
+        if isinstance(method, FeatureMethod):
+            edit = method.forget(vlm, hearing.parts.used, photos, reader=hearing.reader, **given)
+            share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
+            edit = edit.scaled(share)
+        else:
+            edit = method.forget(vlm, hearing.parts.used, photos, **given)
+            verdict = hearing.verdict(edit.weights, edit.method.get("final"))
+        replies = hearing.replies(edit.weights) if wanted.questions else ()
+        hash_before = visual_hash(vlm)
+        patch(vlm, edit.weights)
+        return replace(edit, verdict=verdict, replies=replies), hash_before
 
 
 def known(state: State, request: Asked) -> dict[str, Sample]:
