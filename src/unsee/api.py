@@ -138,30 +138,48 @@ def forget(
             verdict = hearing.verdict(edit.weights, edit.method.get("final"))
             return replace(edit, verdict=verdict, request=request, replies=hearing.replies(edit.weights))
         asked = hearing.reader is not None and moments is None
-        edit = _best(method.attempts(asked=asked), vlm, hearing, shown, state, tell, reader=hearing.reader, **given)
+        edit = best_edit(method, vlm, hearing, shown, tell, asked=asked, state=state, **given)
         return replace(edit, request=request, replies=hearing.replies(edit.weights))
 
 
-def _best(
-    attempts: Sequence[FeatureMethod],
+def best_edit(
+    method: FeatureMethod,
     vlm: Vlm,
     hearing: Hearing,
     shown: Sequence[Sample] | Photos | None,
-    state: Path | None,
     tell: Tell,
+    *,
+    asked: bool = False,
+    state: Path | None = None,
     **given: Any,
 ) -> Edit:
-    """The best edit of a few attempts, each made where training by those before moved what the model does not read."""
-    tried = list[Edit]()
-    for attempt in attempts:
-        if tried:
-            tell("training moved what the model does not read; made again, with images described by means of tokens")
+    """An edit, as far as the answers want it to go, with its verdict; or the better of two where they call for another.
+
+    Another is made with images described otherwise, where training moved what the model does not read (`asked`: it
+    described them), or with twice the steps, where photos of the target get the names of others: they are on their way
+    to where the model names nobody, and did not arrive.
+    """
+    attempts, longer = (
+        method.attempts(asked=asked),
+        method.longer(len({sample.concept for sample in hearing.parts.used})),
+    )
+    attempt, tried = attempts[0], list[Edit]()
+    while True:
         place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
-        edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, **given)
+        edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=hearing.reader, **given)
         share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
         tried.append(replace(edit.scaled(share), verdict=verdict))
-        if verdict is None or verdict.passed or not misled(verdict):
-            break  # images described otherwise have helped no request that came near (docs/log.md)
+        if verdict.passed or len(tried) > 1:
+            break
+        # Neither has helped a request that missed its aim otherwise (docs/log.md).
+        if misled(verdict) and len(attempts) > 1:
+            attempt = attempts[1]
+            tell("training moved what the model does not read; made again, with images described by means of tokens")
+        elif longer is not None and not misled(verdict) and "misattributed" in verdict.missed:
+            attempt = longer
+            tell("photos of the target get the names of others; made again, with twice the steps")
+        else:
+            break
     best = min(tried, key=_shortfall)
     spent = {name: round(sum(edit.timings[name] for edit in tried), 2) for name in best.timings}
     return replace(best, method={**best.method, "attempts": len(tried)}, timings=spent)

@@ -24,6 +24,12 @@ def test_images_are_described_otherwise_only_where_nobody_said_how() -> None:
     assert NSCVF(runs=4).attempts(asked=True) == [NSCVF(runs=4)]
 
 
+def test_twice_the_steps_are_made_only_where_nobody_said_how_many() -> None:
+    assert NSCVF().longer(1) == NSCVF(steps=400)
+    assert NSCVF().longer(10) == NSCVF(steps=1600)
+    assert NSCVF(steps=200).longer(1) is None
+
+
 @pytest.mark.parametrize(
     ("verdicts", "runs", "left"),
     [
@@ -35,6 +41,9 @@ def test_images_are_described_otherwise_only_where_nobody_said_how() -> None:
         ([heard("aside_named", named=4)], 1, 0),
         ([heard("unshown_kept", "used_named", used=1)], 1, 0),
         ([heard("unknown", "used_named", used=3)], 1, 0),
+        ([heard("misattributed"), heard()], 2, 1),
+        ([heard("misattributed"), heard("misattributed", "aside_named", named=2)], 2, 0),
+        ([heard("misattributed", "used_named", used=2), heard()], 2, 1),
     ],
 )
 def test_the_better_of_two_attempts_stands(
@@ -45,6 +54,7 @@ def test_the_better_of_two_attempts_stands(
     monkeypatch.setattr(Hearing, "best_share", lambda *_: (1.0, next(given)))
     monkeypatch.setattr("unsee.forgetting.settings.STEPS", 2)
     monkeypatch.setattr(NSCVF, "attempts", lambda self, **_: [self, NSCVF(steps=3, **QUICK)])
+    monkeypatch.setattr(NSCVF, "longer", lambda *_: NSCVF(steps=3, **QUICK))
     spent, once = list[float](), NSCVF.forget
 
     def timed(self: NSCVF, *args: object, **more: object) -> Edit:

@@ -58,6 +58,10 @@ class FeatureMethod(FeatureSettings, ABC):
         """
         return [self, replace(self, runs=1)] if asked and self.runs == AUTO else [self]
 
+    def longer(self, concepts: int) -> Self | None:
+        """The same with twice the steps of a request about so many people or things; None where steps were given."""
+        return replace(self, steps=2 * self.sized(concepts).most_steps()) if self.steps == AUTO else None
+
     def forget(
         self,
         vlm: Vlm,

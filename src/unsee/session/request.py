@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from unsee import data
+from unsee.api import best_edit
 from unsee.errors import InputError, MissedError
 from unsee.evaluation.asking import asked_again
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before
@@ -154,16 +155,14 @@ def edited(
         method, moments = settings.maker, replace(state.confining(settings.guard), public=others.public)
         given: dict[str, Any] = {"moments": moments, "seed": seed, "memory": settings.memory, "progress": progress}
         if isinstance(method, FeatureMethod):
-            edit = method.forget(vlm, hearing.parts.used, photos, reader=hearing.reader, **given)
-            share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
-            edit = edit.scaled(share)
+            edit = best_edit(method, vlm, hearing, photos, tell, **given)
         else:
             edit = method.forget(vlm, hearing.parts.used, photos, **given)
-            verdict = hearing.verdict(edit.weights, edit.method.get("final"))
+            edit = replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final")))
         replies = hearing.replies(edit.weights) if wanted.questions else ()
         hash_before = visual_hash(vlm)
         patch(vlm, edit.weights)
-        return replace(edit, verdict=verdict, replies=replies), hash_before
+        return replace(edit, replies=replies), hash_before
 
 
 def known(state: State, request: Asked) -> dict[str, Sample]:
