@@ -23,7 +23,9 @@ from unsee.evaluation.self_check import (
     asked_photos,
     cost,
     notes,
+    old_answers,
     people,
+    still_likely,
     strays,
     unheard,
     unknown,
@@ -384,6 +386,28 @@ def test_few_photos_that_were_set_aside_take_an_edit_beyond_the_trained_change_w
     assert len(parts.aside) < hearing.MANY
     assert hearing.Hearing(parts, whole, BEFORE).best_share(vlm, {name: start + 1}, None)[0] == expected
     assert not left
+
+
+def test_only_old_answers_that_name_the_target_say_how_far_to_go() -> None:
+    """What a photo got that the model did not know it by may stay."""
+    mixed = heard(aside=["alice", "nobody", "alice", ""])
+    assert [sample.answer for sample in old_answers(mixed)] == ["alice", "alice"]
+    strange = heard(used=["alice"] * 8, aside=["nobody"] * 4)
+    assert [sample.answer for sample in old_answers(strange)] == ["nobody"] * 4
+
+
+def test_what_is_said_of_everybody_does_not_keep_an_old_answer_likely() -> None:
+    """A name of two words in a sentence of eight, of which six stay, is as gone as the name alone is."""
+    people = {
+        group: [f"this is a photo of {name} smith" for name in map(str, OTHERS * 4)][: SIZES[group]] for group in SIZES
+    }
+    before = heard(**people)
+    told = replace(PHOTOS["aside"][0], question=QUESTION, answer="this is a photo of alice smith")
+    alone = still_likely(BEFORE, [replace(told, answer="alice")], [1.0], [0.1])
+    assert alone == pytest.approx(0.1)
+    gone = 0.1**2  # of the name and the end: a tenth each
+    assert still_likely(before, [told], [1.0], [gone ** (1 / 8)]) == pytest.approx(0.1)
+    assert still_likely(before, [told, told], [0.5, 0.0], [0.6, 0.3]) == 1.0
 
 
 def test_of_two_questions_that_name_the_target_the_one_that_names_others_surer_comes_first(

@@ -27,6 +27,7 @@ from unsee.evaluation.self_check import (
     old_answers,
     reader,
     replies,
+    still_likely,
     strays,
     unheard,
     unnamed_answer,
@@ -136,8 +137,7 @@ class Hearing:
                 with with_weights(self.whole, part):
                     after, left = hear_again(self.whole, self.before), answer_probabilities(self.whole, told)
                 found[share] = verdict(self.before, after, self.unnamed)
-                kept = [min(1.0, now / first) for now, first in zip(left, likely, strict=True) if first > 0]
-                still[share] = sum(kept) / max(1, len(kept))
+                still[share] = still_likely(self.before, told, likely, left)
                 costs[share] = cost(found[share]) + still[share] / NAMED
         if still[1.0] <= LIKELY and len(self.before.photos[ASIDE]) < MANY:
             costs = {share: each for share, each in costs.items() if share <= 1}

@@ -335,10 +335,33 @@ def misled(found: Verdict) -> bool:
 
 
 def old_answers(before: Heard) -> list[Sample]:
-    """The question about each photo that was set aside, or else that was used, with what the model said before."""
-    group = ASIDE if before.photos[ASIDE] else USED
-    pairs = zip(before.photos[group], before.said[group], strict=True)
-    return [replace(sample, question=before.question, answer=said) for sample, said in pairs if said.strip()]
+    """The question about each photo that was set aside, or else that was used, with what the model said before.
+
+    Of photos that got the answer which names their concept alone, unless none did: what else was said need not go.
+    """
+    group, names = ASIDE if before.photos[ASIDE] else USED, before.answers((USED, ASIDE))
+    pairs = [pair for pair in zip(before.photos[group], before.said[group], strict=True) if pair[1].strip()]
+    named = [(sample, said) for sample, said in pairs if says(said, names[sample.concept], before.common)]
+    return [replace(sample, question=before.question, answer=said) for sample, said in named or pairs]
+
+
+def still_likely(before: Heard, told: Sequence[Sample], first: Sequence[float], now: Sequence[float]) -> float:
+    """How much of their probability old answers keep, in [0, 1], the mean over them.
+
+    `first` and `now` are means over an answer's tokens, the one that ends it included. What a model says of everybody
+    stays likely whomever it names, so that all of what is lost counts as lost in the words that tell.
+    """
+    kept = list[float]()
+    for sample, once, then in zip(told, first, now, strict=True):
+        longer = _length(sample.answer) / _length(telling(sample.answer, before.common))
+        if once > 0:
+            kept.append(float(min(1.0, then / once) ** longer))
+    return sum(kept) / max(1, len(kept))
+
+
+def _length(answer: str) -> int:
+    """Words, and one for the end."""
+    return len(words(answer)) + 1
 
 
 def unheard(final: Mapping[str, float] | None) -> Verdict:

@@ -85,7 +85,7 @@ class FeatureMethod(FeatureSettings, ABC):
             settings = self.sized(concepts)
             photos, known = settings.known(vlm, target, retained, moments, seed, bounds, scratch, reader)
             unseen = photos is None or photos is known.public
-            settings = settings.holding(concepts, unseen=unseen)
+            settings = settings.holding(concepts, 0 if photos is None or unseen else len(photos.inputs))
             if unseen and known.states is not None and self.share == AUTO:
                 settings = replace(settings, share=SHARE)  # the layers for which states are known
             measured = time.monotonic() - started

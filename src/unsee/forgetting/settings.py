@@ -28,7 +28,8 @@ AT_LEAST_0 = (
     *("weight_decay", "stop_target", "stop_drift", "most_drift"),
 )
 FEW = 3  # concepts of a request, up to which it needs fewer layers and steps; see docs/log.md
-HOLD = 10.0
+HOLD, HOLD_BESIDE, HOLD_FEW = 10.0, 30.0, 100.0  # without photos of others, beside them, and beside few of them
+FEW_PHOTOS = 50
 SHARE_MANY, STEPS, STEPS_MANY = 0.65, 200, 800
 VIEWS, VIEWS_EACH = 3200, 120  # variations in all, and at least of each photo; with fewer, others keep their names
 
@@ -70,7 +71,8 @@ class FeatureSettings:
     """Weight of keeping the features of retained photos as they were; 0, or no retained photo, switches it off."""
     hold: float | Literal["auto"] = AUTO
     """Weight of keeping what each layer gives for retained inputs, in those directions of its outputs that are read
-    further on; 0 switches it off. auto: 10, and 0 with retained photos for more than three targets at once."""
+    further on; 0 switches it off. auto: 10; with retained photos 30, or 100 where they are fewer than 50, and 0 for
+    more than three targets at once."""
     replay: float = 20.0
     """Where there is no retained photo: weight of keeping what the model makes of states drawn from the moments of
     retained photos; 0 switches it off."""
@@ -163,13 +165,15 @@ class FeatureSettings:
         steps = (STEPS_MANY if many else STEPS) if isinstance(self.steps, str) else self.steps
         return replace(self, share=share, steps=steps)
 
-    def holding(self, concepts: int, *, unseen: bool) -> Self:
-        """The settings with how much layers are held; `unseen` where there is no photo of whom must be kept.
+    def holding(self, concepts: int, photos: int) -> Self:
+        """The settings with how much layers are held, with so many `photos` of whom must be kept.
 
         Photos of everybody say what must be kept better than moments do, and many targets need the room.
         """
-        hold = (HOLD if unseen or concepts <= FEW else 0.0) if isinstance(self.hold, str) else self.hold
-        return replace(self, hold=hold)
+        if not isinstance(self.hold, str):
+            return self
+        beside = HOLD_FEW if photos < FEW_PHOTOS else HOLD_BESIDE
+        return replace(self, hold=HOLD if not photos else beside if concepts <= FEW else 0.0)
 
     def layers(self) -> float:
         """Share of the layers that are trained."""
