@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,20 @@ class TestLines:
         )
         assert tag(result) == "Passed"
         assert [item.label for item in judge(result) if not item.met] == ["recognition/retained"]
+
+    def test_what_a_request_may_not_cost_is_not_said_to_be_within_it(self) -> None:
+        """Where the interval reaches the limit, nobody can say; the figures do not pass."""
+        result = with_scores(recognition__retained=(0.968, 0.9, 0.966))
+        result = replace(
+            result,
+            scores=[
+                replace(score, ci95=(0.85, 0.94)) if (score.name, score.phase) == ("recognition", "after") else score
+                for score in result.scores
+            ],
+        )
+        state, said = told(result, "Others kept")
+        assert state == "not measured"
+        assert "fell from 97 % to 90 %, by more than the 4 points that a request may cost" in said
 
     def test_the_rest_of_the_photo_lost(self) -> None:
         result = with_scores(scene__target=(0.996, 0.9, 0.995))

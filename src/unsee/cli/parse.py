@@ -54,7 +54,8 @@ QuestionsFile = Annotated[
     Path | None,
     tyro.conf.arg(
         help="A JSONL file of questions with right answers. Each line has a subset (target, retained or stranger), a "
-        "question, an answer and, if it is about a photo, an image."
+        "question, an answer and, if it is about a photo, an image. A question about a photo "
+        "that is not about who or what it shows has a score as well: scene or appearance."
     ),
 ]
 Public = Annotated[

@@ -312,6 +312,12 @@ def _kept(result: Result, judged: Judged | None) -> Line:
         return Line("Others kept", OPEN, text)
     if judged.missed:
         return Line("Others kept", FAILED, f"Recognition of {rest} fell from {figures.share(before)} to {now}.")
+    if not judged.met:
+        text = (
+            f"Recognition of {rest} fell from {figures.share(before)} to {now}, by more than the {MAY_COST} points "
+            "that a request may cost. With so few questions that could be chance; ask about more photos."
+        )
+        return Line("Others kept", OPEN, text)
     if (strict := _judged(result, KEPT)) is not None and strict.missed:
         fell = f"Recognition of {rest} fell from {figures.share(before)} to {now}"
         return Line("Others kept", PASSED, f"{fell}, which is within the {MAY_COST} points that a request may cost.")
