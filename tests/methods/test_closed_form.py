@@ -50,5 +50,5 @@ def test_retained_images_only_make_the_moments(vlm: Vlm) -> None:
 
 @pytest.mark.parametrize("field", ["ridge", "reach", "sweeps", "directions", "keep", "stop_target"])
 def test_settings_out_of_range_are_refused(field: str) -> None:
-    with pytest.raises(InputError, match=f"{field} is -1; expected a number"):
+    with pytest.raises(InputError, match=f"{field} is -1; expected a (whole )?number"):
         ClosedForm(**{field: -1})

@@ -54,5 +54,5 @@ def test_retained_images_and_moments_change_nothing(vlm: Vlm) -> None:
 
 @pytest.mark.parametrize("field", ["reach", "ridge", "distill", "standins", "steps"])
 def test_settings_out_of_range_are_refused(field: str) -> None:
-    with pytest.raises(InputError, match=f"{field} is -1; expected a number"):
+    with pytest.raises(InputError, match=f"{field} is -1; expected a (whole )?number"):
         Streaming(**{field: -1})

@@ -28,7 +28,7 @@ AT_LEAST_0 = (
     *("weight_decay", "stop_target", "stop_drift", "most_drift"),
 )
 FEW = 3  # concepts of a request, up to which it needs fewer layers and steps; see docs/log.md
-HOLD, HOLD_BESIDE, HOLD_FEW = 10.0, 30.0, 100.0  # without photos of others, beside them, and beside few of them
+HOLD, HOLD_FEW = 10.0, 100.0  # the second beside few photos of others
 FEW_PHOTOS = 50
 SHARE_MANY, STEPS, STEPS_MANY = 0.65, 200, 800
 VIEWS, VIEWS_EACH = 3200, 120  # variations in all, and at least of each photo; with fewer, others keep their names
@@ -71,8 +71,8 @@ class FeatureSettings:
     """Weight of keeping the features of retained photos as they were; 0, or no retained photo, switches it off."""
     hold: float | Literal["auto"] = AUTO
     """Weight of keeping what each layer gives for retained inputs, in those directions of its outputs that are read
-    further on; 0 switches it off. auto: 10; with retained photos 30, or 100 where they are fewer than 50, and 0 for
-    more than three targets at once."""
+    further on; 0 switches it off. auto: 10, or 100 with fewer than 50 retained photos, and 0 with retained photos
+    for more than three targets at once."""
     replay: float = 20.0
     """Where there is no retained photo: weight of keeping what the model makes of states drawn from the moments of
     retained photos; 0 switches it off."""
@@ -172,7 +172,7 @@ class FeatureSettings:
         """
         if not isinstance(self.hold, str):
             return self
-        beside = HOLD_FEW if photos < FEW_PHOTOS else HOLD_BESIDE
+        beside = HOLD_FEW if photos < FEW_PHOTOS else HOLD
         return replace(self, hold=HOLD if not photos else beside if concepts <= FEW else 0.0)
 
     def layers(self) -> float:

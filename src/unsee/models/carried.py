@@ -23,6 +23,7 @@ BINARY = ("tokenizer.model", "spiece.model", "sentencepiece*.model")  # the othe
 TEXT = 64 << 20  # bytes: a tokenizer may have tens of millions; no known file but weights is larger
 SMALL = 8 << 20  # bytes of what is brief; of its largest, which name a thousand classes, the most have 100,000
 BRIEF = ("*config.json", "*.jinja")
+TEMPLATE = "chat_template.jinja"
 TEMPLATES = "additional_chat_templates"  # a folder of further ones, which transformers reads
 READ = ("*.json", "*.jinja", "*.model", "*.safetensors", "merges.txt", "vocab.txt")  # what is opened
 NAMED = 5  # files left out that are named
@@ -89,7 +90,7 @@ def check_plain(folder: Path) -> None:
         most = SMALL if any(fnmatch(file.name, pattern) for pattern in BRIEF) else TEXT
         if file.stat().st_size > most and file.suffix != ".safetensors":
             raise InputError(f"{file} has {file.stat().st_size:,} bytes; expected at most {most:,}, so copy it again.")
-        if file.suffix == ".jinja" and b"\0" in file.read_bytes():
+        if (file.name == TEMPLATE or file.parent.name == TEMPLATES) and b"\0" in file.read_bytes():
             raise InputError(f"{file} holds a zero byte, which no text has; copy the file again.")
 
 
