@@ -159,10 +159,8 @@ def best_edit(
     described them), or with twice the steps, where photos of the target get the names of others: they are on their way
     to where the model names nobody, and did not arrive.
     """
-    attempts, longer = (
-        method.attempts(asked=asked),
-        method.longer(len({sample.concept for sample in hearing.parts.used})),
-    )
+    attempts = method.attempts(asked=asked)
+    longer = method.longer(len({sample.concept for sample in hearing.parts.used}))
     attempt, tried = attempts[0], list[Edit]()
     while True:
         place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
