@@ -15,20 +15,20 @@ from unsee.evaluation import own
 from unsee.evaluation.asking import asked_again
 from unsee.evaluation.evaluate import Evaluation, language_model_unchanged, model_facts
 from unsee.evaluation.evaluate import evaluate as measure_answers
-from unsee.evaluation.hearing import AUTO, Ask, Hearing, Tell, heard_before, silent
+from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before, silent
 from unsee.evaluation.judging import Judge
 from unsee.evaluation.photos import photo_questions
-from unsee.evaluation.self_check import cost, misled
 from unsee.forgetting.by_features import FeatureMethod
 from unsee.forgetting.edit import Edit, read_record
 from unsee.forgetting.training import Progress
 from unsee.methods import NSCVF, Method, find
+from unsee.methods.attempts import best_edit
 from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.models.copies import refuse_copies
 from unsee.models.turns import in_turn
 from unsee.moments.file import read
 from unsee.moments.measure import prepared
-from unsee.moments.records import Moments, Photos
+from unsee.moments.records import Moments
 from unsee.records import Check, Result, Sample, plain, read_result
 from unsee.reporting import summary
 from unsee.reporting.page import is_page
@@ -142,47 +142,6 @@ def forget(
         return replace(edit, request=request, replies=hearing.replies(edit.weights))
 
 
-def best_edit(
-    method: FeatureMethod,
-    vlm: Vlm,
-    hearing: Hearing,
-    shown: Sequence[Sample] | Photos | None,
-    tell: Tell,
-    *,
-    asked: bool = False,
-    state: Path | None = None,
-    **given: Any,
-) -> Edit:
-    """An edit, as far as the answers want it to go, with its verdict; or the better of two where they call for another.
-
-    Another is made with images described otherwise, where training moved what the model does not read (`asked`: it
-    described them), or with twice the steps, where photos of the target get the names of others: they are on their way
-    to where the model names nobody, and did not arrive.
-    """
-    attempts = method.attempts(asked=asked)
-    longer = method.longer(len({sample.concept for sample in hearing.parts.used}))
-    attempt, tried = attempts[0], list[Edit]()
-    while True:
-        place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
-        edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=hearing.reader, **given)
-        share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
-        tried.append(replace(edit.scaled(share), verdict=verdict))
-        if verdict.passed or len(tried) > 1:
-            break
-        # Neither has helped a request that missed its aim otherwise (docs/log.md).
-        if misled(verdict) and len(attempts) > 1:
-            attempt = attempts[1]
-            tell("training moved what the model does not read; made again, with images described by means of tokens")
-        elif longer is not None and not misled(verdict) and "misattributed" in verdict.missed:
-            attempt = longer
-            tell("photos of the target get the names of others; made again, with twice the steps")
-        else:
-            break
-    best = min(tried, key=_shortfall)
-    spent = {name: round(sum(edit.timings[name] for edit in tried), 2) for name in best.timings}
-    return replace(best, method={**best.method, "attempts": len(tried)}, timings=spent)
-
-
 def _method(given: Method | str | None) -> Method:
     """A method by its name, as it is, or nscvf. Raises InputError for what is none."""
     if given is None:
@@ -205,10 +164,6 @@ def _public(
             f"public photos are for methods that move features, and {method.name} is none; leave them out."
         )
     return data.check_disjoint(targets, data.samples_of(public), drop=drop)
-
-
-def _shortfall(edit: Edit) -> tuple[bool, float]:
-    return (False, 0.0) if edit.verdict is None else (not edit.verdict.passed, cost(edit.verdict))
 
 
 def _check_not_counted(targets: Sequence[Sample], moments: Moments) -> None:

@@ -82,7 +82,7 @@ def _check_belongs(options: Any) -> None:
     }
     for owner, (has, names) in there.items():
         for field in fields(options):
-            if field.name in names and not has and getattr(options, field.name) != field.default:
+            if field.name in names and not has and vars(options)[field.name] != field.default:
                 name = f"--{field.name.replace('_', '-')}"
                 raise InputError(f"{name} says nothing without {owner}; give that, or leave {name} out.")
 

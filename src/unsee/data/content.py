@@ -117,12 +117,13 @@ def check_disjoint(target: Iterable[Sample], retained: Iterable[Sample], *, drop
 def unchanged(samples: Iterable[Sample]) -> Iterator[None]:
     """While open, the photos must stay what they are: what was asked and trained would else be of others.
 
-    Raises InputError at the end for the first that shows something else by then. What is gone may be gone.
+    Raises InputError at the end for the first that was written to, unless its hash was known and is the same. What is
+    gone may be gone. No photo is opened that nobody wrote to.
     """
-    before = {s.image: (file_state(s.image), hash_of(s)) for s in samples if isinstance(s.image, Path)}
+    before = {s.image: file_state(s.image) for s in samples if isinstance(s.image, Path)}
     yield
-    for file, (state, digest) in before.items():
-        if file.exists() and file_state(file) != state and hash_of(file) != digest:
+    for file, state in before.items():
+        if file.exists() and file_state(file) != state and hash_of(file) != _known.get(state):
             raise InputError(f"{file} was changed while the work ran; put the photo right and begin again.")
 
 

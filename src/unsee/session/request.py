@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from unsee import data
-from unsee.api import best_edit
 from unsee.errors import InputError, MissedError
 from unsee.evaluation.asking import asked_again
 from unsee.evaluation.hearing import AUTO, Ask, Tell, heard_before
@@ -19,6 +18,7 @@ from unsee.forgetting.training import Progress
 from unsee.linalg.anchor import Anchor
 from unsee.linalg.gram import Gram
 from unsee.linalg.subspace import retained_drift
+from unsee.methods.attempts import best_edit
 from unsee.models.checkpoint import Vlm, visual_hash, visual_parameters
 from unsee.models.features import Inputs
 from unsee.models.weights import assign
