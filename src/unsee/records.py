@@ -87,8 +87,10 @@ class Verdict:
     the answer they got before, of those trained on and those set aside; `used_misattributed` and `aside_misattributed`
     that get the name of somebody else; `shown_kept` and `unshown_kept` of others' photos that keep theirs, of others
     trained on and others kept out; `shown_gained` and `unshown_gained` of their photos that now get the right answer
-    and did not before, which the verdict sets against those that lose theirs. `missed` names what is beyond its bound.
-    Without a question the model was not asked.
+    and did not before, which the verdict sets against those that lose theirs. `unshown_concepts` are the people or
+    things kept out, of all others, where photos are sorted by them; `since_kept` the photos of others, shown or not,
+    that are still named, of those that were before the first request of a session. `missed` names what is beyond its
+    bound. Without a question the model was not asked.
     """
 
     passed: bool
@@ -112,6 +114,8 @@ class Verdict:
             gained, _ = self.counts.get(f"{group}_gained", (0, 0))  # older records do not count them
             text += f"; of {_photos(total)} of {who} {kept} keep theirs" if total else ""
             text += f", and {gained} more now get the right one" if gained else ""
+        kept, known = self.counts.get("since_kept", (0, 0))
+        text += f"; of {_photos(known)} of others that were named when the session began {kept} are" if known else ""
         wrong = sum(self.counts[f"{group}_misattributed"][0] for group in ("used", "aside"))
         text += f"; {wrong} of the target's get the name of somebody else" if wrong else ""
         return f"{text}."

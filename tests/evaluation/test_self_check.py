@@ -118,6 +118,7 @@ def test_a_target_that_is_no_longer_named_and_others_that_are_pass() -> None:
     assert found.counts == {
         "used_named": (0, 8), "used_misattributed": (0, 8), "aside_named": (0, 4), "aside_misattributed": (0, 4),
         "shown_kept": (40, 40), "unshown_kept": (20, 20), "shown_gained": (0, 0), "unshown_gained": (0, 0),
+        "unshown_concepts": (5, 10),
     }  # fmt: skip
 
 
@@ -386,6 +387,26 @@ def test_few_photos_that_were_set_aside_take_an_edit_beyond_the_trained_change_w
     assert len(parts.aside) < hearing.MANY
     assert hearing.Hearing(parts, whole, BEFORE).best_share(vlm, {name: start + 1}, None)[0] == expected
     assert not left
+
+
+def test_what_others_lost_since_a_session_began_is_told_by_the_weights_of_then(
+    vlm: Vlm, whole: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last model may have lost some before this request, which its own answers before do not show."""
+    name = f"{vlm.partition.linear[0]}.weight"
+    parameters = dict(whole.model.named_parameters())
+    now = parameters[name].detach().clone()
+
+    def said(_: Vlm, __: Heard) -> Heard:
+        moved = round(float((parameters[name] - now).mean()))
+        return heard(shown=first("shown", {-1: 2, 1: 7}[moved]), unshown=first("unshown", {-1: 0, 1: 3}[moved]))
+
+    monkeypatch.setattr(hearing, "hear_again", said)
+    parts = Divided(PHOTOS["used"], PHOTOS["aside"], PHOTOS["shown"], PHOTOS["unshown"])
+    asked = hearing.Hearing(parts, whole, BEFORE)
+    assert asked.since({name: now - 1}, {name: now + 1}) == (38 - 5 + 20 - 3, 38 + 20)
+    assert parameters[name].equal(now)
+    assert hearing.Hearing(parts).since({name: now - 1}, {name: now + 1}) == (0, 0)
 
 
 def test_only_old_answers_that_name_the_target_say_how_far_to_go() -> None:

@@ -1,5 +1,6 @@
 """Contracts of the report: safe, self-contained, honest, written whole."""
 
+import math
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sample_result import VALUES, hostile, sample, scores
 
 from unsee.errors import InputError
@@ -330,14 +333,31 @@ class TestRequest:
         assert told(result, "Others kept") == (
             "passed",
             "The model gives its old answer for 48 of 50 photos of others that were shown as to be kept and for 9 of "
-            "10 photos of others that were not shown.",
+            "10 photos of others that were not shown. Of all photos of others that nobody showed, fewer than 40 % "
+            "lose it (95 % confidence).",
         )
         assert tag(result) == "Passed"
         assert tag(sample(request=REQUEST, verdict=own(aside_named=(2, 2)), scores=[])) == "Failed"
 
     def test_photos_that_only_now_get_the_right_answer_are_told(self) -> None:
         result = sample(request=REQUEST, verdict=own(shown_gained=(2, 4), unshown_gained=(1, 2)), scores=[])
-        assert told(result, "Others kept")[1].endswith("that were not shown. For 3 more it now gives the right one.")
+        assert "that were not shown. For 3 more it now gives the right one." in told(result, "Others kept")[1]
+
+    def test_how_many_people_were_kept_out_is_told(self) -> None:
+        verdict = own(unshown_concepts=(4, 24), unshown_kept=(24, 24), since_kept=(70, 90))
+        told_of = told(sample(verdict=verdict, scores=[]), "Others kept")[1]
+        assert "it named 90 photos of others; 70 of them now." in told_of
+        assert "24 of 24 photos of others that were not shown (4 of 24 people or things). " in told_of
+        assert "fewer than 12 % lose it" in told_of
+
+    @settings(deadline=None, derandomize=True, max_examples=100)
+    @given(st.integers(1, 200).flatmap(lambda total: st.tuples(st.integers(0, total - 1), st.just(total))))
+    def test_a_bound_is_what_chance_gives_once_in_twenty(self, seen: tuple[int, int]) -> None:
+        times, total = seen
+        bound = figures.most(times, total)
+        assert times / total < bound < 1
+        chance = sum(math.comb(total, k) * bound**k * (1 - bound) ** (total - k) for k in range(times + 1))
+        assert abs(chance - 0.05) < 1e-3
 
     def test_a_target_that_was_never_recognised_is_not_said_to_be_forgotten(self) -> None:
         shares = {"before": 0.1, "after": 0.0}

@@ -244,6 +244,11 @@ def test_a_request_that_missed_its_aim_leaves_the_session_as_it_was(begun: Path,
     assert "unknown" in made["verdict"]["missed"]
     assert [made["verdict"]["counts"][f"{group}_named"] for group in ("used", "aside")] == [(0, 0), (0, 0)]
     verify(folder)
+    assert "since_kept" not in made["verdict"]["counts"]  # the first request began with the weights of then
+    made = Session(folder).forget(people / "concept_1", "second", ask="Who is this?", keep_anyway=True, retain=people)
+    kept, known = made["verdict"]["counts"]["since_kept"]
+    assert 0 <= kept <= known
+    verify(folder)
 
 
 def test_another_model_is_refused(people: Path, known: Path, tmp_path: Path) -> None:

@@ -97,6 +97,20 @@ class Hearing:
             after = hear_again(self.whole, self.before)
         return verdict(self.before, after, self.unnamed)
 
+    def since(self, start: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[int, int]:
+        """Of how many photos of others that a model with the weights `start` names, these weights name as many still.
+
+        The rest of its visual weights are as they were when it was asked. (0, 0) where it is not asked.
+        """
+        if self.whole is None or self.before is None:
+            return 0, 0
+        with with_weights(self.whole, start):
+            first = replace(hear_again(self.whole, self.before), nobody=self.unnamed)
+        with with_weights(self.whole, weights):
+            counts = verdict(first, hear_again(self.whole, self.before), self.unnamed).counts
+        kept, known = (counts["shown_kept"][side] + counts["unshown_kept"][side] for side in (0, 1))
+        return kept, known
+
     def replies(self, weights: Mapping[str, Tensor]) -> tuple[Reply, ...]:
         """Every question with what the model said before and with these weights; none where it is not asked."""
         if self.whole is None or self.before is None:

@@ -286,6 +286,9 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
         counts[f"{group}_gained"] = sum(then) - kept, len(expected) - sum(first)
         if sum(first) - sum(then) > most * len(expected):
             missed.append(f"{group}_kept")
+    concepts = {group: {sample.concept for sample in before.photos[group]} for group in LOST}
+    if apart := concepts[UNSHOWN] - concepts[SHOWN]:
+        counts["unshown_concepts"] = len(apart), len(apart | concepts[SHOWN])
     if 0 < people(before) < FEW_OTHERS:
         missed.append("few_others")
     if len(strange) == len(names):

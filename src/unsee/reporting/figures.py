@@ -58,6 +58,19 @@ def share(value: float) -> str:
     return f"over 99{PERCENT}" if 0.995 <= value < 1 else percent(value, 0)
 
 
+def most(times: int, total: int) -> float:
+    """The share, in [0, 1], that as few as `times` of `total` or fewer come from by chance once in twenty.
+
+    So the true one is smaller with 95 % confidence. Source: Clopper and Pearson (1934), one side.
+    """
+    low, high = times / total, 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        chance = sum(math.comb(total, k) * middle**k * (1 - middle) ** (total - k) for k in range(times + 1))
+        low, high = (middle, high) if chance > 0.05 else (low, middle)
+    return high
+
+
 def number(value: float) -> str:
     """A measured number with three decimals; a dash where it is not finite."""
     return f"{value:.3f}" if math.isfinite(value) else DASH

@@ -248,10 +248,20 @@ def _own_kept(verdict: Mapping[str, Any]) -> Line:
         none = "that the model knows" if strangers else "to ask the model about: what they lose was not seen"
         return Line("Others kept", OPEN, f"There was no photo of others {none}.")
     parts = [f"{_of(shown)} of others that were shown as to be kept"] if shown[1] else []
-    parts += [f"{_of(unshown)} of others that were not shown"] if unshown[1] else []
+    if unshown[1]:
+        apart, others = counts.get("unshown_concepts", (0, 0))
+        who = f" ({apart} of {others} people or things)" if apart else ""
+        parts.append(f"{_of(unshown)} of others that were not shown{who}")
     text = f"The model gives its old answer for {' and for '.join(parts)}."
     gained = sum(counts.get(name, (0,))[0] for name in ("shown_gained", "unshown_gained"))
     text += f" For {gained} more it now gives the right one." if gained else ""
+    if unshown[1]:
+        most = math.ceil(100 * figures.most(unshown[1] - unshown[0], unshown[1]))
+        text += f" Of all photos of others that nobody showed, fewer than {most}{figures.PERCENT} lose it"
+        text += f" (95{figures.PERCENT} confidence)."
+    kept, known = counts.get("since_kept", (0, 0))
+    if known:
+        text += f" When the session began it named {_count(known, 'photo')} of others; {kept or 'none'} of them now."
     text += " They show too few people or things to say what becomes of the rest." if "few_others" in missed else ""
     return Line("Others kept", FAILED if missed & {"shown_kept", "unshown_kept", "few_others"} else PASSED, text)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torch.nn import Parameter
 
 from unsee import data
 from unsee.errors import InputError, MissedError
@@ -102,9 +103,13 @@ class Work:
         return retained_grams(self.vlm, images, list(state.retained.grams), self.bounds, place)
 
 
+def _parameters(vlm: Vlm) -> dict[str, Parameter]:
+    return visual_parameters(vlm.model, vlm.partition)
+
+
 def layers(vlm: Vlm, state: State) -> dict[str, Tensor]:
     """The weights of all layers that may be trained, by layer, as they are now and in the dtype they are stored in."""
-    parameters = visual_parameters(vlm.model, vlm.partition)
+    parameters = _parameters(vlm)
     return {
         name: parameters[f"{name}.weight"].detach().to(vlm.dtype_of(f"{name}.weight"), copy=True)
         for name in state.retained.first
@@ -118,7 +123,7 @@ def by_layer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def patch(vlm: Vlm, weights: Mapping[str, Tensor]) -> None:
     """Sets visual parameters of a model to these values. Raises BrokenSessionError where one does not fit."""
-    parameters = visual_parameters(vlm.model, vlm.partition)
+    parameters = _parameters(vlm)
     for name, value in weights.items():
         if parameters[name].shape != value.shape:
             raise BrokenSessionError(f"{WEIGHTS} holds {name} as {tuple(value.shape)}, which does not fit.")
@@ -143,6 +148,7 @@ def edited(
     """
     with data.unchanged([*wanted.target, *(wanted.others.kept or ())]):
         vlm, others = work.vlm, wanted.others
+        start = {name: value.detach().clone() for name, value in _parameters(vlm).items() if name in before}
         patch(vlm, before)
         hearing = heard_before(
             vlm, wanted.target, others.kept or [], seed=seed, ask=wanted.ask, further=wanted.questions,
@@ -159,6 +165,9 @@ def edited(
         else:
             edit = method.forget(vlm, hearing.parts.used, photos, **given)
             edit = replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final")))
+        if start and edit.verdict is not None:
+            counts = {**edit.verdict.counts, "since_kept": hearing.since(start, edit.weights)}
+            edit = replace(edit, verdict=replace(edit.verdict, counts=counts))
         replies = hearing.replies(edit.weights) if wanted.questions else ()
         hash_before = visual_hash(vlm)
         patch(vlm, edit.weights)
@@ -216,7 +225,7 @@ def anchored(
 
 def drifts(now: Vlm, start: Mapping[str, Tensor], state: State) -> dict[str, float]:
     """tr(D G D^T) / tr(W G W^T) of each layer, D its change since `start`, by layer, G of the retained."""
-    moved = visual_parameters(now.model, now.partition)
+    moved = _parameters(now)
     found = {}
     for layer, first in state.retained.first.items():
         after = moved[f"{layer}.weight"].detach()
