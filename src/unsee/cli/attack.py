@@ -129,6 +129,7 @@ def _show(result: Result) -> None:
         rows.append(
             {
                 "attack": f"{one.attack}: {one.budget}",
+                "n": str(one.scores["after"].n),
                 "got": f"{result.value(f'attacked.{one.attack}', one.budget, 'after') or 0.0:.3f}",
                 "recovery": f"{one.scores['after'].value:.3f}",
                 "control": "" if control is None else f"{control.value:.3f}",

@@ -14,7 +14,10 @@ from unsee.system.terminal import one_line
 
 
 def print_table(rows: Sequence[Mapping[str, str]], title: str | None = None) -> None:
-    """Prints rows that share their keys; the keys are the headings. Text from data is not read as markup."""
+    """Prints rows that share their keys; the keys are the headings, of columns in which there is something.
+
+    Text from data is not read as markup.
+    """
     table = Table(
         title=None if title is None else escape(one_line(title)),
         box=None,
@@ -22,10 +25,11 @@ def print_table(rows: Sequence[Mapping[str, str]], title: str | None = None) -> 
         pad_edge=False,
         title_justify="left",
     )
-    for column in rows[0] if rows else ():
+    columns = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
+    for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(one_line(value).replace("[", r"\[") for value in row.values()))
+        table.add_row(*(one_line(row[column]).replace("[", r"\[") for column in columns))
     Console().print(table)
 
 
