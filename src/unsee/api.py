@@ -9,7 +9,7 @@ from typing import Any
 from unsee import __version__, benchmarks, data, reporting
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
-from unsee.data.requested import about_same, request_of
+from unsee.data.requested import about_same, request_of, shown_to
 from unsee.errors import InputError, check_kind, check_seed, shown
 from unsee.evaluation import own
 from unsee.evaluation.asking import asked_again
@@ -236,7 +236,7 @@ def asked(
     first = None
     if before is not None and not by_name:
         first = load(before, language=True, trust_remote_code=trust_remote_code)
-    request = read_record(place_of(model)).get("request")
+    request = shown_to(read_record(place_of(model)))
     found = photo_questions(*sides, request=request, questions=questions, before=first, by_name=by_name)
     return own.benchmark(found, *sides)
 
@@ -257,7 +257,11 @@ def with_record(result: Result, record: Mapping[str, Any]) -> Result:
     then, now = record.get("files_after", {}), result.model.get("weights_sha256", {})
     changed = [name for name, digest in now.items() if then.get(name, digest) != digest]
     checks = [Check("record", False, f"{name} is not what it was when unsee.json was written") for name in changed[:1]]
-    missed = list((record.get("verdict") or {}).get("missed", ()))
+    verdicts = [
+        record.get("verdict"),
+        *(each.get("verdict") for each in record.get("session", {}).get("certificates", ())),
+    ]
+    missed = list(dict.fromkeys(name for each in verdicts if each for name in each.get("missed", ())))
     made = replace(
         result,
         data={**result.data, **({"missed_when_made": missed} if missed else {})},

@@ -148,7 +148,8 @@ class Request:
     """What a request was about, for records: it can be compared with photos, and shows and names nobody.
 
     `time` is in UTC. Hashes are SHA-256 in hex of the salt and a photo's content hash: `used` and `aside` those of the
-    target's photos that were trained on and set aside, `concepts` those of the names of their concepts. `skipped_files`
+    target's photos that were trained on and set aside, `unshown` those of others' photos that were kept out, `concepts`
+    those of the names of the target's concepts. `skipped_files`
     were given and left out, because they could not be read.
     """
 
@@ -161,6 +162,7 @@ class Request:
     retained_images: int
     retained_concepts: int
     skipped_files: int = 0
+    unshown: tuple[str, ...] = ()
 
 
 MISSED = {

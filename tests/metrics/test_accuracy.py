@@ -53,7 +53,12 @@ def test_answers_that_stand_or_fall_together_widen_the_interval() -> None:
 
 @pytest.mark.parametrize("right", [True, False])
 def test_all_right_or_all_wrong(right: bool) -> None:
-    assert accuracy([right] * 4, list("aabb")) == (float(right), (float(right), float(right)))
+    """Two people who are alike say little of a third: such as show themselves in neither once in forty are 84 %."""
+    value, (low, high) = accuracy([right] * 4, list("aabb"))
+    assert value == right
+    assert (low, high) == pytest.approx((1 - 0.8419, 1.0) if right else (0.0, 0.8419), abs=1e-3)
+    _, (low, high) = accuracy([right] * 400, [str(number) for number in range(400)])
+    assert high - low < 0.01
 
 
 def test_one_concept_says_nothing_about_others() -> None:

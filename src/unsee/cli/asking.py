@@ -11,7 +11,7 @@ from unsee.cli.photos import given
 from unsee.cli.telling import tell
 from unsee.data import Images, check_sides, samples_of
 from unsee.data.questions import read_questions
-from unsee.data.requested import about_same
+from unsee.data.requested import about_same, shown_to
 from unsee.errors import InputError
 from unsee.evaluation import own
 from unsee.evaluation.photos import photo_questions
@@ -117,7 +117,13 @@ def _own(options: Asks, record: Mapping[str, Any], request: Request | None) -> B
         by_name = options.answer_from_folder
         before = None if by_name or options.before is None else _opened(options)
         about = photo_questions(
-            target, retained, request=request, questions=options.question, known=known, before=before, by_name=by_name
+            target,
+            retained,
+            request=shown_to(record),
+            questions=options.question,
+            known=known,
+            before=before,
+            by_name=by_name,
         )
         asked = [*about, *asked]
     return own.benchmark(asked, target, retained)

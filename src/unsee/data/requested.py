@@ -3,7 +3,8 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from unsee.data.aside import Divided
 from unsee.data.content import hash_of
@@ -31,6 +32,7 @@ def request_of(parts: Divided, identifier: str, time: str) -> Request:
         concepts=tuple(sorted({keyed(s.concept, salt.encode()) for s in (*parts.used, *parts.aside)})),
         retained_images=len({sample.picture for sample in retained if sample.image is not None}),
         retained_concepts=len({sample.concept for sample in retained}),
+        unshown=_hashes(parts.unshown, salt),
     )
 
 
@@ -40,8 +42,9 @@ def _hashes(samples: Sequence[Sample], salt: str) -> tuple[str, ...]:
 
 
 def shown_in(request: Request, samples: Sequence[Sample]) -> list[str]:
-    """Of each sample's photo, where the request has it: "used", "aside" or ""."""
-    where = dict.fromkeys(request.used, "used") | dict.fromkeys(request.aside, "aside")
+    """Of each sample's photo, where the request has it: "used", "aside", "unshown" or ""."""
+    groups = ("used", request.used), ("aside", request.aside), ("unshown", request.unshown)
+    where = {digest: name for name, digests in groups for digest in digests}
     key, found = request.salt.encode(), list[str]()
     for sample in samples:
         digest = None if sample.image is None else keyed(hash_of(sample), key)
@@ -49,7 +52,21 @@ def shown_in(request: Request, samples: Sequence[Sample]) -> list[str]:
     return found
 
 
+def shown_to(record: Mapping[str, Any]) -> Request | None:
+    """The request by whose hashes a checkpoint's record knows photos; None where it knows none.
+
+    Of a session's export that are all photos of its requests, as used: which of them were set aside it does not say. It
+    knows none where the session has a secret.
+    """
+    session = record.get("session") or {}
+    if record.get("request") or not session.get("salt"):
+        found: Request | None = record.get("request")
+        return found
+    used = tuple(digest for each in session.get("certificates", ()) for digest in each.get("target_hashes", ()))
+    return Request("", "", session["salt"], used, (), (), 0, 0)
+
+
 def about_same(request: Request, samples: Sequence[Sample]) -> bool:
     """Whether samples show or name what the request was about: one of its photos, or one of its concepts."""
     named = {keyed(concept, request.salt.encode()) for concept in {sample.concept for sample in samples}}
-    return bool(named & set(request.concepts)) or any(shown_in(request, samples))
+    return bool(named & set(request.concepts)) or not {"used", "aside"}.isdisjoint(shown_in(request, samples))

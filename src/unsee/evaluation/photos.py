@@ -22,19 +22,19 @@ def photo_questions(
 ) -> list[Sample]:
     """Each question about each photo; photos of the target that the request trained on count by themselves.
 
+    So do photos of others that it kept out of training.
+
     Right is what the model `before`, opened with its language model, says of most photos of a concept; with `by_name`
     the concept's name. Without questions the one that is `known` to name the target is asked, or that of the usual ones
     which does so best. Source: ours.
 
     Raises InputError for an empty question, where nothing says what is right, and where `before` says nothing.
     """
-    where = shown_in(request, target) if request else [""] * len(target)
-    photos = {
-        USED: [sample for sample, place in zip(target, where, strict=True) if place == "used"],
-        ASIDE: [sample for sample, place in zip(target, where, strict=True) if place != "used"],
-        SHOWN: list(retained),
-        UNSHOWN: list[Sample](),
-    }
+    photos: dict[str, list[Sample]] = {USED: [], ASIDE: [], SHOWN: [], UNSHOWN: []}
+    for side, apart, plain in ((target, USED, ASIDE), (retained, UNSHOWN, SHOWN)):
+        where = shown_in(request, side) if request else [""] * len(side)
+        for sample, place in zip(side, where, strict=True):
+            photos[apart if place == apart else plain].append(sample)
     asked = tuple(questions) or ((known,) if known else QUESTIONS)
     if not all(question.strip() for question in asked):
         raise InputError("a question is empty; write what the model is to be asked, as in 'Who is this?'.")

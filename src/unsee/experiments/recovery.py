@@ -11,7 +11,7 @@ from unsee.attacks import Attack, Point, Subject
 from unsee.attacks.attack import Tally
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.errors import InputError
-from unsee.metrics.accuracy import RESAMPLES
+from unsee.metrics.accuracy import RESAMPLES, widened
 from unsee.metrics.resampling import interval
 from unsee.records import Check, Sample, Score
 from unsee.system.memory import lacks_memory
@@ -120,7 +120,11 @@ def _score(name: str, budget: str, phase: str, point: Point, sides: Sequence[Tal
     drawn = np.random.default_rng(0).integers(len(point.got), size=(RESAMPLES, len(point.got)))
     draws = np.sum([sign * _shares(side, drawn) for sign, side in zip(signs, sides, strict=True)], axis=0)
     count = round(sum(count for _, count in point.got.values()))
-    low, high = interval(draws) if len(point.got) > 1 else (min(0.0, 1 - len(sides)), 1.0)  # of one, nothing is known
+    low, high = min(0.0, 1 - len(sides)), 1.0  # of one, nothing is known
+    if len(point.got) > 1:
+        low, high = interval(draws)
+        if len(sides) <= 2:  # a difference of two models that is the same for all is sure
+            low, high = widened(low, high, len(point.got))
     return Score(name, budget, phase, value, count, (low, high), higher_is_better=False, unit=unit)
 
 

@@ -20,8 +20,9 @@ def accuracy(correct: Sequence[float], cluster: Sequence[str], seed: int = 0) ->
 
     An answer may be right in part, as a number in [0, 1].
     Whole clusters are drawn, not questions: the questions about one person stand or fall together. Give photos as
-    clusters where there is one person. With a single
-    cluster the interval is undefined and (0, 1) is returned. Raises ValueError without any answer.
+    clusters where there is one person. Where all clusters are alike nothing varies in what is drawn, and the interval
+    is as `widened` says. With a single cluster it is undefined, and (0, 1) is returned. Raises ValueError without any
+    answer.
     """
     if not correct:
         raise ValueError("accuracy of no answers is undefined")
@@ -43,7 +44,19 @@ def accuracy(correct: Sequence[float], cluster: Sequence[str], seed: int = 0) ->
         n_resamples=RESAMPLES,
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return value, (float(interval.low), float(interval.high))
+    return value, widened(float(interval.low), float(interval.high), len(names))
+
+
+def widened(low: float, high: float, count: int) -> tuple[float, float]:
+    """An interval of shares, in [-1, 1], that has a width also where all of `count` clusters were alike.
+
+    There one more cluster may well be another: the share of such clusters that shows itself in none of so many once in
+    forty. Source: Clopper and Pearson (1934) of none, or all.
+    """
+    if high > low:
+        return low, high
+    unseen = 1 - 0.025 ** (1 / count)
+    return (low, low + unseen) if low <= 0 else (max(0.0, low - unseen), min(1.0, high + unseen))
 
 
 def balance(before: Mapping[str, float], after: Mapping[str, float]) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from unsee.records import PHASES, Example, Result, Score
+from unsee.records import OWN, PHASES, Example, Result, Score
 from unsee.reporting import figures, summary
 from unsee.reporting.attempts import attempts
 from unsee.system.disk import is_plain
@@ -78,6 +78,14 @@ def _rank(label: str) -> tuple[int, int]:
     return ORDER.index(name), SUBSETS.index(subset) if subset in SUBSETS else len(SUBSETS)
 
 
+def knows(result: Result) -> bool:
+    """Whether it is known that nothing was trained on photos that count as the target's: by a request's hashes.
+
+    A benchmark says it itself.
+    """
+    return result.data.get("benchmark") != OWN or result.request is not None
+
+
 def rows(result: Result) -> list[ScoreRow]:
     """The scores, a row for each name and subset; those of attacks stand for themselves."""
     table: dict[str, dict[str, Score]] = {}
@@ -90,6 +98,8 @@ def rows(result: Result) -> list[ScoreRow]:
     for label in sorted(table, key=_rank):
         first = next(iter(table[label].values()))
         note = NOTES.get(label) or NOTES.get(first.name, "")
+        if label == "recognition/target" and not knows(result):
+            note = "photos of the target"
         built.append(ScoreRow(label, note, table[label], first.higher_is_better, first.unit))
     return built
 
@@ -145,7 +155,8 @@ def render(result: Result) -> str:
     return template.render(
         result=result, title=summary.title(result), about=summary.about(result), lines=told,
         state=summary.state(told), judged=summary.judge(result), rows=table, phases=present,
-        attempts=attempts(result), CLASSES=CLASSES, GROUPS=HEADINGS,
+        attempts=attempts(result), CLASSES=CLASSES,
+        GROUPS=HEADINGS if knows(result) else {**HEADINGS, "target": "To be forgotten"},
         dots=[row for row in table if row.unit in figures.SHARES], cards=cards(result.examples), changed=changed,
         all_phases=PHASES, points=points, view=figures.frame(points) if points else None,
         map_phases=[phase for phase in PHASES if any(p.phase == phase for p in points)],

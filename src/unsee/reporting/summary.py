@@ -8,12 +8,11 @@ from typing import Any
 
 from unsee.records import MISSED, OWN, OWN_ANSWERS, PHASES, Result, Score
 from unsee.reporting import figures
-from unsee.reporting.attempts import attempts, brought_back
+from unsee.reporting.attempts import STILL, attempts, brought_back
 
 PASSED, FAILED, OPEN = "passed", "failed", "not measured"  # the states of a line, a check and a page
 PEOPLE = ("personas", "mllmu", "clear", "umu", "fiubench")  # benchmarks whose concepts are people
 FEWEST = 10  # questions, of which a model that answers anything gets one right
-STILL = 0.5  # of what was recognised before: more is never forgotten, whatever there is to compare with
 
 
 @dataclass(frozen=True)
@@ -166,11 +165,11 @@ def lines(result: Result) -> list[Line]:
         found.append(_rest(result, [judged[bar] for bar in (*REST, *OWN_REST) if bar in judged]))
     not_made = result.data.get("not_made", {})
     if tried or not_made:
-        state = FAILED if any(one.sure for one in tried) else PASSED
+        state = FAILED if any(one.back for one in tried) else PASSED
         known = any(one.excess is not None for one in tried)
         told = [brought_back(tried)] if tried else []
         told += [f"Not made was {name}: {reason}" for name, reason in not_made.items()]
-        found.append(Line("Attacks", state if known else OPEN, " ".join(told)))
+        found.append(Line("Attacks", state if known or state == FAILED else OPEN, " ".join(told)))
     if missed := [MISSED[name][0] for name in result.data.get("missed_when_made", ()) if name in MISSED]:
         found.append(Line("When it was made", FAILED, f"The request missed its aim. {'. '.join(missed)}."))
     above = {OWN_ANSWERS} if by_verdict else set[str]()
@@ -308,6 +307,10 @@ def _forgotten(result: Result, judged: Judged | None) -> Line:
         return Line("Forgotten", FAILED, text)
     if before is not None and before <= oracle + FORGOTTEN.margin:
         return Line("Forgotten", FAILED, f"{who} {be} recognised neither before nor after the edit {facts}.")
+    if not judged.met:
+        points = round(FORGOTTEN.margin * 100)
+        text = f"{who} {be} recognised by more than {points} points oftener than by a model that never saw the target"
+        return Line("Forgotten", OPEN, f"{text} {facts}. With so few questions that could be chance.")
     return Line("Forgotten", PASSED, f"{who} {be} no longer recognised {facts}.")
 
 
@@ -323,9 +326,12 @@ def _kept(result: Result, judged: Judged | None) -> Line:
     if judged.missed:
         return Line("Others kept", FAILED, f"Recognition of {rest} fell from {figures.share(before)} to {now}.")
     if not judged.met:
+        chance = (
+            "it could be chance" if judged.score.ci95[1] >= before else "that it is more than these could be chance"
+        )
         text = (
             f"Recognition of {rest} fell from {figures.share(before)} to {now}, by more than the {MAY_COST} points "
-            "that a request may cost. With so few questions that could be chance; ask about more photos."
+            f"that a request may cost. With so few questions {chance}; ask about more photos."
         )
         return Line("Others kept", OPEN, text)
     if (strict := _judged(result, KEPT)) is not None and strict.missed:

@@ -81,6 +81,7 @@ def export(
         "session": {
             "head": entries[-1].hash,
             "entries": len(entries),
+            **({} if settings.secret else {"salt": settings.salt}),
             "requests": [entry.facts["id"] for entry in standing(entries)],
             "certificates": [{name: each[name] for name in TOLD if name in each} for each in certificates],
         },
