@@ -30,6 +30,7 @@ class OutputError(InputError):
     """An output could not be written or may not be replaced; what was to be in it is none the worse."""
 
 
+MOST_WHOLE = 1 << 31  # nothing of which there are as many or more can be made
 LONGEST = 80  # characters of somebody's value in a sentence
 
 
@@ -90,7 +91,8 @@ def check_ranges(
     ):
         for field in fields:
             value = getattr(settings, field)
-            if not isinstance(value, kinds) or not low <= value < float("inf"):
+            fits = isinstance(value, kinds) and not isinstance(value, bool)
+            if not fits or not low <= value < (MOST_WHOLE if isinstance(value, int) else float("inf")):
                 raise InputError(f"{field} is {shown(value)}; expected {expected}.")
     for field in shares:
         value = getattr(settings, field)

@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import is_normalized, normalize
 
 from unsee.errors import InputError, check_file
 
@@ -47,6 +48,11 @@ class Sample:
     shots: "tuple[Sample, ...]" = ()
     tokens: int = 0
     reading: str = ""
+
+    def __post_init__(self) -> None:
+        """One spelling of a name: some systems write an accent as a sign of its own."""
+        if isinstance(self.concept, str) and not is_normalized("NFC", self.concept):
+            object.__setattr__(self, "concept", normalize("NFC", self.concept))
 
     @property
     def picture(self) -> Path | int:
@@ -192,6 +198,11 @@ MISSED = {
         "The photos of others show too few people or things to say what becomes of the rest",
         "give photos of six others or more with --retain",
     ),
+    "no_others": (
+        "Nothing stood for others, who may have lost much: there is no photo of them, and of this model no states can "
+        "be drawn from moments",
+        "give photos of others with --retain, or of anybody with --public",
+    ),
     "target": ("The features of the target did not go where they were sent", "try more --steps or another --region"),
     "drift": ("What must be kept moved too far", "try a smaller --rate, or more --distill"),
 }
@@ -327,11 +338,16 @@ def _whole(digits: str) -> int:
     return int(digits)
 
 
-def check_schema(name: str, record: Any, source: str) -> None:
-    """Raises InputError, naming `source` and the field, where a record is not what `schema/NAME.schema.json` says."""
+def check_schema(name: str, record: Any, source: str, only: Sequence[str] | None = None) -> None:
+    """Raises InputError, naming `source` and the field, where a record is not what `schema/NAME.schema.json` says.
+
+    Of a record of an older version, `only` these fields are what they were.
+    """
     from jsonschema import Draft202012Validator  # takes a third of a second
 
     schema = json.loads((files("unsee") / "schema" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    if only is not None:
+        schema = {"properties": {field: schema["properties"][field] for field in only}}
     wrong = next(Draft202012Validator(schema).iter_errors(record), None)
     if wrong is not None:
         place = "/".join(map(str, wrong.absolute_path)) or "the record"

@@ -171,3 +171,19 @@ def test_a_photo_that_cannot_be_read_is_named_by_its_shard(tmp_path: Path) -> No
     with pytest.raises(InputError, match=r"^photos-7\.tar/\d+-b\.png ") as error:
         open_image(two)
     assert "unsee-photos" not in str(error.value)
+
+
+def test_files_of_one_name_need_not_stand_side_by_side(tmp_path: Path) -> None:
+    """As `tar cf shard.tar *.json *.png` writes them."""
+    names = ("alice", "bob", "carol")
+    members = {f"{number}.json": json.dumps({"concept": name}).encode() for number, name in enumerate(names)}
+    members |= {f"{number}{ending}": png(number) for number, ending in enumerate((".png", ".JFIF", ""))}
+    samples = load(shard(tmp_path / "photos.tar", members))
+    assert [sample.concept for sample in samples] == list(names)
+    assert [open_image(sample).getpixel((0, 0)) for sample in samples] == [(shade, 0, 0) for shade in range(3)]
+
+
+@pytest.mark.parametrize("text", ["lost.json", "lost.cls"])
+def test_a_text_without_its_photo_is_named(text: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"photos.tar file {text} stands beside no photo of its name; add the photo"):
+        load(shard(tmp_path / "photos.tar", {"0.png": png(0), text: b'{"concept": "alice"}'}))

@@ -1,6 +1,7 @@
 """The verdict on a request by the model's own answers: what passes, what never does, and in which words it is said."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 
 from unsee.data.aside import Divided
 from unsee.errors import InputError
-from unsee.evaluation import hearing, self_check
+from unsee.evaluation import hearing, self_check, strangers
 from unsee.evaluation.self_check import (
     GROUPS,
     LOST,
@@ -29,9 +30,9 @@ from unsee.evaluation.self_check import (
     strays,
     unheard,
     unknown,
-    unnamed_answer,
     verdict,
 )
+from unsee.evaluation.strangers import unnamed_answer
 from unsee.models.checkpoint import Vlm
 from unsee.records import MISSED, Sample, Verdict
 
@@ -85,7 +86,7 @@ def test_what_a_model_says_of_people_who_do_not_exist_names_nobody(
         def answers(_: Vlm, asked: list[Sample]) -> list[str]:
             return [answer if place < share * len(asked) else f"person {place}" for place in range(len(asked))]
 
-        monkeypatch.setattr(self_check, "generate", answers)
+        monkeypatch.setattr(strangers, "generate", answers)
         return unnamed_answer(vlm, before, 0)
 
     assert unknown(before) == (["stranger"] if strange else [])
@@ -257,6 +258,9 @@ def told(missed: str) -> Verdict:
         photos = PHOTOS | {group: [Sample(None, "bob")] * SIZES[group] for group in LOST}
         before = Heard(QUESTION, photos, {group: [sample.concept for sample in photos[group]] for group in GROUPS})
         return verdict(before, replace(before, said={**before.said, **GONE}), "nobody")
+    if missed == "no_others":
+        found = verdict(BEFORE, heard(**GONE))
+        return replace(found, passed=False, missed=(missed,))
     if missed == "unknown":
         return verdict(heard(**EVERYBODY), heard(**EVERYBODY | GONE), "nobody")
     return verdict(BEFORE, heard(**GONE | wrong[missed]), "nobody")
@@ -473,9 +477,47 @@ def test_strangers_among_photos_that_are_not_sorted_do_not_hide_what_the_model_s
     def answers(_: Vlm, asked: list[Sample]) -> list[str]:
         return ["unknown" if place % 6 == 0 else f"person {place}" for place in range(len(asked))]
 
-    monkeypatch.setattr(self_check, "generate", answers)
+    monkeypatch.setattr(strangers, "generate", answers)
     found = [unnamed_answer(vlm, before, seed) for seed in range(10)]
     assert found.count("unknown") > 5
+
+
+@pytest.mark.parametrize(("often", "second", "expected"), [(12, 1, "unknown"), (12, 7, ""), (8, 1, "")])
+def test_what_a_model_says_of_things_in_other_colours_is_asked_where_parts_of_two_are_known(
+    often: int, second: int, expected: str, vlm: Vlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must come of one in ten of them, and twice as often as the next."""
+    photos = {group: [replace(s, image=Image.new("RGB", (8, 8))) for s in own] for group, own in PHOTOS.items()}
+    before, asked_of = Heard(QUESTION, photos, BEFORE.said), list[int]()
+
+    def answers(_: Vlm, asked: list[Sample]) -> list[str]:
+        asked_of.append(len(asked))
+        there = [*["unknown"] * often, *["somebody"] * second] if len(asked_of) == 2 else []
+        return [*there, *(f"person {place}" for place in range(len(asked) - len(there)))]
+
+    monkeypatch.setattr(strangers, "generate", answers)
+    assert unnamed_answer(vlm, before, 0) == expected
+    assert len(asked_of) == 2
+
+
+def test_photos_that_the_model_names_are_set_aside_and_counted() -> None:
+    """Of others nobody could say afterwards whether they were forgotten."""
+    photos = {
+        group: [replace(s, image=Path(f"{group}_{place}")) for place, s in enumerate(own)]
+        for group, own in PHOTOS.items()
+    }
+    said = BEFORE.said | {"aside": ["alice", "x", "y", "alice"], "used": ["z", *["alice"] * 7]}
+    before, other = Heard(QUESTION, photos, said), Heard("What is this?", photos, BEFORE.said)
+    parts = Divided(photos["used"], photos["aside"], photos["shown"], photos["unshown"])
+    parts, (before, other) = hearing._with_known_aside(parts, [before, other])
+    assert before.said["aside"] == ["alice"] * 4
+    assert sorted(before.said["used"]) == ["alice"] * 5 + ["x", "y", "z"]
+    assert before.photos["aside"] == other.photos["aside"]
+    assert {s.picture for s in parts.aside} == {s.picture for s in before.photos["aside"]}
+    assert {s.picture for s in (*parts.used, *parts.aside)} == {s.picture for s in (*photos["used"], *photos["aside"])}
+    gone = replace(before, said={**before.said, "aside": ["nobody"] * 4, "used": ["nobody"] * 8})
+    assert verdict(before, gone).counts["aside_named"] == (0, 4)
+    assert verdict(before, gone).counts["used_named"] == (0, 5)
 
 
 def test_without_a_question_the_last_look_of_the_training_decides() -> None:

@@ -42,6 +42,8 @@ def load(name: str, data: str | None = None, *, official: bool = False, bugs: Se
         raise InputError(f"{head} has no official protocol here; expected one of {', '.join(OFFICIAL)}.")
     if Path(name).is_file() or (head not in BENCHMARKS and Path(name).exists()):
         return _from_file(Path(name))
+    if head not in BENCHMARKS and Path(name).suffix.lower() in (".jsonl", ".parquet"):
+        raise InputError(f"there is no file {name}; correct its path, or name a benchmark of unsee ls benchmarks.")
     if head not in BENCHMARKS:
         raise unknown("benchmark", head, BENCHMARKS)
     if data is not None and head == "personas":

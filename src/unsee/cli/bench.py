@@ -12,7 +12,7 @@ from unsee.cli.parse import parse
 from unsee.cli.quiet import quiet
 from unsee.cli.table import print_table
 from unsee.cli.telling import out, out_json, trace
-from unsee.errors import InputError, check_ranges, unknown
+from unsee.errors import InputError, check_file, check_ranges, unknown
 from unsee.experiments.comparison import cells, run, there
 from unsee.experiments.entries import ABLATION, entry
 from unsee.experiments.statistics import MethodRow, keeping, reference, rows
@@ -74,11 +74,14 @@ def main(args: list[str]) -> int:
         raise InputError(f"--seeds is {options.seeds}; expected numbers with commas, as in 0,1,2.") from error
     if options.benchmark not in benchmarks.BENCHMARKS:
         raise unknown("benchmark", options.benchmark, benchmarks.BENCHMARKS)
+    check_ranges(options, at_least_1=("thin", "jobs"))
+    taken = _is_taken(options.out, options.benchmark, options.thin)  # said before photos are drawn
     for split in splits:
         benchmarks.load(f"{options.benchmark}/{split}")
-    check_ranges(options, at_least_1=("thin", "jobs"))
     quiet()
-    _claim(options.out, options.benchmark, options.thin)
+    if not taken:
+        options.out.mkdir(parents=True, exist_ok=True)
+        put(json.dumps({"benchmark": options.benchmark, "thin": options.thin}) + "\n", options.out / INDEX)
     made = cells(options.out, methods, splits, seeds)
     run(
         made,
@@ -112,21 +115,26 @@ def _names(text: str, what: str) -> list[str]:
     return names
 
 
-def _claim(out: Path, benchmark: str, thin: int) -> None:
-    """Makes the folder that of this benchmark, asked so thinly. Raises InputError where it is another's."""
+def _is_taken(out: Path, benchmark: str, thin: int) -> bool:
+    """Whether the folder is that of this benchmark, asked so thinly. Raises InputError where it is another's."""
     index, own = out / INDEX, {"benchmark": benchmark, "thin": thin}
     if index.exists():
-        there = json.loads(index.read_text(encoding="utf-8"))
+        check_file(index, "a comparison as unsee bench writes it")
+        try:
+            there = json.loads(index.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            there = None
+        if not isinstance(there, dict):
+            raise InputError(f"{index} is not as unsee bench writes it; name another folder, or take it away.")
         if there != own:
             raise InputError(
                 f"{out} holds a comparison on {there.get('benchmark')} with --thin {there.get('thin')}; "
                 f"name another folder for {benchmark} with --thin {thin}."
             )
-        return
-    if out.exists() and any(out.iterdir()):
+        return True
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} holds something else than a comparison; name another folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    put(json.dumps(own) + "\n", index)
+    return False
 
 
 def _number(value: float) -> str:

@@ -2,17 +2,24 @@
 
 import re
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unsee.errors import InputError, check_file, shown
 
 SWITCHES = ("quiet", "verbose")  # off where the file says false, with every command
+VALUED = ("--log-file", "--num-processes", "--accelerate-config", "--device", "--precision", "--cache")
 
 
 class Written(str):
     """An option that a file sets, as it would be typed."""
+
+    __slots__ = ()
+
+
+class On(Written):
+    """One that it turns on."""
 
     __slots__ = ()
 
@@ -47,23 +54,44 @@ def _from_file(file: Path, typed: Collection[str]) -> list[str]:
         values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file} cannot be read as TOML ({error}); expected lines such as seed = 1.") from error
-    for table in [value for value in values.values() if isinstance(value, dict)]:
-        values |= table
-    words = list[str]()
-    for name, value in values.items():
+    words, given = list[str](), set[str]()
+    for name, value in _flat(values):
         option = f"--{name.replace('_', '-')}"
-        if isinstance(value, dict):
-            continue
+        if option in given:
+            raise InputError(f"{file} sets {shown(name)} twice, in two tables; leave one of them out.")
+        given.add(option)
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             raise InputError(f"{file} sets {shown(name)}, which is no option's name; expected lines such as seed = 1.")
+        if option in VALUED and isinstance(value, bool):
+            raise InputError(f"{file} sets {name} to {str(value).lower()}, which is no switch; expected its value.")
         if name in SWITCHES and not isinstance(value, bool):
             raise InputError(f"{file} sets {name} to {shown(str(value))}; expected true or false.")
         if option in typed or (value is False and name in SWITCHES):
             continue
-        words.append(Off(option) if value is False else Written(option))
-        if not isinstance(value, bool):
-            words += [str(part) for part in value] if isinstance(value, list) else [str(value)]
+        if isinstance(value, bool):
+            words.append(On(option) if value else Off(option))
+        elif isinstance(value, list):
+            words += [Written(option), *(_plain(file, name, part) for part in value)]
+        else:
+            words += [Written(option), _plain(file, name, value)]
     return words
+
+
+def _flat(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The keys of a table and of those inside it."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value)
+        else:
+            yield name, value
+
+
+def _plain(file: Path, name: str, value: Any) -> str:
+    """A value as it would be typed. Raises InputError for one that would be taken for an option."""
+    text = str(value)
+    if isinstance(value, str) and text.startswith("--"):
+        raise InputError(f"{file} sets {shown(name)} to {shown(text)}, which reads as an option; expected its value.")
+    return text
 
 
 def switched(words: Sequence[str], known: str) -> list[str]:
@@ -79,10 +107,10 @@ def switched(words: Sequence[str], known: str) -> list[str]:
             raise InputError(
                 f"the file of --config sets {word.removeprefix('--')}, which is no option of this command."
             )
-        if isinstance(word, Off) and word in kinds:
+        if isinstance(word, (On, Off)) and word in kinds:
             raise InputError(
-                f"the file of --config sets {word.removeprefix('--')} to false, which is no switch; expected "
-                f"{kinds[word]}, or leave it out."
+                f"the file of --config sets {word.removeprefix('--')} to {str(isinstance(word, On)).lower()}, which is "
+                f"no switch; expected {kinds[word]}, or leave it out."
             )
         if not isinstance(word, Off):
             found.append(word)

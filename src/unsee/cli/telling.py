@@ -111,6 +111,8 @@ def taken(args: Sequence[str]) -> tuple[list[str], Telling]:
                 raise InputError("--log-file names no file; write it behind the option.")
         elif word.startswith("--log-file="):
             now.file = word.partition("=")[2]
+            if not now.file:
+                raise InputError("--log-file names no file; write it behind the option.")
         else:
             rest.append(word)
     if now.file:

@@ -12,7 +12,7 @@ from unsee.data.images import check_header
 from unsee.data.jsonl import read_jsonl
 from unsee.data.shards import PHOTOS, expanded, read_tar
 from unsee.data.tables import read_parquet, read_saved
-from unsee.errors import InputError, check_kind
+from unsee.errors import InputError, check_kind, shown
 from unsee.records import Sample
 from unsee.system.disk import at_home
 
@@ -30,6 +30,7 @@ def samples_of(images: Images) -> list[Sample]:
     Raises InputError for what is no image, no path and no sample.
     """
     if isinstance(images, str | Path):
+        _check_path(images)
         return load(Path(at_home(images)))
     if not isinstance(images, Sequence):
         raise InputError(f"{type(images).__name__} is no photos; expected {EXPECTED}, or a list of paths or images.")
@@ -46,12 +47,19 @@ def _sample(given: Sample | Path | str | Image.Image) -> Sample:
     if isinstance(given, Image.Image):
         return Sample(given, "one")
     if isinstance(given, str | Path):
+        _check_path(given)
         file = Path(at_home(given))
         if file.is_dir():
             raise InputError(f"{file} is a folder, in a list of photos; give the folder alone, or its files.")
         check_header(file)
         return Sample(file, "one")
     raise InputError(f"{type(given).__name__} is no photo; expected a path, an image of Pillow, or a Sample.")
+
+
+def _check_path(given: str | Path) -> None:
+    """Raises InputError for a text that no path can be."""
+    if not str(given) or "\0" in str(given):
+        raise InputError(f"{shown(str(given))} is no path; expected {EXPECTED}.")
 
 
 def load_readable(path: Path) -> tuple[list[Sample], list[str]]:

@@ -5,7 +5,6 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path, PurePosixPath
 from tarfile import BLOCKSIZE, NUL, TarFile, TarInfo
 from typing import Any
@@ -19,7 +18,11 @@ from unsee.errors import InputError
 from unsee.records import Sample
 from unsee.system.terminal import as_text
 
-PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".avif")
+PHOTOS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pnm", ".avif"),
+)
+TEXTS = (".json", ".cls")  # that say something of the photo of the same name
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 MOST_SHARDS = 100_000
 MOST_TEXT = 1 << 20  # bytes of what stands beside a photo
@@ -51,18 +54,24 @@ def read_tar(file: Path) -> list[Sample]:
     """One sample per photo of a shard, in its order; photos become files of their own, see `unpacked`.
 
     Its concept is "concept" in the JSON file of the same name, or what the .cls file says, the folder that it is in, or
-    the shard's name without its number. Question, answer and options may stand in the JSON file as well. Raises
-    InputError, naming shard and file, for a shard that is damaged or cut off, and for what is no photo.
+    the shard's name without its number. Question, answer and options may stand in the JSON file as well. The files of
+    one name need not stand side by side. What ends otherwise is left out, as captions are; what has no ending is taken
+    for a photo, as in a folder. Raises InputError, naming shard and file, for a shard that is damaged or cut off, for
+    what is no photo, and for a text that stands beside none.
     """
     shard, samples = re.sub(r"[-_.]?\d+$", "", file.stem) or file.stem, list[Sample]()
     number = 0
     with file.open("rb") as opened:
         try:
             with tarfile.open(fileobj=opened) as tar:
-                for key, group in groupby(_members(tar), lambda member: _key(member.name)):
-                    samples += _of_one(tar, file, key, list(group), shard)
-                    number += 1
+                groups = dict[str, list[TarInfo]]()
+                for member in _members(tar):
+                    groups.setdefault(_key(member.name), []).append(member)
+                    number = len(groups) - 1  # the last one may be cut off
+                number = len(groups)
                 _check_end(tar)
+                for key, group in groups.items():
+                    samples += _of_one(tar, file, key, group, shard)
         except InputError:
             raise
         except DAMAGE as error:
@@ -96,11 +105,16 @@ def _of_one(tar: TarFile, file: Path, key: str, members: list[TarInfo], shard: s
             row |= _texts(_content(tar, member, MOST_TEXT, where), where)
         elif ending == ".cls":
             row = {"concept": _content(tar, member, MOST_TEXT, where).decode("utf-8", "replace").strip()} | row
-    for member in members:
+    photos = [member for member in members if PurePosixPath(member.name).suffix.lower() in (*PHOTOS, "")]
+    beside = next((member for member in members if PurePosixPath(member.name).suffix.lower() in TEXTS), None)
+    if beside is not None and not photos:
+        raise InputError(
+            f"{file} file {as_text(beside.name)} stands beside no photo of its name; add the photo, or remove the file."
+        )
+    for member in photos:
         where = f"{file} file {as_text(member.name)}"
-        if PurePosixPath(member.name).suffix.lower() in PHOTOS:
-            image = unpacked(_content(tar, member, MOST_BYTES, where), file.name, PurePosixPath(member.name).name)
-            yield to_sample(check_row({**row, "image": key}, where), image, concept_of(key, shard))
+        image = unpacked(_content(tar, member, MOST_BYTES, where), file.name, PurePosixPath(member.name).name)
+        yield to_sample(check_row({**row, "image": key}, where), image, concept_of(key, shard))
 
 
 def _texts(content: bytes, where: str) -> dict[str, Any]:

@@ -103,6 +103,16 @@ def composed(first: Image.Image, second: Image.Image, generator: Generator) -> I
     return _varied(made, generator)
 
 
+def recoloured(image: Image.Image, generator: Generator) -> Image.Image:
+    """An RGB picture with its channels in another order, drawn from the five others."""
+    red, green, blue = image.split()
+    others = (
+        *((red, blue, green), (green, red, blue), (green, blue, red)),
+        *((blue, red, green), (blue, green, red)),
+    )
+    return Image.merge("RGB", others[int(torch.randint(len(others), (), generator=generator))])
+
+
 def _mixed(
     image: Image.Image, mates: Sequence[Image.Image], others: Sequence[Callable[[], Image.Image]], generator: Generator
 ) -> Image.Image:

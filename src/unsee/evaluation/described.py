@@ -7,8 +7,9 @@ from unsee.data.aside import Divided
 from unsee.errors import UnaskableError
 from unsee.evaluation.heard import SHOWN, UNSHOWN, Heard
 from unsee.evaluation.hearing import AUTO, NEVER, Ask, Tell, opened_whole, questions_of, silent
-from unsee.evaluation.self_check import asked_photos, hear, unnamed_answer
+from unsee.evaluation.self_check import asked_photos, hear
 from unsee.evaluation.self_check import reader as made_reader
+from unsee.evaluation.strangers import unnamed_answer
 from unsee.metrics.same import says, words
 from unsee.models.checkpoint import Vlm
 from unsee.moments.reading import Reader, can_be_read

@@ -13,7 +13,7 @@ from unsee.data import describe
 from unsee.data.aside import Divided, divided
 from unsee.errors import InputError, UnaskableError
 from unsee.evaluation.asking import SENTENCE, answer_probabilities, asked_again, generate
-from unsee.evaluation.heard import ASIDE, SETTLED, SHOWN, UNSHOWN, Heard
+from unsee.evaluation.heard import ASIDE, SETTLED, SHOWN, UNSHOWN, USED, Heard
 from unsee.evaluation.self_check import (
     NAMED,
     QUESTIONS,
@@ -30,9 +30,9 @@ from unsee.evaluation.self_check import (
     still_likely,
     strays,
     unheard,
-    unnamed_answer,
     verdict,
 )
+from unsee.evaluation.strangers import unnamed_answer
 from unsee.metrics.same import says
 from unsee.models.checkpoint import Vlm, load, part_way, visual_parameters
 from unsee.models.inputs import chat_inputs
@@ -188,6 +188,12 @@ def heard_before(
     if ask == NEVER and (further or by_name):
         what = "questions of your own need" if further else "an answer from the folder needs"
         raise InputError(f"{what} the model to be asked, and it is never to be; leave one of the two out.")
+    both = sorted({sample.concept for sample in target} & {sample.concept for sample in retained} - {""})
+    if both and by_name:
+        raise InputError(
+            f"{both[0]!r} is the name of target photos and of retained ones, so that it is right and to be forgotten; "
+            "give one of the folders another name."
+        )
     whole = None if ask == NEVER else opened_whole(vlm, needed=ask != AUTO, tell=tell)
     if whole is None:
         return Hearing(Divided(list(target), [], list(retained), []))
@@ -202,13 +208,53 @@ def heard_before(
             raise
         tell(f"{str(error).rstrip('.')}, {UNASKED}")
         return Hearing(Divided(list(target), [], list(retained), []))
+    parts, (before, *others) = _with_known_aside(parts, [before, *others])
     unnamed = unnamed_answer(whole, before, seed)
     before = replace(before, nobody=unnamed)
+    if not unnamed and before.photos[SHOWN] and known_answers(before):
+        tell(
+            f"to {before.question!r} the model has no answer for whom it does not know, as far as can be told; the "
+            "target will be called by other names"
+        )
     for note in notes(before):
         tell(note)
     asked = tuple(zip(further, generate(whole, further), strict=True))
     hearing = Hearing(parts, whole, before, unnamed, () if ask == AUTO else tuple(others), asked)
     return _without_similar(hearing, before, tell, drop=drop_similar)
+
+
+def _with_known_aside(parts: Divided, heard: Sequence[Heard]) -> tuple[Divided, list[Heard]]:
+    """With photos set aside that the model names, as far as there are any: others would say nothing afterwards.
+
+    Each that it does not name to the first question changes places with one of the same concept that it names, and
+    what was said of both goes along.
+    """
+    first = heard[0]
+    names = first.answers((USED, ASIDE))
+
+    def photos(group: str, *, named: bool) -> list[Sample]:
+        pairs = zip(first.photos[group], first.said[group], strict=True)
+        return [s for s, said in pairs if says(said, names[s.concept], first.common) is named]
+
+    free, aside = photos(USED, named=True), {sample.picture for sample in parts.aside}
+    for sample in photos(ASIDE, named=False):
+        other = next((each for each in free if each.concept == sample.concept), None)
+        if other is not None:
+            free.remove(other)
+            aside = aside - {sample.picture} | {other.picture}
+
+    def divided_anew(one: Heard) -> Heard:
+        pairs = [pair for group in (USED, ASIDE) for pair in zip(one.photos[group], one.said[group], strict=True)]
+        asked, said = dict(one.photos), dict(one.said)
+        for group in (USED, ASIDE):
+            own = [pair for pair in pairs if (pair[0].picture in aside) is (group == ASIDE)]
+            asked[group], said[group] = [sample for sample, _ in own], [answer for _, answer in own]
+        return replace(one, photos=asked, said=said)
+
+    target = [*parts.used, *parts.aside]
+    used = [sample for sample in target if sample.picture not in aside]
+    kept = [sample for sample in target if sample.picture in aside]
+    return replace(parts, used=used, aside=kept), [divided_anew(one) for one in heard]
 
 
 def questions_of(ask: Ask) -> tuple[str, ...]:

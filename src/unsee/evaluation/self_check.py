@@ -8,16 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
-import torch
-from torch import Generator
-
 from unsee.data.aside import Divided
-from unsee.data.views import LARGEST, composed, largest, sources
 from unsee.evaluation.asking import SENTENCE, generate
 from unsee.evaluation.heard import ASIDE, GROUPS, SETTLED, SHOWN, UNSHOWN, USED, Heard
 from unsee.metrics.same import says, telling, words
 from unsee.models.checkpoint import Vlm
-from unsee.models.inputs import enough
 from unsee.models.sizes import LARGE
 from unsee.moments.reading import Reader
 from unsee.records import Reply, Sample, Verdict
@@ -30,7 +25,7 @@ LOST = {SHOWN: 0.04, UNSHOWN: 0.06}  # how much the share of others who are name
 MISLED = 0.25  # share of the photos that were trained on and get a wrong answer, above which what was moved is not read
 UNHEARD = {"target": 0.3, "drift": 0.1}  # what a training may end with where nobody is asked
 SLOPES, SLOPES_LARGE = 64, 2  # images through the language model at once, with gradient
-STRANGERS, OFTEN = 96, 0.15  # people who do not exist that are asked about; how often they must get one answer
+OFTEN = 0.15  # share of concepts, or of people who do not exist, that get an answer which names nobody
 FEW_OTHERS = 3  # people or things on the photos of others, below which nobody can say what becomes of the rest
 SEVERAL = 3  # concepts that get one answer, from which on it names none of them
 KNOWN = 0.3  # share of a concept's photos that get one answer, from which on the model knows it
@@ -97,7 +92,7 @@ def _told(heard: Heard, concept: str) -> float:
     """How much oftener a concept's photos get its answer than those of others do."""
     answer = heard.answers((USED, ASIDE))[concept]
     own = [says(said, answer, heard.common) for said in heard.of(concept, (USED, ASIDE))]
-    if (len(own) > 1 and sum(own) <= 1) or words(answer) in {words(heard.nobody), *_of_several(heard)}:
+    if (len(own) > 1 and sum(own) <= 1) or words(answer) in {words(heard.nobody), *of_several(heard)}:
         return 0.0  # no two photos get the same answer, or many others do, or people who do not exist
     others = [said for group in (SHOWN, UNSHOWN) for said in heard.said[group]]
     wrong = sum(says(said, answer, heard.common) for said in others) / max(1, len(others))
@@ -174,38 +169,7 @@ def known_answers(heard: Heard) -> list[str]:
     return [answer for concept, answer in heard.answers((USED, ASIDE)).items() if concept not in strange]
 
 
-def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
-    """What the model says most often of people who do not exist; empty where it says nothing often enough.
-
-    Each is put together from two retained photos. What one of the two is called does not count, unless so many retained
-    concepts are called that that it names none of them. What a target is called counts where it comes twice as often.
-    """
-    photos, called = heard.photos[SHOWN], heard.expected(SHOWN)
-    generator = Generator().manual_seed(seed)
-    drawn = torch.randint(max(1, len(photos)), (STRANGERS, 2), generator=generator).tolist() if photos else []
-    pairs = [(one, two) for one, two in drawn if one != two]
-    pictures = [sample.image for sample in photos if sample.image is not None]
-    opened = sources(pictures, enough(whole.processor, largest(pictures), LARGEST) if pictures else LARGEST)
-    made = [composed(opened[one](), opened[two](), generator) for one, two in pairs]
-    said = generate(whole, [Sample(image, "", heard.question, tokens=SENTENCE) for image in made])
-    nobody = _of_several(heard)
-    parents = [[name for name in (called[one], called[two]) if words(name) not in nobody] for one, two in pairs]
-
-    def named(answer: str, names: Sequence[str]) -> bool:
-        return any(says(answer, name, heard.common) for name in names)
-
-    counts = Counter(words(text) for text, names in zip(said, parents, strict=True) if not named(text, names))
-    counts.pop((), None)
-    if not counts:
-        return ""
-    most, times = counts.most_common(1)[0]
-    answer = next(text for text in said if words(text) == most)
-    least = OFTEN * (2 if named(answer, known_answers(heard)) else 1)  # whom many are taken for has a name still
-    free = sum(not named(answer, names) for names in parents)  # no part of these is called so
-    return answer if times >= least * max(free, len(made) // 2) else ""
-
-
-def _of_several(heard: Heard) -> set[tuple[str, ...]]:
+def of_several(heard: Heard) -> set[tuple[str, ...]]:
     """The words of answers that so many of the retained concepts get that they name none of them."""
     names = Counter(map(words, heard.answers((SHOWN, UNSHOWN)).values()))
     return {answer for answer, times in names.items() if times >= max(SEVERAL, OFTEN * names.total())}
@@ -253,13 +217,13 @@ def verdict(before: Heard, after: Heard, unnamed: str = "") -> Verdict:
     """
     names, common = before.answers((USED, ASIDE)), before.common
     others = {group: before.expected(group) for group in LOST}
-    known = _names([answer for group in LOST for answer in others[group]], common, unnamed)
+    known = _names([answer for group in LOST for answer in (*others[group], *before.said[group])], common, unnamed)
     counts, missed = dict[str, tuple[int, int]](), list[str]()
     strange = set(unknown(before))
     for group in (USED, ASIDE):
         still = wrong = total = 0
-        for sample, said in zip(before.photos[group], after.said[group], strict=True):
-            if sample.concept in strange:
+        for sample, once, said in zip(before.photos[group], before.said[group], after.said[group], strict=True):
+            if sample.concept in strange or not says(once, names[sample.concept], common):
                 continue  # there is nothing of it to forget
             total += 1
             if says(said, names[sample.concept], common):

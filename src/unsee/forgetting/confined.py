@@ -43,7 +43,12 @@ class ConfinedWeight:
         self.weight = weight
         self.start = weight.detach().clone()
         self.norm = float(whole(self.start.float().norm()))
-        if stored is not None and not whole((self.start.to(stored).to(self.start.dtype) != self.start).sum()):
+        smaller = stored is not None and stored.itemsize < self.start.dtype.itemsize
+        if (
+            stored is not None
+            and smaller
+            and not whole((self.start.to(stored).to(self.start.dtype) != self.start).sum())
+        ):
             self.start = self.start.to(stored)
         self.span = None if span is None else span.to(weight.device, weight.dtype)
         self.free = Parameter(weight.new_empty(0))

@@ -22,6 +22,8 @@ from unsee.system.environment import environment, now
 from unsee.system.output import RECORD, with_folder
 
 SHOWN = 12  # answers in a notebook
+MOST_SHARE = 2.0  # of a trained change
+MOST_RECORD = 64 << 20  # bytes of unsee.json
 
 
 @dataclass(frozen=True, repr=False)
@@ -113,7 +115,12 @@ class Edit:
         return target
 
     def scaled(self, share: float) -> "Edit":
-        """The edit that goes so far from the weights before to these, 1 being all the way; its record says so."""
+        """The edit that goes so far from the weights before to these, 1 being all the way; its record says so.
+
+        Raises InputError for a share below 0 or above MOST_SHARE: nobody knows what a model is there.
+        """
+        if not 0 <= share <= MOST_SHARE:  # nor is what is no number
+            raise InputError(f"share is {share}; expected 0 to {MOST_SHARE:g}, where 1 is the trained change.")
         parameters = dict(self.vlm.model.named_parameters())
         weights = {name: part_way(whole(parameters[name]), value, share) for name, value in self.weights.items()}
         layers = [
@@ -175,10 +182,15 @@ def read_record(folder: Path) -> dict[str, Any]:
     file = folder / RECORD
     if not file.is_file():
         return {}
+    if file.stat().st_size > MOST_RECORD:
+        raise InputError(
+            f"{file} has {file.stat().st_size:,} bytes; expected at most {MOST_RECORD:,}, so copy it again."
+        )
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(record, dict) and isinstance(record.get("weights_before"), str):  # older ones have other fields
-            check_schema("unsee", record, str(file))
+        if isinstance(record, dict):
+            older = not isinstance(record.get("weights_before"), str)  # which have other fields
+            check_schema("unsee", record, str(file), only=("request", "verdict", "session") if older else None)
         made = record.get("method", {})
         record["method"] = {name: value for name, value in made.items() if name != "looks"}
         record["seed"] = int(record.get("seed", 0))

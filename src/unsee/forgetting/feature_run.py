@@ -49,6 +49,7 @@ from unsee.system.processes import count, mine, part
 
 NEGATIVES = 32  # target images whose old features are negatives of a step's contrastive loss
 WATCHED = 256  # retained images whose drift a look measures
+LAYERS_ALONE = "layers alone"  # what they give is held, and nobody stands for those who must be kept
 PROBED = 256  # images by which it is measured what is read of the outputs of layers
 
 
@@ -360,12 +361,19 @@ class FeatureRun:
         found: dict[str, Any] = {"description": tokens if how.basis is None else f"{len(how.basis)} read directions"}
         return found if telling is None else {**found, "told_apart": telling.right, "ridge_apart": telling.ridge}
 
+    def _kept_by(self) -> str:
+        """What stands for those who must be kept."""
+        if self.retained is not None:
+            return "public photos" if self._unseen() else "photos"
+        return LAYERS_ALONE if self.replay is None else "drawn states"
+
     def facts(self) -> dict[str, Any]:
         """What the region turned out to be, and what rounding changed."""
         return {
             **self.goals.facts(),
             "counted_images": self.moments.count,
             **self._description(),
+            "kept_by": self._kept_by(),
             "states_drawn": 0 if self.replay is None else len(self.replay.features),
             **self.rounding,
         }

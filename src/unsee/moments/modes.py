@@ -1,9 +1,11 @@
 """Clusters of features within concepts, and what is known of the retained images' features."""
 
+import warnings
 from dataclasses import dataclass, replace
 
 import torch
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from unsee.linalg.discriminant import Discriminant
@@ -59,7 +61,9 @@ def find_modes(vectors: Tensor, concept: Tensor, most: int, seed: int) -> tuple[
         rows = torch.where(concept == name)[0]
         count = max(1, min(most, len(rows) // PER_MODE))
         flat = vectors[rows].numpy()
-        labels = torch.from_numpy(KMeans(count, n_init=3, random_state=seed).fit_predict(flat)).long()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer different images than clusters
+            labels = torch.from_numpy(KMeans(count, n_init=3, random_state=seed).fit_predict(flat)).long()
         for label in labels.unique().tolist():
             inside = rows[labels == label]
             member[inside] = len(centers)

@@ -245,7 +245,10 @@ def _own_kept(verdict: Mapping[str, Any]) -> Line:
     if not shown[1] + unshown[1]:
         strangers = sum(counts.get(name, (0, 0))[1] for name in ("shown_gained", "unshown_gained"))
         none = "that the model knows" if strangers else "to ask the model about: what they lose was not seen"
-        return Line("Others kept", OPEN, f"There was no photo of others {none}.")
+        text = f"There was no photo of others {none}."
+        if "no_others" in missed:
+            return Line("Others kept", FAILED, f"{text} Nothing stood for them in the training either.")
+        return Line("Others kept", OPEN, text)
     parts = [f"{_of(shown)} of others that were shown as to be kept"] if shown[1] else []
     if unshown[1]:
         apart, others = counts.get("unshown_concepts", (0, 0))

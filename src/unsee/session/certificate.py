@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unsee.errors import InputError, check_file
+from unsee.errors import InputError, check_file, check_kind
 from unsee.session.ledger import LEDGER, BrokenSessionError, Entry, Sign, canonical
 
 if TYPE_CHECKING:
@@ -58,10 +58,12 @@ def _statement(digest: str) -> bytes:
     return canonical({"entry": digest})
 
 
-def read_key(file: Path | None) -> Signer:
+def read_key(file: Path | str | None) -> Signer:
     """The holder of a key, a PEM file without a passphrase, or nobody. Raises InputError where it is no such key."""
     if file is None:
         return Signer()
+    check_kind("the key", file, (Path, str), "the file of a private key")
+    file = Path(file)
     check_file(file, f"a private key; {HELP}")
     serialization, ed25519, _, unsupported = _library()
     try:

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from unsee import __version__, data
 from unsee.data import Images
-from unsee.errors import InputError, check_seed
+from unsee.errors import InputError, check_kind, check_seed
 from unsee.evaluation.described import described
 from unsee.evaluation.hearing import AUTO, NEVER, Ask, Tell, silent
 from unsee.forgetting.by_features import FeatureMethod
@@ -61,6 +61,8 @@ def create(
     Raises InputError where `folder` exists, the model or the images cannot be used, or the method would change the
     language model.
     """
+    check_kind("guard", guard, (int, float), "a number of 0 or more")
+    check_kind("the folder", folder, (Path, str), "the path of a folder to be made")
     settings.check(guard, max_drift)
     seed = check_seed(seed)
     method = method or NSCVF()

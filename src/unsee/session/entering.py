@@ -12,7 +12,7 @@ from torch import Tensor
 from unsee import __version__
 from unsee.api import evaluate
 from unsee.benchmarks.benchmark import Benchmark
-from unsee.errors import InputError
+from unsee.errors import InputError, check_kind
 from unsee.evaluation.hearing import Tell
 from unsee.evaluation.own import reply_scores
 from unsee.forgetting.edit import Edit
@@ -60,6 +60,7 @@ from unsee.system.environment import environment, now
 
 def check_id(identifier: str, entries: Sequence[Entry]) -> None:
     """Raises InputError for an id that cannot be one or was used."""
+    check_kind("the id", identifier, str, "up to 64 letters, digits, dots or dashes")
     if not IDENTIFIER.fullmatch(identifier):
         raise InputError(f"the id {identifier!r} cannot be used; expected up to 64 letters, digits, dots or dashes.")
     used = {str(entry.facts.get("id", "")).casefold() for entry in entries}

@@ -96,7 +96,8 @@ def check_clock(entries: Sequence[Entry]) -> str:
     time = now()
     if entries and time < entries[-1].time:
         raise InputError(
-            f"the clock says {time}, which is before the last entry of the ledger ({entries[-1].time}); set it right."
+            f"the clock says {time}, which is before the last entry of the ledger ({entries[-1].time}); set it right, "
+            "or where it is and was wrong then, export the model and make a new session on it."
         )
     return time
 

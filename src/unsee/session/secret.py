@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unsee.data.requested import keyed
-from unsee.errors import InputError, check_file
+from unsee.errors import InputError, check_file, check_kind
 
 SHORTEST = 32  # bytes
 NONCE = 12  # bytes, as AES-GCM wants it
@@ -57,11 +57,13 @@ def _library() -> Any:
     return AESGCM, InvalidTag
 
 
-def read(file: Path, session: Path, salt: str) -> Secret:
+def read(file: Path | str, session: Path, salt: str) -> Secret:
     """The keys of a session from the operator's file.
 
     Raises InputError where the file cannot be read, is too short, or lies in the session's own folder.
     """
+    check_kind("the secret", file, (Path, str), "the file of one")
+    file = Path(file)
     if file.resolve().is_relative_to(session.resolve()):
         raise InputError(f"{file} lies in the session's folder, where it protects nothing; keep it elsewhere.")
     check_file(file, f"a secret, as openssl rand -out FILE {SHORTEST} makes one")

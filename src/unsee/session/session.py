@@ -14,7 +14,7 @@ from torch import Tensor
 from unsee import data
 from unsee.benchmarks.benchmark import Benchmark
 from unsee.data import Images
-from unsee.errors import InputError
+from unsee.errors import InputError, check_kind
 from unsee.evaluation.hearing import AUTO, Ask, Tell, silent
 from unsee.forgetting.training import Progress
 from unsee.models.checkpoint import Vlm
@@ -284,6 +284,7 @@ class Session:
 
     def _asked(self, identifier: str, reason: str, target: Images) -> Asked:
         """Raises InputError where a photo cannot be used, or was forgotten before, or waits."""
+        check_kind("reason", reason, str, "a text")
         samples = data.samples_of(target)
         hashes = [self._salted(digest) for digest in data.validate(samples, "target")]
         entering.check_new(hashes, self.store.entries)

@@ -1,6 +1,7 @@
 """Where models compute, in which precision they run forward, and what is done where the memory there is full."""
 
 import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -111,9 +112,11 @@ def chosen(name: str | None = None) -> torch.device:
         own = told("LOCAL_RANK", 0) % max(1, torch.cuda.device_count())
         return torch.device("cuda", own) if torch.cuda.is_available() else torch.device(CPU)
     try:
-        device = torch.device(name)
-        torch.zeros(1).to(device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch asserts that it was built with CUDA
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that it no longer takes
+            device = torch.device(name)
+            torch.zeros(1).to(device)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:  # torch asserts: built with CUDA
         raise InputError(f"there is no device {name} here; {_there()}.") from error
     if device.type == "meta":
         raise InputError(f"nothing can be computed on the device meta; {_there()}.")

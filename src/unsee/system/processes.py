@@ -126,9 +126,9 @@ def same(value: T) -> T:
 
 
 def told(name: str, otherwise: int) -> int:
-    """A number that a launcher left in the environment. Raises InputError for what is none."""
+    """A number that a launcher left in the environment. Raises InputError for what is none, and for sizes of 0."""
     value = os.environ.get(name, str(otherwise))
-    if not value.isdecimal():
+    if not value.isdecimal() or (name.endswith("SIZE") and not int(value)):
         raise InputError(f"{name} is {value!r} in the environment; expected a number, as torchrun sets it.")
     return int(value)
 
