@@ -26,7 +26,8 @@ def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     Each is put together from two retained photos. What one of the two is called does not count, unless so many retained
     concepts are called that that it names none of them. What a target is called counts where it comes twice as often.
     Where nothing is said often enough, as of two trademarks on one photo, both of which the model knows, they are asked
-    about in other colours: then an answer need come of one in ten, and twice as often as every other.
+    about in other colours: then an answer need come of one in ten, and twice as often as every other, and none that a
+    target is called counts.
     """
     photos, called = heard.photos[SHOWN], heard.expected(SHOWN)
     generator = Generator().manual_seed(seed)
@@ -40,7 +41,8 @@ def unnamed_answer(whole: Vlm, heard: Heard, seed: int) -> str:
     if found := _often(whole, heard, made, parents):
         return found
     again = [recoloured(image, generator) for image in made]
-    return _often(whole, heard, again, parents, often=OFTEN_COLOURED, ahead=AHEAD)
+    targets = known_answers(heard)
+    return _often(whole, heard, again, [[*own, *targets] for own in parents], often=OFTEN_COLOURED, ahead=AHEAD)
 
 
 def _often(
