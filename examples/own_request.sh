@@ -4,6 +4,9 @@
 # Takes about four minutes of one core. With MODEL=checkpoint and photos in FOLDER/target and FOLDER/others it is a
 # request of your own; the questions in FOLDER/questions.jsonl may be left out.
 set -uo pipefail
+venv=$(cd "$(dirname "$0")/.." && pwd)/.venv/bin
+[ -d "$venv" ] && PATH=$venv:$PATH # as make demo makes it
+command -v unsee > /dev/null || { echo "unsee is not installed; run make demo, or pip install ." >&2; exit 2; }
 work=${1:-own-request}
 here=$(cd "$(dirname "$0")" && pwd)
 model=${MODEL:-$(python -c "from unsee.benchmarks.personas import CHECKPOINTS; print(CHECKPOINTS / 'base')")}

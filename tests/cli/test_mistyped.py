@@ -30,7 +30,7 @@ def test_what_is_mistyped_ends_in_one_sentence(typed: str, capsys: pytest.Captur
     said = [line for line in told.err.splitlines() if "starting" not in line]
     assert len(said) == 1, said
     assert MISTYPED[typed] in said[0]
-    assert "--help shows all options." in said[0]
+    assert "--help shows the options." in said[0]
     assert not told.out
 
 

@@ -17,7 +17,7 @@ def sentence(told: str, prog: str, options: Iterable[str]) -> str:
     """
     lines = list(_inside(told))
     said = next((said for said in _each(lines, prog, list(options)) if said), "")
-    return f"{said or ' '.join(line.strip() for line in lines if line.strip())} {prog} --help shows all options."
+    return f"{said or ' '.join(line.strip() for line in lines if line.strip())} {prog} --help shows the options."
 
 
 def _inside(told: str) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """`unsee session ACTION`: continual requests, recorded and provable."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from unsee.records import check_schema
 from unsee.reporting.certificate import render_certificate
 from unsee.reporting.page import is_page, put
 from unsee.session import certificate
-from unsee.session.ledger import CERTIFICATES, Entry, files_of, head, kept_undo, queued
+from unsee.session.ledger import CERTIFICATES, BrokenSessionError, Entry, files_of, head, kept_undo, queued, standing
 from unsee.session.store import Store, check_hashes
 from unsee.system.output import refuse_existing
 
@@ -111,6 +112,9 @@ def _log(args: list[str]) -> int:
     if waiting:
         listed = ", ".join(f"{entry.facts['id']} since {_second(entry)}" for entry in waiting)
         out(f"{len(waiting)} requests wait, with their photos encrypted: {listed}; unsee session settle makes them.")
+    missed = [entry.facts["id"] for entry in standing(entries) if not _passed(store, entry)]
+    if missed:
+        warn(f"{', '.join(missed)} missed their aim and were kept all the same; see unsee session certificate.")
     kept = kept_undo(entries)
     if kept:
         warn(
@@ -118,6 +122,14 @@ def _log(args: list[str]) -> int:
             "destroys it."
         )
     return 0
+
+
+def _passed(store: Store, entry: Entry) -> bool:
+    """Whether a request reached its aim, or nobody can tell: a certificate that was changed is for verify to find."""
+    with suppress(InputError, BrokenSessionError):
+        verdict = certificate.read(store.path(f"{CERTIFICATES}/{entry.facts['id']}.json")).get("verdict")
+        return verdict is None or bool(verdict["passed"])
+    return True
 
 
 def _with_page(args: list[str]) -> list[str]:

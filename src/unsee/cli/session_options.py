@@ -85,9 +85,9 @@ class Init(Generic[Method]):
 class Forget:
     """Forget what is on some photos, after everything that was forgotten before.
 
-    Of the photos nothing is stored but salted hashes. The folder changes at the end, all at once: a request that is
-    killed was never made. With --later it only waits, its photos encrypted by the session's secret, until `unsee
-    session settle` makes all that wait at once.
+    Of the photos salted hashes are stored, and the guard, from which they can be recognised. The folder changes at the
+    end, all at once: a request that is killed was never made. With --later it only waits, its photos encrypted by the
+    session's secret, until `unsee session settle` makes all that wait at once.
 
     Example:
       unsee session forget sessions/shop --target photos/alice --id 2026-017 --reason "letter of 1 May"

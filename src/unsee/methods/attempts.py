@@ -39,7 +39,9 @@ def best_edit(
         place = state if state is None or not tried else state.with_stem(f"{state.stem}_again")
         edit = attempt.forget(vlm, hearing.parts.used, shown, state=place, reader=hearing.reader, **given)
         share, verdict = hearing.best_share(vlm, edit.weights, edit.method.get("final"))
-        if edit.method.get("kept_by") == LAYERS_ALONE:  # others lost .4 and .3 of their names so (docs/log.md)
+        if (
+            verdict.question and edit.method.get("kept_by") == LAYERS_ALONE
+        ):  # others lost .4 and .3 of their names so (docs/log.md)
             verdict = replace(verdict, passed=False, missed=(*verdict.missed, "no_others"))
         tried.append(replace(edit.scaled(share), verdict=verdict))
         if verdict.passed or len(tried) > 1:
