@@ -91,8 +91,9 @@ class Verdict:
 
     `counts` are (how many, of how many photos): `used_named` and `aside_named` of the target's photos that still get
     the answer they got before, of those trained on and those set aside; `used_misattributed` and `aside_misattributed`
-    that get the name of somebody else; `shown_kept` and `unshown_kept` of others' photos that keep theirs, of others
-    trained on and others kept out; `shown_gained` and `unshown_gained` of their photos that now get the right answer
+    that get the name of somebody else; `aside_varied` of variations of the photos set aside, where these are few, that
+    are still named; `shown_kept` and `unshown_kept` of others' photos that keep theirs, of others trained on and others
+    kept out; `shown_gained` and `unshown_gained` of their photos that now get the right answer
     and did not before, which the verdict sets against those that lose theirs. `unshown_concepts` are the people or
     things kept out, of all others, where photos are sorted by them; `since_kept` the photos of others, shown or not,
     that are still named, of those that were before the first request of a session. `missed` names what is beyond its
@@ -112,6 +113,8 @@ class Verdict:
         used, aside = self.counts["used_named"], self.counts["aside_named"]
         text = f"Of {_photos(used[1])} used {used[0]}"
         text += f", and of {aside[1]} set aside {aside[0]}" if aside[1] else ""
+        varied, views = self.counts.get("aside_varied", (0, 0))
+        text += f" (of {views} variations of these {varied})" if views else ""
         text += f" still get the answer to {self.question!r} that they got before"
         if not used[1] + aside[1]:
             text = f"No photo of the target got an answer to {self.question!r} before that names it"

@@ -346,6 +346,10 @@ class TestRequest:
         result = sample(request=REQUEST, verdict=own(shown_gained=(2, 4), unshown_gained=(1, 2)), scores=[])
         assert "that were not shown. For 3 more it now gives the right one." in told(result, "Others kept")[1]
 
+    def test_variations_of_photos_that_were_set_aside_are_told(self) -> None:
+        said = told(sample(verdict=own(aside_varied=(1, 15)), scores=[]), "Forgotten")[1]
+        assert "none of 2 photos that were set aside, 1 of 15 variations of these, and for none of 8 photos" in said
+
     def test_how_many_people_were_kept_out_is_told(self) -> None:
         verdict = own(unshown_concepts=(4, 24), unshown_kept=(24, 24), since_kept=(70, 90))
         told_of = told(sample(verdict=verdict, scores=[]), "Others kept")[1]

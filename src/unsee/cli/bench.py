@@ -169,7 +169,10 @@ def _page(found: Sequence[MethodRow], options: Options) -> str:
         lines += [f"Retained people are asked about in every {_nth(options.thin)} test photo alone.", ""]
     lines += [
         "Means over seeds. recognition: of the target on photos the edit never saw; seen: on those of the request; "
-        "scene and appearance: on the target's photos; 95 %: of the balance, people drawn again; s: seconds to forget, "
+        "scene and appearance: on the target's photos; balance: harmonic mean of what is forgotten (1 less "
+        "recognition) and of what each other score keeps of its value before; oracle_gap: mean difference to the "
+        "oracle; ks_p: chance that the target's answers are as likely as the oracle's (Kolmogorov-Smirnov); "
+        "95 %: of the balance, people drawn again; s: seconds to forget, "
         "without those in which nscvf and its like measure the retained photos, once a model; "
         "MB: most memory held; trained: numbers that may move. A star: the balance is below that of the first row, and "
         "the interval of the difference, over the same people, excludes zero.",

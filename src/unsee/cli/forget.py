@@ -26,7 +26,7 @@ from unsee.cli.parse import (
 from unsee.cli.photos import given
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
-from unsee.cli.table import print_checks, print_lines
+from unsee.cli.table import print_checks, print_lines, warn
 from unsee.cli.telling import out, tell
 from unsee.cli.unfinished import unfinished
 from unsee.cli.written import write_result
@@ -176,6 +176,8 @@ def main(args: list[str]) -> int:
             record=lambda folder: results.append(_record(edit, folder, options)),
         )
     print_lines(results[0])
+    if edit.verdict is not None and not edit.verdict.passed:
+        warn(f"{options.out} is written because of --keep-anyway. {edit.verdict.missing()}")
     out(f"{options.out}: {edit.stopped}.{MEANS if isinstance(options.method, FeatureMethod) else ''}")
     out(f"{_changed(vlm.folder, options.out)}; {_rounding(edit)}.")
     if unneeded:

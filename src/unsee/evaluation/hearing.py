@@ -33,6 +33,7 @@ from unsee.evaluation.self_check import (
     verdict,
 )
 from unsee.evaluation.strangers import unnamed_answer
+from unsee.evaluation.variations import named_variations, with_variations
 from unsee.metrics.same import says
 from unsee.models.checkpoint import Vlm, load, part_way, visual_parameters
 from unsee.models.inputs import chat_inputs
@@ -75,6 +76,8 @@ class Hearing:
     unnamed: str = ""
     others: tuple[Heard, ...] = ()
     further: tuple[tuple[Sample, str], ...] = ()
+    varied: tuple[Sample, ...] = ()
+    """Variations of photos that were set aside, which the model named; none where there are enough photos."""
 
     @property
     def reader(self) -> Reader | None:
@@ -94,8 +97,12 @@ class Hearing:
         if self.whole is None or self.before is None:
             return unheard(final)
         with with_weights(self.whole, weights):
-            after = hear_again(self.whole, self.before)
-        return verdict(self.before, after, self.unnamed)
+            return self._judged(self.whole, self.before)
+
+    def _judged(self, whole: Vlm, before: Heard) -> Verdict:
+        """The verdict on the model as it is now."""
+        found = verdict(before, hear_again(whole, before), self.unnamed)
+        return with_variations(found, whole, self.varied, before.common)
 
     def since(self, start: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> tuple[int, int]:
         """Of how many photos of others that a model with the weights `start` names, these weights name as many still.
@@ -149,8 +156,8 @@ class Hearing:
             for share in SHARES if others else [each for each in SHARES if each <= 1]:
                 part = {name: part_way(put_together(start[name]), value, share) for name, value in weights.items()}
                 with with_weights(self.whole, part):
-                    after, left = hear_again(self.whole, self.before), answer_probabilities(self.whole, told)
-                found[share] = verdict(self.before, after, self.unnamed)
+                    found[share] = self._judged(self.whole, self.before)
+                    left = answer_probabilities(self.whole, told)
                 still[share] = still_likely(self.before, told, likely, left)
                 costs[share] = cost(found[share]) + still[share] / NAMED
         if still[1.0] <= LIKELY and len(self.before.photos[ASIDE]) < MANY:
@@ -219,7 +226,8 @@ def heard_before(
     for note in notes(before):
         tell(note)
     asked = tuple(zip(further, generate(whole, further), strict=True))
-    hearing = Hearing(parts, whole, before, unnamed, () if ask == AUTO else tuple(others), asked)
+    varied = named_variations(whole, before, seed) if len(before.photos[ASIDE]) < MANY else ()
+    hearing = Hearing(parts, whole, before, unnamed, () if ask == AUTO else tuple(others), asked, varied)
     return _without_similar(hearing, before, tell, drop=drop_similar)
 
 

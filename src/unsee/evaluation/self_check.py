@@ -281,7 +281,8 @@ def cost(found: Verdict) -> float:
     """
     if not found.question:
         return 0.0
-    wrong = [(f"{group}_named", NAMED, True) for group in (USED, ASIDE)]
+    aside = "aside_varied" if "aside_varied" in found.counts else "aside_named"  # these are more
+    wrong = [(name, NAMED, True) for name in ("used_named", aside)]
     wrong += [(f"{group}_kept", most, False) for group, most in LOST.items()]
     if "misattributed" in found.missed:
         wrong += [(f"{group}_misattributed", NAMED, True) for group in (USED, ASIDE)]

@@ -232,6 +232,10 @@ def _own_forgotten(verdict: Mapping[str, Any]) -> Line:
             "Forgotten", FAILED, f"No photo of the target got an answer to “{verdict['question']}” that names it."
         )
     parts = [f"{_of(aside)} that were set aside"] if aside[1] else []
+    varied, views = counts.get("aside_varied", (0, 0))
+    parts = (
+        [f"{part}, {varied or 'none'} of {_count(views, 'variation')} of these," for part in parts] if views else parts
+    )
     parts.append(f"{_of(used)} that it was changed with")
     text = f"Asked “{verdict['question']}”, the model gives its old answer for {' and for '.join(parts)}."
     other = sum(counts[f"{group}_misattributed"][0] for group in ("used", "aside"))
