@@ -71,14 +71,10 @@ def asked_of(options: Asks, data: str | None = None, **protocol: Any) -> tuple[B
     return bench, _about(record, bench, options)
 
 
-def check_models(model: str, before: str | None, oracle: str | None) -> None:
-    """Raises InputError for a checkpoint that is not there, and for an oracle that is one of the others."""
-    places = {"--model": place_of(model)} | ({} if before is None else {"--before": place_of(before)})
-    if oracle is None:
-        return
-    found = place_of(oracle).resolve()
-    for name, place in places.items():
-        if place.resolve() == found:
+def check_oracle(model: str, before: str | None, oracle: str | None) -> None:
+    """Raises InputError for an oracle that is the model or the one before it."""
+    for name, place in (("--model", model), ("--before", before)):
+        if oracle is not None and place is not None and Path(place).resolve() == Path(oracle).resolve():
             raise InputError(
                 f"--oracle and {name} are one checkpoint, {oracle}; an oracle is a model that never saw the target, so "
                 "leave it out where there is none."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unsee import api
-from unsee.cli.asking import asked_of, check_models
+from unsee.cli.asking import asked_of, check_oracle
 from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, SkipUnreadable, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
@@ -14,6 +14,7 @@ from unsee.cli.telling import out, out_json
 from unsee.cli.written import holds, write_result
 from unsee.errors import InputError, check_ranges
 from unsee.experiments.attacking import attacked, known
+from unsee.models.checkpoint import place_of
 from unsee.records import Result, to_json
 from unsee.reporting.attempts import attempts
 from unsee.system.output import refuse_existing, with_folder
@@ -89,12 +90,15 @@ def main(args: list[str]) -> int:
     reads = (*models, options.benchmark, options.target, options.retain, options.questions)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
     quiet()
-    check_models(options.model, options.before, options.oracle)  # what is missing is said before the work
+    check_oracle(options.model, options.before, options.oracle)
     bench, record = asked_of(options, options.data)
     before = options.before or (None if bench.model is None else str(bench.model))
     oracle = options.oracle or (None if bench.oracle is None else str(bench.oracle))
     if before is None:
         raise InputError("there is no model to compare with; name the checkpoint before the request with --before.")
+    for place in (before, oracle):
+        if place is not None:
+            place_of(place)  # what is missing is said before the work
     with noting():
         measured = attacked(
             options.model,

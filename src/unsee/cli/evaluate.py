@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from unsee import api, benchmarks
 from unsee.benchmarks.benchmark import Benchmark, limited
-from unsee.cli.asking import asked_of, check_models
+from unsee.cli.asking import asked_of, check_oracle
 from unsee.cli.parse import AnswerFromFolder, Questions, QuestionsFile, SkipUnreadable, located, parse
 from unsee.cli.progress import noting
 from unsee.cli.quiet import quiet
@@ -19,7 +19,7 @@ from unsee.evaluation.evaluate import evaluate
 from unsee.evaluation.judging import LocalJudge
 from unsee.evaluation.lmms import ability, harness
 from unsee.evaluation.own import write_answers
-from unsee.models.checkpoint import Vlm, load
+from unsee.models.checkpoint import Vlm, load, place_of
 from unsee.records import PHASES, Result, Score, to_json
 from unsee.system.output import ANSWERS, refuse_existing, with_folder
 from unsee.system.processes import first
@@ -97,7 +97,10 @@ def main(args: list[str]) -> int:
     models = (options.model, options.before, options.oracle, options.judge)
     reads = (*models, options.benchmark, options.target, options.retain, options.questions)
     refuse_existing(options.out, overwrite=options.overwrite, reads=reads)
-    check_models(options.model, options.before, options.oracle)  # what is missing is said before models are asked
+    check_oracle(options.model, options.before, options.oracle)
+    for name in (options.before, options.oracle):
+        if name is not None:
+            place_of(name)  # what is missing is said before models are asked
     judge = None if options.judge is None else LocalJudge(options.judge)
     if options.lmms_eval:
         harness()  # what is missing is said before models are asked

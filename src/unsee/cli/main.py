@@ -212,8 +212,8 @@ def _machines(args: list[str]) -> tuple[list[str], Machines]:
         name, equals, value = word.partition("=")
         if name in ("--num-processes", "--accelerate-config"):
             said[name] = value if equals else next(words, "")
-            if not said[name]:
-                raise InputError(f"{name} has no value; write it behind the option.")
+            if name == "--accelerate-config" and not said[name]:
+                raise InputError("--accelerate-config names no file; write it behind the option.")
         else:
             rest.append(word)
     number = said.get("--num-processes", "1")
