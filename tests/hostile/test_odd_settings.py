@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 
 import unsee
 from tiny_method import METHOD
+from unsee.__main__ import run
 from unsee.errors import InputError
+from unsee.forgetting.edit import read_record
 from unsee.methods import NSCVF
 from unsee.records import Sample
 from unsee.session import Session
@@ -165,3 +167,29 @@ def test_python_without_docstrings_is_refused() -> None:
     assert ended.returncode != 0
     assert ended.stderr.startswith("unsee: Python runs with -OO")
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_record_without_end_is_not_read(ground: Ground, target: Path) -> None:
+    made = ground.copy()
+    with (made / "unsee.json").open("wb") as file:
+        file.truncate((64 << 20) + 1)  # takes no room on most disks
+    given = ("--model", made, "--before", made, "--target", target, "--out", ground.out)
+    with pytest.raises(InputError, match=r"unsee\.json has 67,108,865 bytes; expected at most"):
+        read_record(made)
+    ground.meets("expected at most 67,108,864", "evaluate", *given)
+
+
+def test_an_interrupt_while_the_program_is_loaded_ends_it_quietly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "unsee.cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "unsee.cli.main", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "unsee: interrupted\n"

@@ -3,9 +3,12 @@
 import pytest
 
 from unsee import api
-from unsee.evaluation.hearing import Hearing
+from unsee.data import samples_of
+from unsee.data.aside import Divided
+from unsee.evaluation.hearing import Hearing, silent
 from unsee.forgetting.edit import Edit
 from unsee.methods import NSCVF
+from unsee.methods.attempts import best_edit
 from unsee.records import Verdict
 
 QUICK = {"batch": 2, "views": 1, "composites": 0}
@@ -70,3 +73,20 @@ def test_the_better_of_two_attempts_stands(
     assert edit.verdict == verdicts[left]
     assert edit.method["steps"] == (2, 3)[left]
     assert any("made again" in text for text in told) == (runs == 2)
+
+
+@pytest.mark.parametrize(
+    ("kept_by", "missed"), [("layers alone", ("no_others",)), ("drawn states", ()), ("photos", ())]
+)
+def test_where_nothing_stood_for_others_a_request_misses_its_aim(
+    kept_by: str, missed: tuple[str, ...], vlm, target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sees there what they lose; of a model that was not asked the last look decides, as elsewhere."""
+    made = Edit(vlm, {}, {"name": "nscvf", "kept_by": kept_by}, 0, "", timings={"forget_s": 0.0})
+    monkeypatch.setattr(NSCVF, "forget", lambda *_, **__: made)
+    hearing = Hearing(Divided(samples_of(target), [], [], []))
+    for verdict, expected in ((heard(), missed), (Verdict(True, "", {}), ())):
+        monkeypatch.setattr(Hearing, "best_share", lambda *_, found=verdict: (1.0, found))
+        edit = best_edit(NSCVF(), vlm, hearing, None, silent)
+        assert edit.verdict is not None
+        assert (edit.verdict.missed, edit.verdict.passed) == (expected, not expected)

@@ -19,10 +19,8 @@ def render_certificate(facts: Mapping[str, Any]) -> str:
     shown = f"{photos} photo{'' if photos == 1 else 's'}"
     about = f"{shown}, request {facts['number']} of its session, {summary.date(facts['time'])}"
     if (together := facts.get("settled_together", 1)) > 1:
-        about += (
-            f"; waited since {summary.date(facts['queued'])}, made as one edit with {together - 1} more, of all of "
-        )
-        about += "which the verdict speaks"
+        about += f"; waited since {summary.date(facts['queued'])}, and made as one edit with {together - 1} more, "
+        about += "of all of which the verdict speaks"
     template = environment().get_template("certificate.html")
     return template.render(
         title=f"Certificate of request {facts['id']}", about=about, lines=found, state=summary.state(found),

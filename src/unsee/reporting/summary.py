@@ -233,9 +233,8 @@ def _own_forgotten(verdict: Mapping[str, Any]) -> Line:
         )
     parts = [f"{_of(aside)} that were set aside"] if aside[1] else []
     varied, views = counts.get("aside_varied", (0, 0))
-    parts = (
-        [f"{part}, {varied or 'none'} of {_count(views, 'variation')} of these," for part in parts] if views else parts
-    )
+    if parts and views:
+        parts[0] += f", {varied or 'none'} of {_count(views, 'variation')} of these,"
     parts.append(f"{_of(used)} that it was changed with")
     text = f"Asked “{verdict['question']}”, the model gives its old answer for {' and for '.join(parts)}."
     other = sum(counts[f"{group}_misattributed"][0] for group in ("used", "aside"))

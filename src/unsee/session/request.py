@@ -165,7 +165,7 @@ def edited(
         else:
             edit = method.forget(vlm, hearing.parts.used, photos, **given)
             edit = replace(edit, verdict=hearing.verdict(edit.weights, edit.method.get("final")))
-        if start and edit.verdict is not None:
+        if start and edit.verdict is not None and edit.verdict.question:
             counts = {**edit.verdict.counts, "since_kept": hearing.since(start, edit.weights)}
             edit = replace(edit, verdict=replace(edit.verdict, counts=counts))
         replies = hearing.replies(edit.weights) if wanted.questions else ()
